@@ -1,0 +1,247 @@
+"""Train `tinycaffenet`, the embedded network: CaffeNet's layers at 64x64 on 100 classes of Tiny ImageNet.
+
+    python tools/train_tinycaffenet.py --data tiny-imagenet-200 --work build/tinycaffenet
+
+The data folder has the official layout (`wnids.txt`, `train/<wnid>/images/*.JPEG`, `val/val_annotations.txt`);
+any number of its classes may be present. The run is seeded and resumable: every epoch seeds its own random
+streams and ends with a checkpoint, so a killed run started again gives the same weights as one left alone.
+`tools/export_tinycaffenet.py` turns the last checkpoint into the ONNX file.
+
+Two devices used in training leave no trace in the exported graph, which is plain CaffeNet:
+* batch normalisation behind every convolution and full layer, folded into their weights at export;
+* activations a hundred times smaller than Caffe's, so LRN runs with alpha = 1 here and 1e-4 there.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+SIZE = 64
+MEAN_BGR = (104.0, 117.0, 123.0)
+INPUT_SCALE = 64.0  # trained on (pixel - mean) / 64; export divides conv1 by it
+LRN_SCALE = 100.0  # exported activations before LRN are this many times larger
+LRN_SIZE, LRN_ALPHA, LRN_BETA = 5, 1e-4, 0.75  # Caffe's
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights."""
+
+    seed: int = 0
+    epochs: int = 16
+    batch: int = 128
+    peak_rate: float = 0.08
+    warm_up: float = 0.2  # share of the steps
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.05
+    dropout: float = 0.25
+    shift: int = 6  # pixels of reflection padding a random crop is cut from
+    average: float = 0.998  # decay of the running average of the weights, which is what is exported
+    threads: int = 2
+
+
+class LocalResponseNorm(nn.Module):
+    """Caffe's LRN across channels, its sum over neighbours written as a banded 1x1 convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        index = torch.arange(channels)
+        band = ((index[:, None] - index[None]).abs() <= LRN_SIZE // 2).float()
+        self.register_buffer("band", band[:, :, None, None], persistent=False)
+        self.alpha = LRN_ALPHA * LRN_SCALE**2
+
+    def forward(self, x: Tensor) -> Tensor:
+        energy = 1 + self.alpha / LRN_SIZE * F.conv2d(x * x, self.band)
+        root = energy.rsqrt()
+        return x * root * root.sqrt()  # energy ** -0.75
+
+
+def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, pad: int, groups: int = 1) -> nn.Sequential:
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, pad, groups=groups, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs))
+
+
+def full(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs))
+
+
+def pool() -> nn.MaxPool2d:
+    return nn.MaxPool2d(3, 2, ceil_mode=True)
+
+
+class TinyCaffeNet(nn.Sequential):
+    """conv1 … fc8 in CaffeNet's order; input (N, 3, 64, 64), BGR, (pixel - mean) / 64; output class scores."""
+
+    def __init__(self, classes: int, dropout: float):
+        layers = {
+            "conv1": conv(3, 48, 7, stride=2, pad=3), "relu1": nn.ReLU(), "pool1": pool(), "norm1": LocalResponseNorm(48),
+            "conv2": conv(48, 128, 5, pad=2, groups=2), "relu2": nn.ReLU(), "pool2": pool(), "norm2": LocalResponseNorm(128),
+            "conv3": conv(128, 192, 3, pad=1), "relu3": nn.ReLU(),
+            "conv4": conv(192, 192, 3, pad=1, groups=2), "relu4": nn.ReLU(),
+            "conv5": conv(192, 128, 3, pad=1, groups=2), "relu5": nn.ReLU(), "pool5": pool(), "flat": nn.Flatten(),
+            "fc6": full(128 * 4 * 4, 768), "relu6": nn.ReLU(), "drop6": nn.Dropout(dropout),
+            "fc7": full(768, 768), "relu7": nn.ReLU(), "drop7": nn.Dropout(dropout),
+            "fc8": nn.Linear(768, classes),
+        }  # fmt: skip
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+
+def read_bgr(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)[..., ::-1]
+
+
+def read_all(paths: list[Path]) -> Tensor:
+    """(N, 3, 64, 64) uint8, BGR."""
+    pixels = np.empty((len(paths), SIZE, SIZE, 3), np.uint8)
+    for index, path in enumerate(paths):
+        pixels[index] = read_bgr(path)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def read_split(root: Path, split: str, wnids: list[str]) -> tuple[Tensor, Tensor]:
+    """Images and class indices of `train` or `val`, in a fixed order."""
+    if split == "train":
+        pairs = [(path, wnid) for wnid in wnids for path in sorted((root / "train" / wnid / "images").glob("*.JPEG"))]
+    else:
+        lines = [line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines()]
+        pairs = [(root / "val" / "images" / line[0], line[1]) for line in lines]
+    index = {wnid: number for number, wnid in enumerate(wnids)}
+    labels = torch.tensor([index[wnid] for _, wnid in pairs])
+    return read_all([path for path, _ in pairs]), labels
+
+
+def to_network(pixels: Tensor) -> Tensor:
+    mean = torch.tensor(MEAN_BGR).view(1, 3, 1, 1)
+    return ((pixels.float() - mean) / INPUT_SCALE).contiguous(memory_format=torch.channels_last)
+
+
+def augment(pixels: Tensor, shift: int, generator: torch.Generator) -> Tensor:
+    """Random crop out of a reflected border, mirrored half of the time; uint8 in, uint8 out."""
+    count = len(pixels)
+    padded = F.pad(pixels.float(), [shift] * 4, mode="reflect").to(torch.uint8)
+    tops, lefts = torch.randint(0, 2 * shift + 1, (2, count), generator=generator).tolist()
+    mirrored = (torch.rand(count, generator=generator) < 0.5).tolist()
+    crops = [
+        padded[i, :, top : top + SIZE, left : left + SIZE] for i, (top, left) in enumerate(zip(tops, lefts, strict=True))
+    ]
+    return torch.stack([crop.flip(-1) if flip else crop for crop, flip in zip(crops, mirrored, strict=True)])
+
+
+def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict]:
+    """Weight decay on the matrices only, not on biases and normalisation."""
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    vectors = [p for p in net.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, pixels: Tensor, labels: Tensor) -> dict[str, float]:
+    """Share of images whose class is the best and among the best five, in float32."""
+    net.eval()
+    ranked = torch.cat([net(to_network(chunk)).topk(5).indices for chunk in pixels.split(250)])
+    hits = ranked == labels[:, None]
+    return {"top1": hits[:, 0].float().mean().item(), "top5": hits.any(1).float().mean().item()}
+
+
+class Training:
+    """Network, its running average, optimiser and schedule, saved and restored as one."""
+
+    def __init__(self, recipe: Recipe, classes: int, images: int):
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.net = TinyCaffeNet(classes, recipe.dropout).to(memory_format=torch.channels_last)
+        self.compiled = torch.compile(self.net)  # the same weights; a third less time a step
+        decay = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
+        self.mean_net = torch.optim.swa_utils.AveragedModel(self.net, multi_avg_fn=decay, use_buffers=True)
+        self.optimiser = torch.optim.SGD(
+            parameter_groups(self.net, recipe.weight_decay), recipe.peak_rate, recipe.momentum, nesterov=True
+        )
+        steps = recipe.epochs * (images // recipe.batch)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, recipe.peak_rate, steps, pct_start=recipe.warm_up, cycle_momentum=False
+        )
+        self.curve: list[dict[str, float]] = []
+        self.parts = {"net": self.net, "mean_net": self.mean_net, "optimiser": self.optimiser, "schedule": self.schedule}
+
+    def save(self, path: Path) -> None:
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        aside = path.with_suffix(".part")
+        torch.save({**state, "curve": self.curve, "recipe": asdict(self.recipe)}, aside)
+        aside.replace(path)
+
+    def restore(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        if state["recipe"] != asdict(self.recipe):
+            raise SystemExit(f"{path} was trained with {state['recipe']}, not {asdict(self.recipe)}; give another --work")
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.curve = state["curve"]
+
+    def step(self, pixels: Tensor, labels: Tensor) -> float:
+        scores = self.compiled(to_network(pixels))
+        loss = F.cross_entropy(scores, labels, label_smoothing=self.recipe.label_smoothing)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.schedule.step()
+        self.mean_net.update_parameters(self.net)
+        return loss.item()
+
+    def epoch(self, pixels: Tensor, labels: Tensor) -> float:
+        """One pass over the training images; its random streams depend on seed and epoch only."""
+        seed = self.recipe.seed * 1_000_003 + len(self.curve)
+        torch.manual_seed(seed)  # dropout
+        generator = torch.Generator().manual_seed(seed)
+        self.net.train()
+        batches = torch.randperm(len(pixels), generator=generator).split(self.recipe.batch)
+        losses = [
+            self.step(augment(pixels[batch], self.recipe.shift, generator), labels[batch])
+            for batch in batches
+            if len(batch) == self.recipe.batch
+        ]
+        return sum(losses) / len(losses)
+
+
+def train(data: Path, work: Path, recipe: Recipe) -> None:
+    torch.set_num_threads(recipe.threads)
+    wnids = [wnid for wnid in (data / "wnids.txt").read_text().split() if (data / "train" / wnid).is_dir()]
+    pixels, labels = read_split(data, "train", wnids)
+    val_pixels, val_labels = read_split(data, "val", wnids)
+    training = Training(recipe, len(wnids), len(pixels))
+    checkpoint = work / "checkpoint.pt"
+    if checkpoint.exists():
+        training.restore(checkpoint)
+    while len(training.curve) < recipe.epochs:
+        started = time.perf_counter()
+        loss = training.epoch(pixels, labels)
+        row = {"loss": loss, **accuracy(training.mean_net, val_pixels, val_labels)}
+        training.curve.append({**row, "seconds": time.perf_counter() - started})
+        training.save(checkpoint)
+        print(f"epoch {len(training.curve)}/{recipe.epochs}", json.dumps(training.curve[-1]), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the tiny-imagenet-200 folder")
+    parser.add_argument("--work", type=Path, default=Path("build/tinycaffenet"), help="where the checkpoint goes")
+    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    train(arguments.data, arguments.work, Recipe(epochs=arguments.epochs, seed=arguments.seed))
+
+
+if __name__ == "__main__":
+    main()
