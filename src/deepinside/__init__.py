@@ -1,0 +1,1 @@
+"""deepinside: the papers that first looked inside image classifiers, replicated and measured."""

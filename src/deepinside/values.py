@@ -1,0 +1,93 @@
+"""What travels along the corridor: small frozen values, made once and never changed.
+
+The image space, the same for every network and technique: float32, (N, 3, H, W), RGB, *zero-centred pixels*,
+that is pixel values 0-255 minus the network's mean. A network's own convention (BGR, division by a standard
+deviation) is applied inside `Network` and nowhere else, so a gradient is always "class score per pixel level".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+Look = Literal["photo", "magnitude", "signed", "mask"]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One image, ready for a network.
+
+    `stem` names it in results; `pixels` is (3, H, W) float32, zero-centred; `original` is (3, h, w) uint8, as a
+    person sees it; `sha256` that of the file; `label` the true class's WordNet id or name, where one is known;
+    `boxes` (K, 4) float, x0 y0 x1 y1 in fractions of the original's width and height, where they are known.
+    """
+
+    stem: str
+    pixels: Tensor
+    original: Tensor
+    sha256: str
+    label: str | None = None
+    boxes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Photos of one size. `pixels` stacks them, (N, 3, H, W); `first` is the place of the first in the whole set."""
+
+    photos: tuple[Photo, ...]
+    pixels: Tensor
+    first: int = 0
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: raw `values` (H, W) or (3, H, W) float, and how a person should see them.
+
+    photo: RGB pixel values 0-255; magnitude: white to black from 0 to the largest; signed: symmetric about 0;
+    mask: 0 or 1. `caption` stands under it. `boxes` (K, 4) are drawn on it, x0 y0 x1 y1 in its own pixels.
+    """
+
+    name: str
+    values: Tensor
+    look: Look
+    caption: str = ""
+    boxes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a technique found out about one thing: a photo, a class, a layer.
+
+    `panels` are drawn in one row; `metrics` are its scalars; `trace` maps a name to its value at every step, (T,).
+    """
+
+    name: str
+    title: str
+    panels: tuple[Panel, ...]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    trace: Mapping[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Visual:
+    """A technique's answer for one batch. `departures` say where it leaves the paper."""
+
+    items: tuple[Item, ...]
+    departures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a paper, measured: `holds` is the verdict of `measured` against `expected`."""
+
+    id: str
+    source: str
+    claim: str
+    measured: float
+    expected: str
+    holds: bool
