@@ -1,0 +1,217 @@
+"""What a network is, said once: its file, its input convention, its layers' names, its target and its labels.
+
+Nothing here imports torch before a tensor is at hand, so a configuration can be read and checked at once.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass as plain_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from deepinside.errors import DeepInsideError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Channels = Literal["rgb", "bgr", "grey"]
+STRICT = ConfigDict(extra="forbid")
+WORDNET_ID = re.compile(r"n\d{8}")
+# ITU-R BT.601, as Pillow's "L" and OpenCV's greyscale use them
+LUMINANCE = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class InputConvention:
+    """How a network wants its pixels: `native = (pixels / scale - mean) / std`, channels in the order of `channels`.
+
+    `size` is (height, width). `scale` is the number of pixel levels in one unit of the network: 1 for Caffe's 0-255,
+    255 for networks fed with 0-1. `mean` and `std` stand in the network's own channel order and units, exactly as
+    published, e.g. [104, 117, 123] with `bgr` and scale 1, or [0.485, 0.456, 0.406] with `rgb` and scale 255.
+
+    Image space (see `deepinside.values`) is RGB zero-centred pixels, (N, 3, H, W); (N, 1, H, W) for `grey`.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    channels: Channels = "rgb"
+    scale: float = Field(default=1.0, gt=0)
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> Self:
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.count:
+                raise ValueError(f"{key} needs {self.count} numbers for channels={self.channels}, found {len(values)}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, found {list(self.std)}")
+        if min(self.size) < 1:
+            raise ValueError(f"size must be (height, width) of at least 1, found {list(self.size)}")
+        return self
+
+    @property
+    def count(self) -> int:
+        """Number of channels: 3, or 1 for a grey network."""
+        return 1 if self.channels == "grey" else 3
+
+    @property
+    def mean_pixels(self) -> tuple[float, ...]:
+        """The mean in pixel levels 0-255, in RGB order (one number for a grey network)."""
+        return tuple(self.scale * value for value in self._rgb(self.mean))
+
+    @property
+    def pixels_per_unit(self) -> tuple[float, ...]:
+        """How many pixel levels one unit of the network's input is, by channel, in RGB order."""
+        return tuple(self.scale * value for value in self._rgb(self.std))
+
+    def to_network(self, pixels: "Tensor") -> "Tensor":
+        """Zero-centred (…, C, H, W) of RGB pixels 0-255 (…, 3, H, W), uint8 or float; grey takes luminance."""
+        pixels = pixels if pixels.is_floating_point() else pixels.float()
+        if self.count == 1 and pixels.shape[-3] == 3:
+            pixels = (pixels * self._column(pixels, LUMINANCE)).sum(dim=-3, keepdim=True)
+        return pixels - self._column(pixels, self.mean_pixels)
+
+    def to_pixels(self, x: "Tensor") -> "Tensor":
+        """uint8 pixels 0-255 of zero-centred `x` (…, C, H, W): the mean added back, rounded and clamped."""
+        return self.to_levels(x).round().clamp(0, 255).byte()
+
+    def to_levels(self, x: "Tensor") -> "Tensor":
+        """Pixel levels as floats, unclamped: `x` (…, C, H, W) with the mean added back."""
+        return x + self._column(x, self.mean_pixels)
+
+    def native(self, x: "Tensor") -> "Tensor":
+        """What the ONNX graph takes for zero-centred `x` (…, C, H, W): its scale and its order of channels."""
+        scaled = x / self._column(x, self.pixels_per_unit)
+        return scaled.flip(-3) if self.channels == "bgr" else scaled
+
+    def _rgb(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        return values[::-1] if self.channels == "bgr" else values
+
+    @staticmethod
+    def _column(like: "Tensor", values: tuple[float, ...]) -> "Tensor":
+        return like.new_tensor(values).view(-1, 1, 1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Reference:
+    """A photo that ships with scikit-image (`skimage.data`) and the WordNet ids of which the network must say one."""
+
+    photo: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class NetworkSpec:
+    """The declaration of one network: a file in conf_models/.
+
+    `file` is looked for beside the YAML, then fetched from `urls`; `sha256` is that of the file. `target` is the layer
+    of un-normalised class scores. `layers` maps canonical names to ONNX value names; where it is empty they are derived
+    from the value names. `aliases` maps further names to canonical ones. `output` says what the file ends in. `labels`
+    is the stem of a file in conf_models/labels/. `folder` is the YAML's own, filled in by `read_spec`.
+    """
+
+    name: str
+    file: str
+    target: str
+    input: InputConvention
+    title: str = ""
+    urls: tuple[str, ...] = ()
+    sha256: str | None = None
+    bytes: int | None = Field(default=None, gt=0)
+    output: Literal["scores", "softmax"] = "scores"
+    weights: Literal["trained", "random"] = "trained"
+    labels: str | None = None
+    layers: dict[str, str] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=dict)
+    reference: Reference | None = None
+    licence: str = ""
+    source: str = ""
+    notes: str = ""
+    folder: str | None = None
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_sha256(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9a-f]{64}", value):
+            raise ValueError(f"a SHA-256 has 64 small hexadecimal digits, found {value!r}")
+        return value
+
+    @property
+    def beside(self) -> Path:
+        """Where the file lies if it was placed by hand: beside the YAML, or in conf_models/."""
+        return (Path(self.folder) if self.folder else conf_models()) / self.file
+
+
+@plain_dataclass(frozen=True)
+class Label:
+    """One class: its place among the scores, its WordNet id ("" where it has none) and its name as people say it."""
+
+    index: int
+    wnid: str
+    name: str
+
+
+def conf_models() -> Path:
+    """The folder of network YAMLs: the checkout's, or the one packed into the wheel."""
+    packed = Path(__file__).parents[1] / "conf_models"
+    return packed if packed.is_dir() else Path(__file__).parents[3] / "conf_models"
+
+
+def make_spec(values: Mapping[str, Any], *, origin: str = "the network's settings") -> NetworkSpec:
+    """A spec from plain values; raises `DeepInsideError` naming every wrong key."""
+    try:
+        return NetworkSpec(**values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        known = ", ".join(NetworkSpec.__dataclass_fields__)
+        raise DeepInsideError(f"{origin} does not describe a network: {faults} (known keys: {known})") from None
+
+
+def read_spec(path: Path) -> NetworkSpec:
+    """The spec in one YAML file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DeepInsideError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise DeepInsideError(f"{path} should hold keys and values that describe a network, found {values!r}")
+    return make_spec({"folder": str(path.resolve().parent), **values}, origin=str(path))
+
+
+def find_spec(name: str) -> NetworkSpec:
+    """The spec of that name in conf_models/, or at that path of a YAML; an unknown name lists the known ones."""
+    if name.endswith((".yaml", ".yml")):
+        return read_spec(Path(name))
+    known = {path.stem: path for path in sorted(conf_models().glob("*.yaml"))}
+    if name not in known:
+        near = get_close_matches(name, known, n=3)
+        order = [*near, *(other for other in known if other not in near)]
+        raise DeepInsideError(f"there is no network {name!r}; known, nearest first: {', '.join(order)}")
+    return read_spec(known[name])
+
+
+def read_labels(spec: NetworkSpec) -> tuple[Label, ...]:
+    """The network's labels, one a line of conf_models/labels/<stem>.txt: `n01443537 goldfish, …` or a bare name."""
+    if spec.labels is None:
+        return ()
+    path = next((p for p in _label_files(spec.labels, spec.folder) if p.is_file()), None)
+    if path is None:
+        raise DeepInsideError(f"{spec.name}: the label file labels/{spec.labels}.txt is not in {conf_models()}")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.strip() and not line.startswith("#")]
+    return tuple(_label(index, line.strip()) for index, line in enumerate(rows))
+
+
+def _label_files(stem: str, folder: str | None) -> list[Path]:
+    places = [Path(folder)] if folder else []
+    return [place / "labels" / f"{stem}.txt" for place in (*places, conf_models())]
+
+
+def _label(index: int, line: str) -> Label:
+    first, _, rest = line.replace("\t", " ").partition(" ")
+    return Label(index, first, rest.strip() or first) if WORDNET_ID.fullmatch(first) else Label(index, "", line)
