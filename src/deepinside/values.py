@@ -5,10 +5,13 @@ that is pixel values 0-255 minus the network's mean. A network's own convention 
 deviation) is applied inside `Network` and nowhere else, so a gradient is always "class score per pixel level".
 """
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Look = Literal["photo", "magnitude", "signed", "mask"]
@@ -91,3 +94,24 @@ class Claim:
     measured: float
     expected: str
     holds: bool
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Where every random number comes from: each item of a run has streams of its own.
+
+    Because a stream depends on the seed, its name and the item's place in the whole set only, batch size, order
+    and sharding change no result.
+    """
+
+    seed: int
+
+    def generator(self, index: int, stream: str) -> torch.Generator:
+        """The stream called `stream` of item number `index`, on the CPU, at its beginning."""
+        digest = hashlib.sha256(f"{self.seed}/{stream}/{index}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def safe_name(name: str) -> str:
+    """`name` as part of a file's name: no separators, blanks or characters a file system or a shell minds."""
+    return re.sub(r"[^\w.+,=-]+", "_", name).strip("_") or "_"

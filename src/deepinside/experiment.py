@@ -1,0 +1,97 @@
+"""One experiment: everything a composed YAML says, typed and checked before any work."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from deepinside.errors import DeepInsideError
+from deepinside.images.inputs import ImageSettings
+from deepinside.networks.network import Network
+from deepinside.networks.spec import NetworkSpec
+from deepinside.settings import STRICT, build, construct
+from deepinside.values import ImageBatch, Seeds, Visual
+
+
+class Technique(Protocol):
+    """A way of looking inside: a pure function of a network, photos and random streams."""
+
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual: ...
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Runtime:
+    """Where and how the work is done."""
+
+    device: str = "cpu"
+    precision: Literal["float32", "float64"] = "float32"
+    threads: PositiveInt = 2
+    results: str = "results"
+    model_cache: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class FigureSettings:
+    """How the figure is laid out; see `deepinside.figures`."""
+
+    layout: Literal["rows", "page"] = "rows"
+    columns: PositiveInt = 4
+    panels: tuple[str, ...] = ()
+    limit: PositiveInt = 24
+    magnitude_map: str = "inferno"
+    inches: float = Field(default=1.8, gt=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Experiment:
+    """A network, photos, one technique in one or more variants, the claims to measure and the figure to draw."""
+
+    name: str
+    title: str
+    source: str
+    network: NetworkSpec
+    images: ImageSettings
+    techniques: Mapping[str, Any]
+    claims: tuple[str, ...]
+    figure: FigureSettings
+    runtime: Runtime
+    seed: NonNegativeInt
+    departures: tuple[str, ...] = ()
+
+
+SECTIONS = {"network": NetworkSpec, "images": ImageSettings, "figure": FigureSettings, "runtime": Runtime}
+"""The sections of the configuration whose keys belong to one class, whatever the experiment."""
+
+
+def read_experiment(config: Mapping[str, Any]) -> Experiment:
+    """Check a composed, resolved configuration and build the experiment it describes.
+
+    `variants` maps a name to what it changes in `technique`; each becomes one technique. Without variants there is
+    one technique, whose name is empty. Raises DeepInsideError naming the first key that is wrong.
+    """
+    plain = dict(copy.deepcopy(config))
+    technique, variants = plain.pop("technique", None), plain.pop("variants", None)
+    if not isinstance(technique, Mapping) or "_target_" not in technique:
+        raise DeepInsideError("technique: expected a technique such as technique=saliency, found none.")
+    sections = {name: construct(kind, plain.pop(name, {}), name) for name, kind in SECTIONS.items()}
+    plain["techniques"] = build_variants(technique, variants or {})
+    return construct(Experiment, {**plain, **sections}, "")
+
+
+def build_variants(technique: Mapping[str, Any], variants: Mapping[str, Any]) -> dict[str, Technique]:
+    """One technique for every variant: the base with the variant's keys put over it."""
+    if not variants:
+        return {"": build(technique, "technique")}
+    return {name: build(merge(technique, changes or {}), f"variants.{name}") for name, changes in variants.items()}
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` put over it, mapping by mapping; a mapping with a `_target_` of its own is replaced."""
+    merged = dict(base)
+    for name, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(name), Mapping) and "_target_" not in value
+        merged[name] = merge(base[name], value) if nested else value
+    return merged
+

@@ -1,0 +1,1 @@
+"""The mathematics under the techniques: pure functions of tensors."""

@@ -1,0 +1,73 @@
+"""The gradient of a target with respect to the photo, and how maps of crops are put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+from deepinside.maths.objectives import Objective, measure
+from deepinside.networks.network import Network
+from deepinside.targets import Target
+
+
+def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
+    """∂S_c/∂I at every photo of `x` (N, C, H, W), one target each; score per pixel level, same shape as `x`.
+
+    One backward pass for the whole batch. Simonyan et al. 2013, Sect. 3.1.
+    """
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(measure(network, x, targets, kind).sum(), x)
+    return gradient
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A window of a larger photo, by its upper left corner, mirrored or not."""
+
+    top: int
+    left: int
+    mirrored: bool = False
+
+    def cut(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """The window out of `x` (N, C, H, W)."""
+        window = x[..., self.top : self.top + size[0], self.left : self.left + size[1]]
+        return window.flip(-1) if self.mirrored else window
+
+    def put(self, canvas: Tensor, window: Tensor) -> None:
+        """Add what belongs to this window to its place on `canvas`, mirrored back."""
+        back = window.flip(-1) if self.mirrored else window
+        canvas[..., self.top : self.top + back.shape[-2], self.left : self.left + back.shape[-1]] += back
+
+
+def centre_crop(whole: tuple[int, int], size: tuple[int, int]) -> list[Crop]:
+    """The window of `size` (rows, columns) in the middle of a photo of `whole`."""
+    return [Crop((whole[0] - size[0]) // 2, (whole[1] - size[1]) // 2)]
+
+
+def ten_crops(whole: tuple[int, int], size: tuple[int, int]) -> list[Crop]:
+    """Four corners and the centre, and their mirror images. Simonyan et al. 2013, Sect. 3.1."""
+    down, right = whole[0] - size[0], whole[1] - size[1]
+    if down <= 0 or right <= 0:
+        raise DeepInsideError(
+            f"ten crops: expected photos larger than the network's {size[0]}x{size[1]}, found {whole[0]}x{whole[1]}; "
+            "set images.load_size to about 8/7 of the network's size."
+        )
+    corners = [Crop(0, 0), Crop(0, right), Crop(down, 0), Crop(down, right)]
+    plain = [*corners, *centre_crop(whole, size)]
+    return plain + [Crop(crop.top, crop.left, mirrored=True) for crop in plain]
+
+
+def average(maps: Sequence[Tensor], crops: Sequence[Crop], whole: tuple[int, int]) -> Tensor:
+    """Every crop's maps (N, …, h, w) put back in place and averaged where they overlap, (N, …, H, W).
+
+    Pixels that no crop covers are zero.
+    """
+    canvas = maps[0].new_zeros(*maps[0].shape[:-2], *whole)
+    cover = maps[0].new_zeros(whole)
+    for crop, one in zip(crops, maps, strict=True):
+        crop.put(canvas, one)
+        crop.put(cover, torch.ones_like(one[(0,) * (one.ndim - 2)]))
+    return canvas / cover.clamp(min=1)

@@ -1,0 +1,200 @@
+"""How an image is optimised: gradient ascent with momentum, Adam or L-BFGS, always upwards.
+
+Every image of a batch is optimised as if it were alone: gain and gradient of one depend on no other.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass as plain_dataclass
+from typing import Literal, Protocol
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+from deepinside.settings import STRICT
+
+Parts = Mapping[str, Tensor]
+
+
+class Gain(Protocol):
+    """What is raised: the total (N,) for images (N, C, H, W) at a step, and its parts by name, each (N,).
+
+    `items` are the places of these images in the batch the optimisation was started with.
+    """
+
+    def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]: ...
+
+
+Polish = Callable[[Tensor, int], Tensor]
+"""What is done to the images (N, C, H, W) after a step, such as a blur or a projection."""
+
+
+@plain_dataclass(frozen=True)
+class Optimised:
+    """The images (N, C, H, W) after the last step, and by name each part of the gain at every step, (N, steps)."""
+
+    images: Tensor
+    trace: Parts
+
+
+class Optimiser(Protocol):
+    """`maximise` raises `gain` from `start` and returns what came of it."""
+
+    @abstractmethod
+    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised: ...
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Momentum:
+    """Gradient ascent: v ← momentum·v + rate·∇, x ← x + v.
+
+    `schedule` lists (steps, rate) phases instead of one `steps` and `rate`; the momentum starts anew in each.
+    With `rate_in="pixels"` the rate is the root-mean-square change, in pixel levels, that the first step alone
+    makes to each image: the gradient is scaled by one constant, so the way upwards is the same and the rate means
+    the same on every network. With "gradient" (the papers') it multiplies the bare gradient.
+    """
+
+    steps: PositiveInt = 200
+    rate: PositiveFloat = 1.0
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    schedule: tuple[tuple[PositiveInt, PositiveFloat], ...] = ()
+    rate_in: Literal["gradient", "pixels"] = "gradient"
+
+    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
+        """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
+        scale = self._scale(start, gain)
+        x, velocity, trace = start.clone(), torch.zeros_like(start), Trace()
+        for step, (rate, fresh) in enumerate(self._rates()):
+            gradient, parts = climb(gain, x, step)
+            trace.add(step, parts, gradient)
+            velocity = rate * scale * gradient + (0 if fresh else self.momentum * velocity)
+            x = finish(x + velocity, step, polish)
+        return trace.close(x)
+
+    def _rates(self) -> Iterator[tuple[float, bool]]:
+        for steps, rate in self.schedule or ((self.steps, self.rate),):
+            for step in range(steps):
+                yield rate, step == 0
+
+    def _scale(self, start: Tensor, gain: Gain) -> Tensor | float:
+        if self.rate_in == "gradient":
+            return 1.0
+        gradient, _ = climb(gain, start, 0)
+        refuse_dead_start(gradient)
+        return 1 / gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Adam:
+    """Kingma & Ba 2015, with PyTorch's constants; `rate` is about the change of a pixel level a step."""
+
+    steps: PositiveInt = 200
+    rate: PositiveFloat = 1.0
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+
+    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
+        """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
+        x = start.clone().requires_grad_()
+        adam = torch.optim.Adam([x], self.rate, (self.beta1, self.beta2), maximize=True)
+        trace = Trace()
+        for step in range(self.steps):
+            x.grad, parts = climb(gain, x.detach(), step)
+            trace.add(step, parts, x.grad)
+            adam.step()
+            x.data = finish(x.data, step, polish)
+        return trace.close(x.detach())
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LBFGS:
+    """Limited-memory BFGS with a strong Wolfe line search, PyTorch's, one image at a time.
+
+    One at a time because its curvature estimate and its line search would otherwise mix the images of a batch.
+    """
+
+    steps: PositiveInt = 50
+    history: PositiveInt = 10
+    tolerance: NonNegativeFloat = 0.0
+
+    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
+        """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
+        climbed = [self._one(start[i : i + 1], gain, range(i, i + 1), polish) for i in range(len(start))]
+        trace = {name: torch.cat([one.trace[name] for one in climbed]) for name in climbed[0].trace}
+        return Optimised(torch.cat([one.images for one in climbed]), trace)
+
+    def _one(self, start: Tensor, gain: Gain, items: range, polish: Polish | None) -> Optimised:
+        x, trace = start.clone().requires_grad_(), Trace()
+        lbfgs = self._solver(x)
+        for step in range(self.steps):
+            gradient, parts = climb(gain, x.detach(), step, items)
+            trace.add(step, parts, gradient)
+            lbfgs.step(lambda step=step: self._loss(x, gain, step, items))  # type: ignore[misc]
+            x.data = finish(x.data, step, polish)
+        return trace.close(x.detach())
+
+    def _solver(self, x: Tensor) -> torch.optim.LBFGS:
+        return torch.optim.LBFGS(
+            [x], max_iter=1, history_size=self.history, line_search_fn="strong_wolfe",
+            tolerance_grad=self.tolerance, tolerance_change=self.tolerance, max_eval=25,
+        )  # fmt: skip
+
+    @staticmethod
+    def _loss(x: Tensor, gain: Gain, step: int, items: range) -> Tensor:
+        gradient, parts = climb(gain, x.detach(), step, items)
+        x.grad = -gradient
+        return -parts["gain"].sum()
+
+
+def climb(gain: Gain, x: Tensor, step: int, items: range | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    """The gradient of the gain at `x`, (N, C, H, W), and the gain's parts, with the total under "gain"."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        total, parts = gain(x, step, items or range(len(x)))
+        (gradient,) = torch.autograd.grad(total.sum(), x)
+    return gradient, {"gain": total.detach(), **{name: part.detach() for name, part in parts.items()}}
+
+
+def finish(x: Tensor, step: int, polish: Polish | None) -> Tensor:
+    return x if polish is None else polish(x, step)
+
+
+class Trace:
+    """Collects the parts of the gain and the gradient's norm by step, and stops what goes wrong."""
+
+    CHECK_EVERY = 50  # a look at the numbers waits for the device, so not every step
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Tensor]] = []
+
+    def add(self, step: int, parts: Parts, gradient: Tensor) -> None:
+        if step == 0:
+            refuse_dead_start(gradient)
+        self.rows.append({**parts, "gradient_norm": gradient.flatten(1).norm(dim=1)})
+        if step % self.CHECK_EVERY == 0:
+            refuse_divergence(self.rows[-1]["gradient_norm"], step)
+
+    def close(self, images: Tensor) -> Optimised:
+        refuse_divergence(images, len(self.rows))
+        return Optimised(images, {name: torch.stack([row[name] for row in self.rows], 1) for name in self.rows[0]})
+
+
+def refuse_dead_start(gradient: Tensor) -> None:
+    """Raise where an image's gradient is exactly zero: no step would ever move it."""
+    dead = (gradient.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
+    if dead:
+        raise DeepInsideError(
+            f"optimisation: the gradient at the start is zero for item {dead[0]} ({len(dead)} of {len(gradient)}), so "
+            "it can never move; start from technique.start=noise or take a target before the last rectifier."
+        )
+
+
+def refuse_divergence(values: Tensor, step: int) -> None:
+    if not values.isfinite().all():
+        raise DeepInsideError(
+            f"optimisation: NaN or infinity by step {step}; lower technique.optimiser.rate (a tenth is a good try) "
+            "or strengthen technique.l2."
+        )

@@ -1,0 +1,42 @@
+"""What keeps an optimised image an image: penalties, and the small perturbations between steps."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def squared_norm(x: Tensor) -> Tensor:
+    """‖I‖₂² of every image, (N,), of zero-centred pixels (N, C, H, W). Simonyan et al. 2013, Sect. 2."""
+    return x.square().flatten(1).sum(1)
+
+
+def p_norm(x: Tensor, p: float) -> Tensor:
+    """Σ |x|^p of every image, (N,). Mahendran & Vedaldi 2014, eq. 3 (there p = α = 6)."""
+    return x.abs().pow(p).flatten(1).sum(1)
+
+
+def total_variation(x: Tensor, beta: float = 2.0) -> Tensor:
+    """Σ (Δ_rows² + Δ_columns²)^(β/2) of every image, (N,). Mahendran & Vedaldi 2014, eq. 4, finite differences."""
+    down = F.pad(x[:, :, 1:] - x[:, :, :-1], (0, 0, 0, 1))
+    right = F.pad(x[:, :, :, 1:] - x[:, :, :, :-1], (0, 1))
+    energy = down.square() + right.square()
+    return (energy if beta == 2 else energy.pow(beta / 2)).flatten(1).sum(1)
+
+
+def shift(x: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
+    """Image i moved by `offsets[i]` = (rows, columns), what leaves one side coming in at the other."""
+    return torch.stack([image.roll(offset, (1, 2)) for image, offset in zip(x, offsets, strict=True)])
+
+
+def blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur with standard deviation `sigma` pixels, each channel on its own, edges repeated."""
+    radius = max(1, math.ceil(3 * sigma))
+    places = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = (-places.square() / (2 * sigma**2)).exp()
+    kernel = (kernel / kernel.sum()).repeat(x.shape[1], 1, 1, 1)
+    padded = F.pad(x, [radius] * 4, mode="replicate")
+    rows = F.conv2d(padded, kernel.transpose(2, 3), groups=x.shape[1])
+    return F.conv2d(rows, kernel, groups=x.shape[1])

@@ -1,0 +1,71 @@
+"""Typed, frozen settings: from a composed YAML to the objects that run, refusing what they do not know."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+
+from deepinside.errors import DeepInsideError
+
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+"""For every settings class: `@dataclass(frozen=True, kw_only=True, config=STRICT)` from pydantic.dataclasses."""
+
+PACKAGE = Path(__file__).parent
+HOME = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parents[1]
+"""The folder that holds `configs`, `conf_models` and `experiments`: the package in a wheel, else the checkout."""
+
+
+def build(node: Any, key: str) -> Any:
+    """Turn a plain configuration node into objects: every mapping with a `_target_` becomes an instance of it.
+
+    `key` is the node's place in the configuration, named in every refusal.
+    Raises DeepInsideError for an unknown target, an unknown key, or a value of the wrong type or range.
+    """
+    if isinstance(node, Mapping):
+        built = {name: build(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
+        return construct(find_class(node["_target_"], key), built, key) if "_target_" in node else built
+    if isinstance(node, list | tuple):
+        return tuple(build(value, f"{key}[{index}]") for index, value in enumerate(node))
+    return node
+
+
+def find_class(path: str, key: str) -> type:
+    """The class a `_target_` names, such as `deepinside.techniques.saliency.Saliency`."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DeepInsideError(f"{key}._target_: expected the path of a class, found {path!r} ({error}).") from error
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise DeepInsideError(f"{key}._target_: expected a settings class, found {path!r}, which is none.")
+    return found
+
+
+def construct(kind: type, values: Mapping[str, Any], key: str) -> Any:
+    """`kind(**values)`, or a DeepInsideError that names the key under `key` that is wrong and what is allowed."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        known = [field.name for field in fields(kind) if field.init]
+        sentences = [explain(dict(detail), known, key) for detail in error.errors()]
+        raise DeepInsideError(" ".join(sentences)) from error
+    except DeepInsideError as error:
+        raise DeepInsideError(f"{key}: {error}") from error
+
+
+def explain(detail: dict[str, Any], known: list[str], key: str) -> str:
+    """One sentence for one of pydantic's complaints."""
+    place = ".".join([key, *(str(part) for part in detail["loc"])]).removeprefix(".")
+    if detail["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        name = str(detail["loc"][-1])
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"{place}: no such key; allowed here: {', '.join(known)}.{hint}"
+    if detail["type"] in {"missing_argument", "missing"}:
+        return f"{place}: a value is needed and none was given."
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[0].lower()}{message[1:]}, found {detail['input']!r}."

@@ -1,0 +1,126 @@
+"""What is differentiated: a class, a group of classes, or a unit of any layer, found from what the user wrote."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.network import Network
+from deepinside.values import ImageBatch
+
+PER_PHOTO = ("top1", "topK", "true")
+"""The targets that depend on the photo: the best class, the best K classes (`top5`), the photo's own label."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Some channels of one layer, and where in it.
+
+    Its value is the mean over `channels`; in a layer with positions also over all of them (`place` None), at the
+    strongest one ("max"), or at one (row, column).
+    """
+
+    name: str
+    layer: str
+    channels: tuple[int, ...]
+    place: tuple[int, int] | str | None = None
+
+    def read(self, activation: Tensor) -> Tensor:
+        """The target's value, (N,), from its layer's activation (N, C) or (N, C, H, W)."""
+        chosen = activation[:, list(self.channels)].mean(1)
+        if chosen.ndim == 1:
+            return chosen
+        if self.place is None:
+            return chosen.flatten(1).mean(1)
+        if self.place == "max":
+            return chosen.flatten(1).amax(1)
+        row, column = self.place
+        return chosen[:, int(row), int(column)]
+
+
+def resolve(request: str | int, network: Network) -> Target:
+    """The target a user asked for by class index, class name, WordNet id, group of classes, or `layer:channel`.
+
+    Alternatives are separated by `|`: the first one the network knows is taken, so one experiment serves networks
+    of different classes. `layer:channel` averages over positions, `layer:channel:max` takes the strongest position
+    and `layer:channel:row:column` one position. Raises DeepInsideError naming the nearest known names.
+    """
+    alternatives = [part.strip() for part in str(request).split("|")]
+    for alternative in alternatives:
+        found = find(alternative, network)
+        if found is not None:
+            return found
+    raise DeepInsideError(
+        f"target: expected a class, group or layer:channel of {network.name}, found {str(request)!r}; "
+        f"{nearest(alternatives[-1], network)}."
+    )
+
+
+def find(request: str, network: Network) -> Target | None:
+    """The target one alternative names, or None where the network does not know it."""
+    if ":" in request:
+        return unit(request, network)
+    indices = network.groups.get(request) or class_indices(request, network)
+    return Target(request_name(request, indices, network), network.target, tuple(indices)) if indices else None
+
+
+def request_name(request: str, indices: Sequence[int], network: Network) -> str:
+    return network.labels[indices[0]].name if len(indices) == 1 and request not in network.groups else request
+
+
+def class_indices(request: str, network: Network) -> list[int]:
+    """The index of a class given by index, WordNet id or name; an empty list where there is none."""
+    if request.isdigit():
+        return [int(request)] if int(request) < len(network.labels) else []
+    wanted = request.casefold()
+    exact = [label.index for label in network.labels if wanted in {label.wnid, label.name.casefold()}]
+    return exact[:1]
+
+
+def unit(request: str, network: Network) -> Target:
+    """The target `layer:channel`, `layer:channel:max` or `layer:channel:row:column`."""
+    name, *numbers = request.split(":")
+    layer = network.resolve(name)
+    shape = network.layers[layer].shape
+    place: tuple[int, int] | str | None = None
+    if numbers[1:] == ["max"]:
+        place, numbers = "max", numbers[:1]
+    if not all(number.isdigit() for number in numbers) or len(numbers) not in (1, 3):
+        raise DeepInsideError(f"target: expected layer:channel, :max or :row:column after it, found {request!r}.")
+    found = [int(number) for number in numbers]
+    if any(number >= size for number, size in zip(found, shape, strict=False)) or len(found) > len(shape):
+        raise DeepInsideError(f"target: {request!r} lies outside layer {layer}, whose shape is {tuple(shape)}.")
+    return Target(request, layer, (found[0],), (found[1], found[2]) if len(found) == 3 else place)
+
+
+def nearest(request: str, network: Network) -> str:
+    """A sentence's end: the known names nearest to `request`."""
+    known = [*(label.name for label in network.labels), *network.groups]
+    lowered = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(request.casefold(), list(lowered), n=3, cutoff=0.5)
+    if near:
+        return "nearest are " + ", ".join(lowered[name] for name in near)
+    return f"it knows {len(network.labels)} classes, such as {', '.join(known[:3])}"
+
+
+def for_batch(request: str | int, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
+    """The targets of every photo of a batch: one, or K of them for `topK`. `scores` is (N, classes)."""
+    name = str(request)
+    if name == "true":
+        return [[true_class(photo.stem, photo.label, network)] for photo in batch.photos]
+    if name.startswith("top") and name[3:].isdigit():
+        best = scores.topk(min(int(name[3:]), scores.shape[1])).indices.tolist()
+        return [[class_target(index, network) for index in row] for row in best]
+    return [[resolve(request, network)] for _ in batch.photos]
+
+
+def true_class(stem: str, label: str | None, network: Network) -> Target:
+    if label is None:
+        raise DeepInsideError(f"target=true: expected a label for {stem}, found none; set images.labels.")
+    return resolve(label, network)
+
+
+def class_target(index: int, network: Network) -> Target:
+    return Target(network.labels[index].name, network.target, (index,))

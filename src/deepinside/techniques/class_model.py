@@ -1,0 +1,134 @@
+"""The class model: the image a class score likes best (Simonyan et al. 2013, Sect. 2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass as plain_dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+from deepinside.maths import regularisers
+from deepinside.maths.objectives import Objective, measure
+from deepinside.maths.optimisers import LBFGS, Adam, Momentum, Optimised, Parts
+from deepinside.networks.network import Network
+from deepinside.settings import STRICT
+from deepinside.targets import Target, resolve
+from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ClassModel:
+    """arg max over I of S_c(I) − l2·‖I‖₂², I in zero-centred pixels, for every target in one batch.
+
+    Everything after `start` departs from the paper and is off by default: `p_norm` weighs Σ|I|^6 and
+    `total_variation` Σ TV², both subtracted; before each step the image is moved by up to `jitter` pixels, and
+    after every `blur_every` steps it is blurred by `blur` pixels. The panel shown has the mean added back.
+    """
+
+    targets: tuple[str | int, ...] = Field(min_length=1)
+    objective: Objective = "score"
+    l2: NonNegativeFloat = 1e-3
+    start: Literal["zero", "mean", "noise", "photo"] = "zero"
+    noise: PositiveFloat = 1.0
+    p_norm: NonNegativeFloat = 0.0
+    total_variation: NonNegativeFloat = 0.0
+    jitter: NonNegativeInt = 0
+    blur: NonNegativeFloat = 0.0
+    blur_every: PositiveInt = 4
+    optimiser: Momentum | Adam | LBFGS = Field(default_factory=Momentum)
+
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+        """One item a target: its class model, pixels 0-255, with the trace of every part of the gain."""
+        targets = [resolve(target, network) for target in self.targets]
+        gain = Climb(self, network, targets, seeds)
+        with torch.no_grad():
+            start = self.begin(network, batch, len(targets), seeds)
+        found = self.optimiser.maximise(start, gain, self.soften if self.blur else None)
+        return Visual(tuple(item(network, found, i, target) for i, target in enumerate(targets)), self.departures())
+
+    def begin(self, network: Network, batch: ImageBatch, count: int, seeds: Seeds) -> Tensor:
+        """The start images, (count, C, H, W).
+
+        zero: the zero image of zero-centred space, the paper's. mean: the training mean itself, as a network input.
+        noise: uniform in [0, `noise`). photo: the first photo of `images`.
+        """
+        zero = network.mean.new_zeros(count, len(network.mean), *network.size)
+        if self.start == "mean":
+            return zero + network.mean
+        if self.start == "noise":
+            noise = [torch.rand(zero.shape[1:], generator=seeds.generator(i, "start")) for i in range(count)]
+            return self.noise * torch.stack(noise).to(zero)
+        if self.start == "photo":
+            return zero + photo(batch)
+        return zero
+
+    def soften(self, x: Tensor, step: int) -> Tensor:
+        return regularisers.blur(x, self.blur) if (step + 1) % self.blur_every == 0 else x
+
+    def departures(self) -> tuple[str, ...]:
+        """Where these settings leave the paper, one sentence each."""
+        said = {
+            "maximises the posterior, not the class score": self.objective != "score",
+            f"starts from {self.start}, not from the zero image": self.start != "zero",
+            f"{self.jitter} px of jitter": self.jitter > 0,
+            f"total variation weighted {self.total_variation:g}": self.total_variation > 0,
+            f"sixth-power norm weighted {self.p_norm:g}": self.p_norm > 0,
+            f"blurred by {self.blur:g} px every {self.blur_every} steps": self.blur > 0,
+        }
+        return tuple(sentence for sentence, differs in said.items() if differs)
+
+
+@plain_dataclass(frozen=True)
+class Climb:
+    """The gain of a class model: score minus penalties, with its jitter drawn from each item's own stream."""
+
+    settings: ClassModel
+    network: Network
+    targets: Sequence[Target]
+    seeds: Seeds
+
+    def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
+        seen = regularisers.shift(x, self.offsets(step, items)) if self.settings.jitter else x
+        score = measure(self.network, seen, [self.targets[i] for i in items], self.settings.objective)
+        penalty = self.penalty(x)
+        return score - penalty, {"score": score, "regulariser": penalty}
+
+    def penalty(self, x: Tensor) -> Tensor:
+        s = self.settings
+        penalty = s.l2 * regularisers.squared_norm(x)
+        if s.total_variation:
+            penalty = penalty + s.total_variation * regularisers.total_variation(x)
+        if s.p_norm:
+            penalty = penalty + s.p_norm * regularisers.p_norm(x, 6)
+        return penalty
+
+    def offsets(self, step: int, items: range) -> list[tuple[int, int]]:
+        """Differs from the paper: the image is moved a little before every step, which favours broad shapes."""
+        reach = self.settings.jitter
+        draws = [torch.randint(-reach, reach + 1, (2,), generator=self.seeds.generator(i, f"{step}")) for i in items]
+        return [(int(draw[0]), int(draw[1])) for draw in draws]
+
+
+def photo(batch: ImageBatch) -> Tensor:
+    if not len(batch):
+        raise DeepInsideError("technique.start=photo: expected a photo to start from, found none; set images.root.")
+    return batch.pixels[0]
+
+
+def item(network: Network, found: Optimised, index: int, target: Target) -> Item:
+    """One class model with its numbers: the last step's score and penalty, and what the network says of it."""
+    x = found.images[index : index + 1]
+    trace = {name: values[index] for name, values in found.trace.items()}
+    with torch.no_grad():
+        log_posterior = measure(network, x, [target], "log_posterior") if target.layer == network.target else None
+        score = measure(network, x, [target], "score")
+    metrics = {"score": score.item(), "rms": x.square().mean().sqrt().item()}
+    if log_posterior is not None:
+        metrics["posterior"] = log_posterior.exp().item()
+    # the training mean is added back for display, as in the paper
+    shown = Panel("class_model", (x[0] + network.mean).cpu(), "photo", f"score {score.item():.1f}")
+    return Item(safe_name(target.name), target.name, (shown,), metrics, trace)
+
