@@ -1,0 +1,399 @@
+"""Photographs for a network: which files, under which names, in batches decoded ahead while the last is computed."""
+
+import glob
+import hashlib
+import logging
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass as plain_dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from PIL import Image
+from pydantic import PositiveInt, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from tqdm import tqdm
+
+from deepinside.errors import DeepInsideError
+from deepinside.images.load import UnreadableImage, read_image, to_tensor
+from deepinside.networks.spec import InputConvention
+from deepinside.settings import STRICT
+from deepinside.values import ImageBatch, Photo
+
+PHOTOGRAPHS = {
+    "astronaut": "astronaut.png",
+    "chelsea": "chelsea.png",
+    "coffee": "coffee.png",
+    "motorcycle": "motorcycle_left.png",
+    "rocket": "rocket.jpg",
+}
+"""Photographs that lie inside scikit-image's package, so that nothing is fetched: name and file in its data folder."""
+# HEIC is not read here, but whoever has such photos should hear so
+SUFFIX = re.compile(r"\.(jpe?g|jpe|jfif|a?png|gif|webp|avif|bmp|tiff?|p[bgnp]m|jp2|j2k|jpx|qoi|hei[cf])", re.IGNORECASE)
+"""What counts as a photo in a folder; everything else there is passed over."""
+WNID = re.compile(r"n\d{8}(?!\d)")
+UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\ud800-\udfff\u2028\u2029]')
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names Windows keeps for itself
+MAX_STEM_BYTES = 120
+THREADS = min(4, os.cpu_count() or 1)
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ImageSettings:
+    """Which photos, and how they come to the network's size. With neither `root` nor `names` there are none.
+
+    root: a folder, one image, a glob such as `photos/n02*/*.jpg`, or a `.txt` file with one path a line, relative to
+    the list's own folder (`#` starts a comment). recursive: look into the folder's sub-folders too.
+    names: photographs that come with scikit-image, put before those of `root`.
+    resize: `square` stretches to the size; `short_side_crop` scales the shorter side to `short_side` (by default the
+    size itself) and cuts the middle out. load_size: the side of the square photos are loaded at, for techniques that
+    cut crops of the network's size out of it; by default the network's own size.
+    limit: take only the first so many. batch: how many are computed at once.
+    labels: the photos' true classes: `folder` (the name of the file's folder), `stem` (an `n` and eight digits at the
+    start of its name), or a file of lines `name label`, separated by a tab, a comma or a space.
+    original_side: photos are kept for figures at most this many pixels along their longer side.
+    """
+
+    root: str | None = None
+    recursive: bool = False
+    names: tuple[str, ...] = ()
+    resize: Literal["square", "short_side_crop"] = "square"
+    short_side: PositiveInt | None = None
+    load_size: PositiveInt | None = None
+    limit: PositiveInt | None = None
+    batch: PositiveInt = 16
+    labels: str | None = None
+    original_side: PositiveInt = 1024
+
+    @field_validator("names")
+    @classmethod
+    def _names_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in PHOTOGRAPHS]
+        if unknown:
+            raise ValueError(f"no photograph {unknown[0]!r}; there are {', '.join(PHOTOGRAPHS)}")
+        return names
+
+    @model_validator(mode="after")
+    def _short_side_is_used(self) -> Self:
+        if self.short_side is not None and self.resize != "short_side_crop":
+            raise ValueError("short_side needs resize=short_side_crop")
+        return self
+
+
+@plain_dataclass(frozen=True)
+class Source:
+    """One photo to be read: its file, a name that is unique in the set and safe as a file's, its class if known.
+
+    `name` is how a person is told about it: the path below the folder that was asked for.
+    """
+
+    path: Path
+    stem: str
+    name: str
+    label: str | None = None
+
+
+@plain_dataclass(frozen=True)
+class Skipped:
+    """A file that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+@plain_dataclass(frozen=True)
+class _Decoded:
+    source: Source
+    sized: Tensor
+    original: Tensor
+    sha256: str
+
+
+def sources(settings: ImageSettings) -> list[Source]:
+    """Every photo the settings ask for, in order: by name for a folder or glob, as written for a list.
+
+    Stems are the files' own where they are unique; otherwise the folders' names stand before them (`left-cat`), then
+    the suffix after them (`cat-png`), then a number. `limit` changes no stem. Raises DeepInsideError where there is
+    nothing to read.
+    """
+    base, paths = _find(settings) if settings.root is not None else (Path(), [])
+    files = [*map(_shipped, settings.names), *paths]
+    short = [*map(Path, settings.names), *(_below(path, base) for path in paths)]
+    label = _labeller(settings.labels, paths, base)
+    labels = [*(None for _ in settings.names), *map(label, paths)]
+    rows = zip(files, unique_stems(short), map(_shown, short), labels, strict=True)
+    return [Source(*row) for row in rows][: settings.limit]
+
+
+def batches(
+    settings: ImageSettings, convention: InputConvention, *, skipped: list[Skipped], progress: bool = False
+) -> Iterator[ImageBatch]:
+    """The photos in batches, the next being decoded in threads while one is computed; at most two are in memory.
+
+    `pixels` is (N, C, H, W) zero-centred, H and W being `load_size` or the convention's own. A file that cannot be
+    read is logged, appended to `skipped` and missing from its batch. `first` counts the readable photos before, so a
+    photo's number does not depend on the size of a batch. Without `root` and `names` there is one empty batch.
+    Raises DeepInsideError where there is nothing to read, or nothing that can be read.
+    """
+    size = _size(settings, convention)
+    if settings.root is None and not settings.names:
+        yield ImageBatch((), convention.to_network(torch.zeros(0, 3, *size, dtype=torch.uint8)))
+        return
+    todo = sources(settings)
+    first = 0
+    faults: list[Skipped] = []
+    with tqdm(total=len(todo), unit="photo", disable=None if progress else True) as bar:
+        for group in _ahead(todo, settings, size):
+            bad = _report(group)
+            skipped += bad
+            faults += bad
+            decoded = [item for item in group if isinstance(item, _Decoded)]
+            bar.update(len(group))
+            if decoded:
+                yield _batch(decoded, convention, first)
+            first += len(decoded)
+            del group, decoded  # or they would live on while the next is read
+    if not first:
+        raise DeepInsideError(f"None of {len(todo)} photos can be read; {faults[0].name}: {faults[0].reason}.")
+
+
+def unique_stems(paths: Sequence[Path]) -> list[str]:
+    """A name for each path, safe as a file's name on any system and unlike every other even where case is ignored."""
+    spellings: tuple[Callable[[Path], str], ...] = (
+        lambda path: path.stem,
+        lambda path: "-".join([*_folders(path), path.stem]),
+        lambda path: "-".join([*_folders(path), path.stem, path.suffix[1:]]),
+    )
+    names = [safe_name(spellings[0](path)) for path in paths]
+    for spell in spellings[1:]:
+        twins = _repeated(_folded(name) for name in names)
+        names = [
+            safe_name(spell(path)) if _folded(name) in twins else name for path, name in zip(paths, names, strict=True)
+        ]
+    return _numbered(names)
+
+
+def safe_name(name: str) -> str:
+    """`name` with what file systems refuse or hide replaced by `_`; a long one is cut and ends in part of a hash."""
+    safe = UNSAFE.sub("_", unicodedata.normalize("NFC", name))
+    safe = re.sub(r"^[.\s]|[.\s]$", "_", safe) or "_"
+    if RESERVED.fullmatch(safe):
+        safe = f"_{safe}"
+    if len(safe.encode()) <= MAX_STEM_BYTES:
+        return safe
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{safe.encode()[: MAX_STEM_BYTES - 9].decode(errors='ignore')}-{digest}"
+
+
+def resized(image: Image.Image, size: tuple[int, int], *, short_side: int | None) -> Image.Image:
+    """`image` at `size` (H, W), bilinear over the area each new pixel covers.
+
+    Stretched as a whole; or, with `short_side`, as if the shorter side had been scaled to it and the middle cut out.
+    """
+    height, width = size
+    box = None
+    if short_side is not None:
+        scale = min(image.size) / short_side
+        left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+        right, bottom = min(left + width * scale, image.width), min(top + height * scale, image.height)
+        box = (max(left, 0.0), max(top, 0.0), right, bottom)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+
+
+def _size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:
+    size = convention.size if settings.load_size is None else (settings.load_size, settings.load_size)
+    if settings.short_side is not None and settings.short_side < max(size):
+        raise DeepInsideError(
+            f"images.short_side is {settings.short_side}, smaller than the {size[0]}×{size[1]} that is cut out of it; "
+            f"make it at least {max(size)}."
+        )
+    return size
+
+
+# ---- which files -----------------------------------------------------------------------------------------------------
+
+
+def _shipped(name: str) -> Path:
+    package = find_spec("skimage")
+    if package is None or package.origin is None:
+        raise DeepInsideError(f"The photograph {name!r} comes with scikit-image, which is not installed.")
+    return Path(package.origin).parent / "data" / PHOTOGRAPHS[name]
+
+
+def _find(settings: ImageSettings) -> tuple[Path, list[Path]]:
+    """The files below `root`, and the folder their names are relative to."""
+    root = Path(settings.root or "").expanduser()
+    if root.is_dir():
+        return root, _in_folder(root, recursive=settings.recursive)
+    if root.is_file():
+        return root.parent, _in_list(root) if root.suffix.lower() == ".txt" else [root]
+    if glob.has_magic(str(root)):
+        return _in_glob(root)
+    raise DeepInsideError(f"images.root is {settings.root}, which is neither a folder nor a file nor a glob.")
+
+
+def _in_folder(root: Path, *, recursive: bool) -> list[Path]:
+    walk = root.rglob("*") if recursive else root.iterdir()
+    found = sorted(path for path in walk if _is_photo(path.relative_to(root)) and path.is_file())
+    if not found:
+        deeper = "" if recursive else "; images.recursive=true looks into its sub-folders too"
+        raise DeepInsideError(f"The folder {root} has no photos (.jpg, .png, .webp, …){deeper}.")
+    return found
+
+
+def _in_glob(pattern: Path) -> tuple[Path, list[Path]]:
+    matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute one
+    found = sorted(path for path in matches if _is_photo(Path(path.name)) and path.is_file())
+    if not found:
+        raise DeepInsideError(f"No photo matches images.root={pattern}.")
+    return Path(os.path.commonpath([path.parent for path in found])), found
+
+
+def _in_list(path: Path) -> list[Path]:
+    lines = [line.strip() for line in _text(path).splitlines()]
+    found = [path.parent / Path(line).expanduser() for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise DeepInsideError(f"The list {path} names no photos; expected one path a line.")
+    return found
+
+
+def _is_photo(relative: Path) -> bool:
+    return bool(SUFFIX.fullmatch(relative.suffix)) and not any(part.startswith(".") for part in relative.parts)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeepInsideError(f"{path} cannot be read as text: {error}.") from error
+
+
+# ---- their names and classes -----------------------------------------------------------------------------------------
+
+
+def _below(path: Path, base: Path) -> Path:
+    return path.relative_to(base) if path.is_relative_to(base) else path
+
+
+def _shown(path: Path) -> str:
+    """The path as it may stand in a log: letters of any script, but no line breaks and no undecodable bytes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path.as_posix())
+
+
+def _folders(path: Path) -> list[str]:
+    return [part for part in path.parent.parts if part not in {path.anchor, ".."}]
+
+
+def _folded(name: str) -> str:
+    return name.casefold()
+
+
+def _repeated(keys: Iterable[Hashable]) -> set[Hashable]:
+    return {key for key, count in Counter(keys).items() if count > 1}
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """`names` with -2, -3, … after the second, third, … of the same."""
+    taken: set[str] = set()
+    out = []
+    for name in names:
+        tries = (name if number == 1 else f"{name}-{number}" for number in range(1, len(names) + 2))
+        free = next(candidate for candidate in tries if _folded(candidate) not in taken)
+        taken.add(_folded(free))
+        out.append(free)
+    return out
+
+
+def _labeller(labels: str | None, paths: Sequence[Path], base: Path) -> Callable[[Path], str | None]:
+    if labels is None:
+        return lambda path: None
+    if labels == "folder":
+        return lambda path: path.resolve().parent.name
+    if labels == "stem":
+        return _wnid
+    table = _label_file(Path(labels).expanduser())
+    if paths and not any(_look_up(table, path, base) for path in paths):
+        raise DeepInsideError(f"The label file {labels} names none of the photos, the first of which is {paths[0]}.")
+    return lambda path: _look_up(table, path, base)
+
+
+def _wnid(path: Path) -> str | None:
+    match = WNID.match(path.stem)
+    return match.group() if match else None
+
+
+def _look_up(table: dict[str, str], path: Path, base: Path) -> str | None:
+    keys = (_below(path, base).as_posix(), path.name, path.stem)
+    return next((table[key] for key in keys if key in table), None)
+
+
+def _label_file(path: Path) -> dict[str, str]:
+    lines = (line.strip() for line in _text(path).splitlines())
+    return dict(_label_line(path, line) for line in lines if line and not line.startswith("#"))
+
+
+def _label_line(path: Path, line: str) -> tuple[str, str]:
+    """Name and label: two columns of a tab-separated table, or what stands around the first comma or space."""
+    separator = next((mark for mark in ("\t", ",", " ") if mark in line), None)
+    if separator is None:
+        raise DeepInsideError(f"The label file {path} has the line {line!r}; expected a name and a label.")
+    name, label = line.split(separator)[:2] if separator == "\t" else line.split(separator, 1)
+    return name.strip(), label.strip()
+
+
+# ---- decoding --------------------------------------------------------------------------------------------------------
+
+
+def _ahead(
+    todo: Sequence[Source], settings: ImageSettings, size: tuple[int, int]
+) -> Iterator[list[_Decoded | Skipped]]:
+    """Groups of `batch` sources, read; the next group is being read while the consumer works on one."""
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="photos")
+
+    def start(first: int) -> list[Future[_Decoded | Skipped]]:
+        return [pool.submit(_read, source, settings, size) for source in todo[first : first + settings.batch]]
+
+    try:
+        coming = start(0)
+        for first in range(0, len(todo), settings.batch):
+            group = [future.result() for future in coming]
+            coming = start(first + settings.batch)
+            yield group
+            del group
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _report(group: Iterable[_Decoded | Skipped]) -> list[Skipped]:
+    faults = [item for item in group if isinstance(item, Skipped)]
+    for item in faults:
+        LOG.warning("skipped %s: %s", item.name, item.reason)
+    return faults
+
+
+def _read(source: Source, settings: ImageSettings, size: tuple[int, int]) -> _Decoded | Skipped:
+    try:
+        image, digest = read_image(source.path)
+    except UnreadableImage as error:
+        return Skipped(source.name, error.reason)
+    short_side = (settings.short_side or max(size)) if settings.resize == "short_side_crop" else None
+    sized = to_tensor(resized(image, size, short_side=short_side))
+    image.thumbnail((settings.original_side, settings.original_side), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return _Decoded(source, sized, to_tensor(image), digest)
+
+
+def _batch(decoded: Sequence[_Decoded], convention: InputConvention, first: int) -> ImageBatch:
+    pixels = convention.to_network(torch.stack([item.sized for item in decoded]))
+    photos = [
+        Photo(item.source.stem, view, item.original, item.sha256, item.source.label)
+        for item, view in zip(decoded, pixels, strict=True)
+    ]
+    return ImageBatch(tuple(photos), pixels, first)

@@ -1,0 +1,170 @@
+"""One image file, read as a person sees it: upright, in sRGB, eight bits a channel, on white where it is clear."""
+
+import hashlib
+import logging
+import re
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, UnidentifiedImageError
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+
+MAX_PIXELS = 128_000_000
+"""The most pixels that are decoded: more than any 120-megapixel camera gives, below half a gigabyte in memory."""
+MAX_BYTES = 1 << 30
+"""The largest file that is read."""
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000", "QOI")
+"""The kinds of file that are read; Pillow's others either run other programs or recognise almost any bytes."""
+
+LOG = logging.getLogger(__name__)
+ORIENTATION_TAG = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+PROFILE_OF_MODE = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
+PILLOW = re.compile(r"PIL\.")
+
+
+class UnreadableImage(DeepInsideError):  # noqa: N818 - reads better in a sentence
+    """A file that cannot be read as an image; `reason` says why without naming the file."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be read as an image: {reason}.")
+        self.reason = reason
+
+
+def load_image(path: Path) -> tuple[Tensor, str]:
+    """The file's pixels, (3, h, w) uint8 RGB as a person sees them, and the SHA-256 of its bytes.
+
+    Raises UnreadableImage for anything that is no whole image, or one of more than `MAX_PIXELS` pixels.
+    """
+    image, digest = read_image(path)
+    return to_tensor(image), digest
+
+
+def read_image(path: Path) -> tuple[Image.Image, str]:
+    """As `load_image`, but a Pillow image of mode RGB."""
+    data = _bytes(path)
+    _silence_pillow()
+    try:
+        return _decode(data), hashlib.sha256(data).hexdigest()
+    except UnidentifiedImageError:
+        raise UnreadableImage(path, f"it is not a whole image of a kind known here ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise UnreadableImage(path, f"its header declares more than {MAX_PIXELS} pixels, the limit") from None
+    except Exception as error:  # a damaged file makes the decoders raise almost anything
+        raise UnreadableImage(path, _one_line(error)) from None
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """(3, h, w) uint8 of a Pillow image of mode RGB."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe would never end
+            raise UnreadableImage(path, "it is not a file")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise UnreadableImage(path, f"it has {size} bytes, more than the limit of {MAX_BYTES}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or str(error)) from None
+    if not data:
+        raise UnreadableImage(path, "it is empty (0 bytes)")
+    return data
+
+
+def _silence_pillow() -> None:
+    """Ignore Pillow's warnings about odd files: what matters is raised, and the rest is none of the user's business.
+
+    Adding one filter is safe in threads; `warnings.catch_warnings` is not.
+    """
+    if not any(action == "ignore" and module == PILLOW for action, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=PILLOW.pattern)
+
+
+def _decode(data: bytes) -> Image.Image:
+    Image.init()
+    with Image.open(BytesIO(data), formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"its header declares {width}×{height} pixels, more than the limit of {MAX_PIXELS}")
+        image.load()
+        colours, alpha = _split(image)
+        return _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
+
+
+def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Eight-bit colours, in a mode that a colour profile may belong to, and the alpha channel where there is one."""
+    if image.mode.startswith("I"):
+        return _split_deep(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return rgba.convert("RGB"), rgba.getchannel("A")
+    return (image.convert("RGB") if image.mode in {"1", "P"} else image), None
+
+
+def _split_deep(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Sixteen-bit grey divided by 257, where Pillow's own conversion would clip at 255."""
+    if image.mode == "I" and image.format not in {"PNG", "PPM"}:
+        raise ValueError("it has 32-bit whole-number pixels, whose range is not known; save it with 8 or 16 bits")
+    levels = np.asarray(image).astype(np.uint32)
+    clear = image.info.get("transparency")
+    alpha = Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)) if isinstance(clear, int) else None
+    return Image.fromarray(((levels + 128) // 257).astype(np.uint8)), alpha
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("it has floating-point pixels, whose range is not known; save it with 8 or 16 bits")
+    if profile:
+        try:
+            return _apply_profile(image, profile)
+        except Exception as error:  # a broken profile must not cost the photo
+            LOG.debug("colour profile ignored: %s", _one_line(error))
+    return image.convert("RGB")
+
+
+def _apply_profile(image: Image.Image, data: bytes) -> Image.Image:
+    profile = ImageCms.ImageCmsProfile(BytesIO(data))
+    space = profile.profile.xcolor_space.strip()
+    if space != PROFILE_OF_MODE.get(image.mode):
+        raise ValueError(f"a profile for {space} on an image of mode {image.mode}")
+    if "sRGB" in (profile.profile.profile_description or ""):
+        return image.convert("RGB")  # the usual case: nothing to do, so nothing to round
+    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    if converted is None:
+        raise ValueError("the profile gave no image")
+    return converted
+
+
+def _on_white(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
+    return image if alpha is None else Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # broken EXIF must not cost the photo
+        return 1
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
