@@ -86,7 +86,8 @@ class InputConvention:
 
     def native(self, x: "Tensor") -> "Tensor":
         """What the ONNX graph takes for zero-centred `x` (…, C, H, W): its scale and its order of channels."""
-        scaled = x / self._column(x, self.pixels_per_unit)
+        units = self.pixels_per_unit
+        scaled = x if set(units) == {1.0} else x / self._column(x, units)
         return scaled.flip(-3) if self.channels == "bgr" else scaled
 
     def _rgb(self, values: tuple[float, ...]) -> tuple[float, ...]:
@@ -154,6 +155,19 @@ class Label:
     index: int
     wnid: str
     name: str
+
+
+@plain_dataclass(frozen=True)
+class Layer:
+    """One value of the network: its canonical name, its name in the ONNX file, its operator and its shape.
+
+    `shape` leaves the batch out: (C, H, W) or (C,).
+    """
+
+    name: str
+    value: str
+    kind: str
+    shape: tuple[int, ...]
 
 
 def conf_models() -> Path:

@@ -1,0 +1,90 @@
+"""From a declaration to a verified network: the file, its hash, surgery, conversion, verification, reference photo."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.convert import convert
+from deepinside.networks.network import Network
+from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_labels
+from deepinside.networks.surgery import Prepared, operate, read
+from deepinside.networks.verify import check_reference, verify
+
+
+def load(spec: NetworkSpec, *, cache: Path | None = None) -> Network:
+    """The network of `spec`, verified; a missing file is fetched into `cache`.
+
+    Raises `DeepInsideError`, one sentence with what was expected and found, unless the file has the declared SHA-256,
+    the surgery works, every operator converts, torch and onnxruntime agree at every layer, the labels fit the scores,
+    and, for trained weights, the reference photo gets its class.
+    """
+    path = locate(spec, cache=cache)
+    digest = check_hash(path, spec.sha256)
+    original = read(path)
+    network = assemble(operate(original, spec), spec, sha256=digest)
+    network = replace(network, checks=verify(original, network))
+    if spec.weights == "trained" and spec.reference is not None:
+        check_reference(network, _reference_pixels(spec.reference), spec.reference.classes)
+    return network
+
+
+def locate(spec: NetworkSpec, *, cache: Path | None = None) -> Path:
+    """Where the file is: placed beside its YAML, or fetched and verified."""
+    if spec.beside.is_file():
+        return spec.beside
+    from deepinside.networks.fetch import fetch
+
+    return fetch(spec, cache=cache)
+
+
+def check_hash(path: Path, expected: str | None) -> str:
+    """The file's SHA-256; raises `DeepInsideError` if another one is expected."""
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if expected is not None and found != expected:
+        raise DeepInsideError(f"{path} should have SHA-256 {expected}, found {found}: delete it and fetch it again")
+    return found
+
+
+def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "") -> Network:
+    """An unverified network from a prepared graph: converted, its layers named, its target and labels checked."""
+    layers = {layer.name: layer for layer in prepared.layers}
+    synonyms = _synonyms(prepared, spec)
+    network = Network(spec, convert(prepared), layers, synonyms, read_labels(spec), sha256)
+    target = layers[network.target]
+    if network.labels and len(network.labels) != target.shape[0]:
+        raise DeepInsideError(
+            f"{spec.name}: labels {spec.labels!r} name {len(network.labels)} classes, "
+            f"but the target {target.name!r} has {target.shape[0]} scores"
+        )
+    return replace(network, departures=_departures(target))
+
+
+def _synonyms(prepared: Prepared, spec: NetworkSpec) -> dict[str, str]:
+    """Further names: ONNX values, the spec's names of values that were spliced out, aliases."""
+    values = {layer.value: layer.name for layer in prepared.layers}
+    spliced = {gone: values[stays] for gone, stays in prepared.same.items() if stays in values}
+    drops = {name: spliced[value] for name, value in spec.layers.items() if value in spliced}
+    known = {**drops, **spliced, **values}
+    return {**known, **{alias: known.get(name, name) for alias, name in spec.aliases.items()}}
+
+
+def _departures(target: Layer) -> tuple[str, ...]:
+    if len(target.shape) < 2 or target.shape[1:] == (1, 1):
+        return ()
+    return (
+        f"Class scores are the spatial mean of layer {target.name} ({'×'.join(map(str, target.shape))}), read before "
+        f"what the file does after it, so that a rectifier there cannot leave a class without a gradient.",
+    )
+
+
+def _reference_pixels(reference: Reference) -> torch.Tensor:
+    import skimage.data
+
+    photo = getattr(skimage.data, reference.photo, None)
+    if photo is None:
+        raise DeepInsideError(f"reference.photo: skimage.data has no photo {reference.photo!r}")
+    return torch.from_numpy(photo()[..., :3].copy()).permute(2, 0, 1)

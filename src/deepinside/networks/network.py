@@ -1,0 +1,201 @@
+"""A network ready for use: its layers by name, its class scores, and safe ways to run or rewrite parts of it.
+
+Nothing is ever hooked. A part of the graph is a copy cut to size; a changed network is a changed copy.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, fx, nn
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.convert import LAYER
+from deepinside.networks.spec import InputConvention, Label, Layer, NetworkSpec
+
+Replacement = Callable[[str, nn.Module], nn.Module | None]
+
+
+class Part(nn.Module):
+    """The part of a network that computes some layers from image space (N, 3, H, W)."""
+
+    def __init__(self, graph: fx.GraphModule, convention: InputConvention) -> None:
+        super().__init__()
+        self.graph = graph
+        self.convention = convention
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.graph(self.convention.native(x))
+
+
+class First(nn.Module):
+    """A part with one layer: its activations themselves."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A verified network.
+
+    `module` is its torch.fx graph: evaluation mode, frozen parameters, input in the network's own convention; the node
+    that computes a layer carries the layer's name in `node.meta["layer"]`. Methods take image space: RGB zero-centred
+    pixels (N, 3, H, W), or (N, 1, H, W) for a grey network. `layers` are in graph order. `synonyms` are the further
+    names that `resolve` knows (ONNX values, aliases). `checks` holds, by layer, the largest difference found between
+    torch and onnxruntime relative to the layer's largest value. `departures` says where scores are not the file's own.
+    """
+
+    spec: NetworkSpec
+    module: fx.GraphModule
+    layers: Mapping[str, Layer]
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[Label, ...] = ()
+    sha256: str = ""
+    checks: Mapping[str, float] = field(default_factory=dict)
+    departures: tuple[str, ...] = ()
+    _parts: dict[tuple[str, ...], Part] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def input(self) -> InputConvention:
+        return self.spec.input
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return self.spec.input.size
+
+    @property
+    def target(self) -> str:
+        """Canonical name of the layer of class scores."""
+        return self.resolve(self.spec.target)
+
+    @property
+    def classes(self) -> int:
+        """Number of class scores."""
+        return self.layers[self.target].shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.module.parameters()), torch.float32)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean in pixel levels 0-255, RGB, (3, 1, 1); (1, 1, 1) for a grey network."""
+        return torch.tensor(self.input.mean_pixels, device=self.device, dtype=self.dtype).view(-1, 1, 1)
+
+    def resolve(self, name: str) -> str:
+        """Canonical name of a layer from its Caffe name, ONNX value name or alias; unknown ones list the known."""
+        if name in self.layers:
+            return name
+        if self.synonyms.get(name) in self.layers:
+            return self.synonyms[name]
+        near = get_close_matches(name, [*self.layers, *self.synonyms], n=3, cutoff=0.5)
+        first = dict.fromkeys(self.synonyms.get(n, n) for n in near if self.synonyms.get(n, n) in self.layers)
+        known = ", ".join([*first, *(layer for layer in self.layers if layer not in first)])
+        raise DeepInsideError(f"{self.name} has no layer {name!r}; known, nearest first: {known}")
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Un-normalised class scores (N, classes) of `x` in image space. A map (N, classes, H, W) is averaged."""
+        return _as_scores(self._part((self.target,))(x)[0])
+
+    def activations(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations of `layers` by the names asked for; only what they need of the graph is run, once."""
+        names = tuple(dict.fromkeys(self.resolve(layer) for layer in layers))
+        values = dict(zip(names, self._part(names)(x), strict=True)) if names else {}
+        return {layer: values[self.resolve(layer)] for layer in layers}
+
+    def upto(self, layer: str) -> First:
+        """A module from image space to one layer's activations that runs only what is needed."""
+        return First(self._part((self.resolve(layer),)))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Network":
+        """A network on that device and in that precision; this one stays where it is."""
+        device, dtype = torch.device(device or self.device), dtype or self.dtype
+        if (device, dtype) == (self.device, self.dtype):
+            return self
+        return replace(self, module=copy.deepcopy(self.module).to(device=device, dtype=dtype))
+
+    def with_module(self, module: fx.GraphModule) -> "Network":
+        """This network on another graph. Layers are those whose mark, `node.meta["layer"]`, the graph still carries."""
+        marked = {node.meta.get(LAYER) for node in module.graph.nodes}
+        kept = {name: layer for name, layer in self.layers.items() if name in marked}
+        if self.target not in kept:
+            raise DeepInsideError(f"{self.name}: the rewritten graph has lost its target layer {self.target!r}")
+        return replace(self, module=module.eval(), layers=kept)
+
+    def rewritten(self, change: Callable[[fx.GraphModule], fx.GraphModule | None]) -> "Network":
+        """A new network on a copy of the graph, parameters included, after `change` edited or replaced the copy.
+
+        A node put in a layer's place must carry its mark: `old.replace_all_uses_with(new, propagate_meta=True)`.
+        """
+        mine = copy.deepcopy(self.module)
+        changed = change(mine) or mine
+        changed.graph.lint()
+        changed.recompile()
+        return self.with_module(changed)
+
+    def with_modules(self, choose: Replacement) -> "Network":
+        """A new network in which `choose(layer, module)` may put another module in a layer's place (None keeps it).
+
+        Kept modules are shared with this network, so `choose` must return new ones and change none.
+        """
+        mine = _clone(self.module)
+        for node in list(mine.graph.nodes):
+            if node.op == "call_module" and LAYER in node.meta:
+                other = choose(node.meta[LAYER], mine.get_submodule(node.target))
+                if other is not None:
+                    mine.add_submodule(node.target, other)
+        return self.with_module(mine)
+
+    def module_of(self, layer: str) -> nn.Module | None:
+        """The module that computes a layer, None where a rewrite made it a function."""
+        node = _marked(self.module.graph)[self.resolve(layer)]
+        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def _part(self, names: tuple[str, ...]) -> Part:
+        if names not in self._parts:
+            self._parts[names] = Part(_cut(self.module, names), self.input)
+        return self._parts[names]
+
+
+def _as_scores(values: Tensor) -> Tensor:
+    return values.flatten(2).mean(dim=2) if values.dim() > 2 else values
+
+
+def _marked(graph: fx.Graph) -> dict[str, fx.Node]:
+    return {node.meta[LAYER]: node for node in graph.nodes if LAYER in node.meta}
+
+
+def _clone(module: fx.GraphModule) -> fx.GraphModule:
+    """The graph copied, the modules shared."""
+    graph = fx.Graph()
+    output = graph.graph_copy(module.graph, {})
+    graph.output(output)
+    return fx.GraphModule(module, graph).eval()
+
+
+def _cut(module: fx.GraphModule, names: tuple[str, ...]) -> fx.GraphModule:
+    """A copy of the graph that returns the named layers and runs nothing else; parameters are shared."""
+    clone = _clone(module)
+    marked = _marked(clone.graph)
+    end = next(node for node in clone.graph.nodes if node.op == "output")
+    end.args = (tuple(marked[name] for name in names),)
+    clone.graph.eliminate_dead_code()
+    clone.delete_all_unused_submodules()
+    clone.recompile()
+    return clone

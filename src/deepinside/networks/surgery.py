@@ -1,0 +1,457 @@
+"""Surgery on ONNX graphs, before anything is converted: soft-max off, Dropout and Identity out, batch axis free.
+
+Only the graph is copied and changed; the weights are carried beside it, by name, and put back at the end, so that
+a file of half a gigabyte is not copied at every step. The model handed in is never touched.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
+from onnx.reference import ReferenceEvaluator
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.spec import Layer, NetworkSpec
+
+IR_VERSION = 8  # onnxruntime reads at most 13, while onnx itself writes newer ones
+SMALL = 1024  # tensors of up to so many numbers may say shapes, so shape inference gets to see their values
+SPLICED = ("Dropout", "Identity")
+SOFTMAX = ("Softmax", "LogSoftmax")
+POOLS_AND_CONVS = ("AveragePool", "MaxPool", "Conv")
+
+Weights = dict[str, TensorProto]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph ready for conversion and what became of its values.
+
+    `layers` in graph order; `same` maps each value that was spliced out to the one that took its place; `input` names
+    the image input and `batch` is the batch size the file was fixed to (None where it was free).
+    """
+
+    body: ModelProto
+    weights: Weights
+    layers: tuple[Layer, ...]
+    same: Mapping[str, str]
+    input: str
+    batch: int | None
+
+    def model(self) -> ModelProto:
+        """The whole model, weights included."""
+        whole = ModelProto()
+        whole.CopyFrom(self.body)
+        whole.graph.initializer.extend(self.weights.values())
+        return whole
+
+
+def read(path: Path) -> ModelProto:
+    """The model in a file, external data included if it lies in the file's own folder.
+
+    Raises `DeepInsideError` if the file is missing, truncated, not ONNX, or points outside its folder.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise DeepInsideError(
+            f"{path} cannot be read as an ONNX model ({_first_line(error)}): fetch it again"
+        ) from None
+    if not model.graph.node or not model.graph.output or not model.opset_import:
+        raise DeepInsideError(f"{path} is not an ONNX model: it has no graph with nodes and an output")
+    _load_external(model, path)
+    return model
+
+
+def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
+    """The whole operation: `model` as the file has it, to a graph onnx2torch can convert and its table of layers.
+
+    Raises `DeepInsideError` where the file is not what `spec` says it is: input, soft-max, layers, target.
+    """
+    body, weights = _split(model)
+    _fold(body, weights)
+    same = _splice(body.graph)
+    _cut_softmax(body.graph, spec)
+    name, batch = _fix_input(body.graph, spec)
+    _drop_unused(body.graph)
+    _state_padding(body.graph, _shapes(body, weights))
+    shapes = _shapes(body, weights)
+    _free_reshapes(body.graph, weights, shapes, batch or 1)
+    _rewrite_average_pools(body, weights, shapes)
+    _drop_unused(body.graph)
+    kinds = {out: node.op_type for node in body.graph.node for out in node.output[:1] if len(node.output) == 1}
+    layers = _layers(kinds, _shapes(body, weights), same, spec)
+    _free_batch(body.graph)
+    used = {value for node in body.graph.node for value in node.input}
+    return Prepared(body, {key: weights[key] for key in weights if key in used}, layers, same, name, batch)
+
+
+def with_outputs(model: ModelProto, values: Iterable[str]) -> ModelProto:
+    """A copy of `model` that returns `values`, and otherwise computes as the file says: for onnxruntime."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = min(copy.ir_version, IR_VERSION)
+    del copy.graph.output[:]
+    copy.graph.output.extend(ValueInfoProto(name=value) for value in values)
+    return copy
+
+
+def skeleton(body: ModelProto, weights: Weights) -> ModelProto:
+    """`body` with the small weights as initializers and the large ones as mere inputs: for inference of shapes."""
+    light = ModelProto()
+    light.CopyFrom(body)
+    for name, tensor in weights.items():
+        if prod(tensor.dims) <= SMALL:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+    return light
+
+
+def opset(model: ModelProto) -> int:
+    """The version of ONNX's own operators the model uses."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+
+
+def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
+    """One attribute of a node as a Python value."""
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def canonical_names(kinds: Mapping[str, str]) -> dict[str, str]:
+    """Layer names from ONNX value names in graph order; `kinds` maps value to operator.
+
+    The zoo's Caffe exports number what a layer's nodes make: conv1_1 is conv1, conv1_2 its ReLU, hence relu1. Values
+    named by a number alone, or by a bare operator, are named by operator and count. Names stay unique.
+    """
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for value, kind in kinds.items():
+        counts[kind] = counts.get(kind, 0) + 1
+        name = _derive(value, kind, counts[kind])
+        names[value] = name if name not in names.values() else value.replace(".", "_")
+    return names
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def _load_external(model: ModelProto, path: Path) -> None:
+    folder = path.resolve().parent
+    for tensor in _tensors(model.graph):
+        if not uses_external_data(tensor):
+            continue
+        place = (folder / ExternalDataInfo(tensor).location).resolve()
+        if not place.is_relative_to(folder):
+            raise DeepInsideError(f"{path}: tensor {tensor.name!r} lies outside the file's folder ({place}): refused")
+        if not place.is_file():
+            raise DeepInsideError(f"{path}: tensor {tensor.name!r} should be in {place}, which does not exist")
+    try:
+        load_external_data_for_model(model, str(folder))
+    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
+        raise DeepInsideError(f"{path}: its external data cannot be read ({_first_line(error)})") from None
+
+
+def _tensors(graph: GraphProto) -> Iterable[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for item in node.attribute:
+            yield from (item.t, *item.tensors)
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+# --- the graph without its weights -------------------------------------------------------------------------------
+
+
+def _split(model: ModelProto) -> tuple[ModelProto, Weights]:
+    """A copy of the graph alone, and its weights by name. Old files (IR 3) list the weights as inputs too: not here."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    body = ModelProto(ir_version=IR_VERSION, producer_name="deepinside")
+    body.opset_import.extend(model.opset_import)
+    body.graph.name = model.graph.name or "network"
+    body.graph.node.extend(model.graph.node)
+    body.graph.input.extend(value for value in model.graph.input if value.name not in weights)
+    body.graph.output.extend(ValueInfoProto(name=value.name) for value in model.graph.output)
+    return body, weights
+
+
+def _fold(body: ModelProto, weights: Weights) -> None:
+    """Compute now what depends on weights alone (GoogLeNet reshapes a weight, DenseNet unsqueezes its scales)."""
+    kept = []
+    for node in body.graph.node:
+        if node.op_type == "Constant" or (node.input and all(name in weights for name in node.input if name)):
+            weights.update(_evaluate(node, weights, body))
+        else:
+            kept.append(node)
+    _set_nodes(body.graph, kept)
+
+
+def _evaluate(node: NodeProto, weights: Weights, body: ModelProto) -> Weights:
+    feeds = {name: numpy_helper.to_array(weights[name]) for name in node.input if name}
+    graph = helper.make_graph(
+        [node], "constant", [ValueInfoProto(name=name) for name in feeds], [ValueInfoProto(name=o) for o in node.output]
+    )
+    one = helper.make_model(graph, opset_imports=list(body.opset_import), ir_version=IR_VERSION)
+    try:
+        values = ReferenceEvaluator(one).run(None, feeds)
+    except Exception as error:
+        raise DeepInsideError(f"{_where(node)} of constants cannot be computed: {_first_line(error)}") from None
+    return {
+        name: numpy_helper.from_array(np.ascontiguousarray(value), name)
+        for name, value in zip(node.output, values, strict=True)
+    }
+
+
+def _set_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _where(node: NodeProto) -> str:
+    return f"{node.op_type} node {node.name or node.output[0]!r}"
+
+
+def _drop_unused(graph: GraphProto) -> None:
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    _set_nodes(graph, kept[::-1])
+
+
+# --- splicing and cutting ----------------------------------------------------------------------------------------
+
+
+def _splice(graph: GraphProto) -> dict[str, str]:
+    """Take Dropout and Identity out; value that vanished → the one in its place."""
+    same: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+        if node.op_type in SPLICED:
+            same[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    for value in graph.output:
+        value.name = same.get(value.name, value.name)
+    _set_nodes(graph, kept)
+    return same
+
+
+def _cut_softmax(graph: GraphProto, spec: NetworkSpec) -> None:
+    makers = {out: node for node in graph.node for out in node.output}
+    ends = {value.name: makers[value.name] for value in graph.output if value.name in makers}
+    soft = [value for value, node in ends.items() if node.op_type in SOFTMAX]
+    if spec.output == "softmax" and not soft:
+        found = ", ".join(f"{node.op_type} ({value})" for value, node in ends.items()) or "nothing computed"
+        raise DeepInsideError(
+            f"{spec.file}: output: softmax is declared, but the file ends in {found}: write output: scores"
+        )
+    if spec.output == "scores" and soft:
+        raise DeepInsideError(
+            f"{spec.file}: output: scores is declared, but the file ends in a soft-max ({soft[0]}): "
+            f"write output: softmax"
+        )
+    for value in graph.output:
+        if value.name in soft:
+            value.name = ends[value.name].input[0]
+
+
+# --- the input and the batch axis --------------------------------------------------------------------------------
+
+
+def _fix_input(graph: GraphProto, spec: NetworkSpec) -> tuple[str, int | None]:
+    """Check the one image input against the spec and fix its shape for inference; its name, and the file's batch."""
+    if len(graph.input) != 1:
+        names = ", ".join(value.name for value in graph.input) or "none"
+        raise DeepInsideError(f"{spec.file}: one image input is expected, found {len(graph.input)}: {names}")
+    value = graph.input[0]
+    tensor = value.type.tensor_type
+    if tensor.elem_type != TensorProto.FLOAT or len(tensor.shape.dim) != 4:
+        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise DeepInsideError(
+            f"{spec.file}: the input {value.name!r} should be float32 with 4 axes (N, C, H, W), "
+            f"found {kind} with {len(tensor.shape.dim)}"
+        )
+    wanted = (spec.input.count, *spec.input.size)
+    found = [dim.dim_value for dim in tensor.shape.dim]  # 0 stands for a free axis
+    if any(size not in (0, want) for size, want in zip(found[1:], wanted, strict=True)):
+        raise DeepInsideError(f"{spec.file}: the file takes {found[1:]} (C, H, W), but its spec says {list(wanted)}")
+    for dim, size in zip(tensor.shape.dim, (found[0] or 1, *wanted), strict=True):
+        dim.dim_value = size
+    return value.name, found[0] or None
+
+
+def _shapes(body: ModelProto, weights: Weights) -> dict[str, tuple[int, ...]]:
+    """Shape of every floating value of fully known shape, the batch as the file has it."""
+    try:
+        inferred = shape_inference.infer_shapes(skeleton(body, weights), data_prop=True)
+    except (RuntimeError, shape_inference.InferenceError) as error:
+        raise DeepInsideError(f"the graph's shapes do not fit together: {_first_line(error)}") from None
+    known = {}
+    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape") and tensor.elem_type == TensorProto.FLOAT:
+            sizes = tuple(dim.dim_value for dim in tensor.shape.dim)
+            if all(sizes):
+                known[value.name] = sizes
+    return known
+
+
+def _free_reshapes(graph: GraphProto, weights: Weights, shapes: Shapes, batch: int) -> None:
+    """Reshapes that hold the batch fast: to a matrix they become Flatten, others get 0 ("as it was") in front."""
+    for node in graph.node:
+        if node.op_type != "Reshape" or node.input[0] not in shapes or node.output[0] not in shapes:
+            continue
+        before, after = shapes[node.input[0]], shapes[node.output[0]]
+        if before[0] != batch or after[0] != batch or attribute(node, "allowzero", 0):
+            continue
+        if after == (batch, prod(before[1:])):
+            _become_flatten(node)
+        elif len(node.input) > 1:
+            name = f"{node.output[0]}_free_shape"
+            weights[name] = numpy_helper.from_array(np.array([0, *after[1:]], dtype=np.int64), name)
+            node.input[1] = name
+        else:
+            _set_attribute(node, "shape", [0, *after[1:]])
+
+
+def _become_flatten(node: NodeProto) -> None:
+    node.op_type = "Flatten"
+    del node.input[1:]
+    del node.attribute[:]
+    _set_attribute(node, "axis", 1)
+
+
+def _set_attribute(node: NodeProto, name: str, value: object) -> None:
+    others = [item for item in node.attribute if item.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*others, helper.make_attribute(name, value)])
+
+
+def _free_batch(graph: GraphProto) -> None:
+    graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    del graph.value_info[:]
+
+
+# --- padding -----------------------------------------------------------------------------------------------------
+
+
+def _state_padding(graph: GraphProto, shapes: Shapes) -> None:
+    """Write `auto_pad: SAME_…` out as pads, which is all onnx2torch understands."""
+    for node in graph.node:
+        mode = attribute(node, "auto_pad", b"NOTSET")
+        if node.op_type not in POOLS_AND_CONVS or mode not in (b"SAME_UPPER", b"SAME_LOWER"):
+            continue
+        kernel = attribute(node, "kernel_shape")
+        if kernel is None or node.input[0] not in shapes:
+            raise DeepInsideError(f"{_where(node)} pads by {mode!r}, but its kernel or input size is not known")
+        _set_attribute(node, "pads", _same_pads(node, list(kernel), shapes[node.input[0]][2:], mode == b"SAME_UPPER"))
+        _set_attribute(node, "auto_pad", "NOTSET")
+
+
+def _same_pads(node: NodeProto, kernel: list[int], sizes: tuple[int, ...], upper: bool) -> list[int]:
+    strides = list(attribute(node, "strides", [1] * len(kernel)))
+    dilations = list(attribute(node, "dilations", [1] * len(kernel)))
+    totals = [
+        max((-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
+        for size, stride, k, dilation in zip(sizes, strides, kernel, dilations, strict=True)
+    ]
+    small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return [*small, *large] if upper else [*large, *small]
+
+
+def _rewrite_average_pools(body: ModelProto, weights: Weights, shapes: Shapes) -> None:
+    """AveragePool with unequal padding, which torch has not got: Pad, AveragePool, and the right divisor."""
+    nodes: list[NodeProto] = []
+    for node in body.graph.node:
+        pads = list(attribute(node, "pads", []))
+        if node.op_type == "AveragePool" and pads[: len(pads) // 2] != pads[len(pads) // 2 :]:
+            nodes.extend(_padded_average(node, pads, weights, shapes, opset(body)))
+        else:
+            nodes.append(node)
+    _set_nodes(body.graph, nodes)
+
+
+def _padded_average(
+    node: NodeProto, pads: list[int], weights: Weights, shapes: Shapes, version: int
+) -> list[NodeProto]:
+    if attribute(node, "ceil_mode", 0) or node.input[0] not in shapes or len(pads) != 4:
+        raise DeepInsideError(
+            f"{_where(node)} pads unequally ({pads}) and also rounds up, or is not two-dimensional: not supported"
+        )
+    out, padded = node.output[0], f"{node.output[0]}_padded"
+    full = [0, 0, *pads[:2], 0, 0, *pads[2:]]
+    pool = NodeProto.FromString(node.SerializeToString())
+    pool.input[0] = padded
+    _set_attribute(pool, "pads", [0, 0, 0, 0])
+    first = _pad_node(node.input[0], padded, full, weights, version)
+    if attribute(node, "count_include_pad", 0):
+        return [first, pool]
+    pool.output[0] = f"{out}_whole"
+    weights[f"{out}_divisor"] = numpy_helper.from_array(
+        _divisor(node, pads, shapes[node.input[0]][2:]), f"{out}_divisor"
+    )
+    return [first, pool, helper.make_node("Mul", [pool.output[0], f"{out}_divisor"], [out])]
+
+
+def _pad_node(source: str, target: str, pads: list[int], weights: Weights, version: int) -> NodeProto:
+    if version < 11:
+        return helper.make_node("Pad", [source], [target], pads=pads)
+    weights[f"{target}_pads"] = numpy_helper.from_array(np.array(pads, dtype=np.int64), f"{target}_pads")
+    return helper.make_node("Pad", [source, f"{target}_pads"], [target])
+
+
+def _divisor(node: NodeProto, pads: list[int], sizes: tuple[int, ...]) -> np.ndarray:
+    """(1, 1, H, W): the kernel's area over the number of true pixels under it at each place."""
+    kernel = list(attribute(node, "kernel_shape"))
+    strides = list(attribute(node, "strides", [1, 1]))
+    counts = []
+    for axis, size in enumerate(sizes):
+        starts = np.arange(0, size + pads[axis] + pads[axis + 2] - kernel[axis] + 1, strides[axis]) - pads[axis]
+        counts.append(np.minimum(starts + kernel[axis], size) - np.maximum(starts, 0))
+    return (prod(kernel) / np.outer(*counts)).astype(np.float32)[None, None]
+
+
+# --- layers ------------------------------------------------------------------------------------------------------
+
+
+def _layers(kinds: Mapping[str, str], shapes: Shapes, same: Mapping[str, str], spec: NetworkSpec) -> tuple[Layer, ...]:
+    """All floating values with a batch axis, named by the spec where it names them and by derivation elsewhere."""
+    values = {value: kind for value, kind in kinds.items() if len(shapes.get(value, ())) >= 2}
+    given = {same.get(value, value): name for name, value in reversed(spec.layers.items()) if value not in same}
+    derived = canonical_names({value: kind for value, kind in values.items() if value not in given})
+    names = {value: given.get(value) or derived[value] for value in values}
+    clashes = [name for value, name in derived.items() if name in given.values()]
+    names.update({value: value for value, name in derived.items() if name in clashes})
+    return tuple(Layer(names[value], value, kind, shapes[value][1:]) for value, kind in values.items())
+
+
+def _derive(value: str, kind: str, count: int) -> str:
+    stem = re.sub(r"(_output_0|_fwd|:0)$", "", value.strip("/"))
+    caffe = re.fullmatch(r"(.*?)_(\d+)", stem)
+    if re.fullmatch(r"r?\d+", stem) or stem.startswith("OC2_DUMMY") or kind in ("Flatten", "Reshape"):
+        return f"{kind.lower()}{count}"
+    if caffe and kind in ("Relu", "Clip") and caffe[2] != "1":
+        return _relu_name(caffe[1])
+    return (caffe[1] if caffe else stem).replace(".", "_")
+
+
+def _relu_name(stem: str) -> str:
+    folder, slash, last = stem.rpartition("/")
+    plain = re.fullmatch(r"(?:conv|fc|ip)(.+)", last)
+    return f"{folder}{slash}relu{plain[1]}" if plain else f"{folder}{slash}relu_{last}"

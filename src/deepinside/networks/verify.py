@@ -1,0 +1,104 @@
+"""Is what torch computes what the ONNX file says? Asked at every layer, and of a photo where the weights are real."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnxruntime
+import torch
+from onnx import ModelProto
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.network import Network
+from deepinside.networks.surgery import with_outputs
+
+LIMIT = 1e-4
+PROBES = 2
+THREADS = 2  # fixed, so that the recorded differences are the same on each run
+
+
+def verify(original: ModelProto, network: Network, *, limit: float = LIMIT, seed: int = 0) -> dict[str, float]:
+    """Largest |torch − onnxruntime| at each layer over the layer's largest value, on a probe of two random images.
+
+    onnxruntime runs the file's own graph, before any surgery (one image at a time where it is fixed to one), so the
+    surgery is checked as well as the conversion. Raises `DeepInsideError` naming the first layer above `limit`.
+    """
+    probe = probe_images(network, seed=seed)
+    truth = _run_onnx(original, network, network.input.native(probe))
+    with torch.no_grad():
+        found = network.activations(probe, list(network.layers))
+    checks: dict[str, float] = {}
+    for name, expected in truth.items():
+        checks[name] = difference(found[name], expected)
+        if not checks[name] <= limit:
+            raise DeepInsideError(
+                f"{network.name}: torch and onnxruntime should agree to {limit:g} of a layer's largest value, "
+                f"but layer {name!r} ({network.layers[name].kind}) differs by {checks[name]:.2g}"
+            )
+    return checks
+
+
+def difference(found: Tensor, expected: Tensor) -> float:
+    """max |found − expected| / max |expected|; infinite where shapes differ or a value is not finite."""
+    if found.shape != expected.shape or not (found.isfinite().all() and expected.isfinite().all()):
+        return float("inf")
+    gap, scale = (found - expected).abs().max().item(), expected.abs().max().item()
+    return gap / scale if scale > 0 else (0.0 if gap == 0 else float("inf"))
+
+
+def probe_images(network: Network, *, seed: int = 0, count: int = PROBES) -> Tensor:
+    """Random images in image space, (count, 3, H, W): pixel levels 0-255, drawn from `seed`."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (count, network.input.count, *network.size)
+    return network.input.to_network(torch.randint(0, 256, shape, generator=generator).to(torch.uint8))
+
+
+def check_reference(network: Network, pixels: Tensor, classes: tuple[str, ...]) -> str:
+    """The WordNet id the network gives a photo, RGB uint8 (3, h, w) of any size, resized plainly to the input.
+
+    Raises `DeepInsideError` unless it is one of `classes`.
+    """
+    with torch.no_grad():
+        best = int(network.scores(network.input.to_network(_resize(pixels, network.size))[None]).argmax())
+    label = network.labels[best] if best < len(network.labels) else None
+    if label is None or label.wnid not in classes:
+        names = ", ".join(f"{known.wnid} {known.name}" for known in network.labels if known.wnid in classes)
+        saw = f"{label.wnid} {label.name}" if label else f"class {best}, which has no label"
+        raise DeepInsideError(f"{network.name}: the reference photo should be {names or list(classes)}, found {saw}")
+    return label.wnid
+
+
+def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    scaled = torch.nn.functional.interpolate(pixels[None].float(), size=size, mode="bilinear", antialias=True)
+    return scaled[0].round().clamp(0, 255)
+
+
+def _run_onnx(original: ModelProto, network: Network, native: Tensor) -> Mapping[str, Tensor]:
+    values = {layer.value: name for name, layer in network.layers.items()}
+    known = {output for node in original.graph.node for output in node.output}
+    wanted = [value for value in values if value in known]
+    session = _session(with_outputs(original, wanted))
+    taken = session.get_inputs()[0]
+    batches = [session.run(wanted, {taken.name: images}) for images in _portions(native.numpy(), taken.shape[0])]
+    return {
+        values[value]: torch.from_numpy(np.concatenate(parts))
+        for value, parts in zip(wanted, zip(*batches, strict=True), strict=True)
+    }
+
+
+def _portions(images: np.ndarray, batch: object) -> Iterator[np.ndarray]:
+    """The probe in portions of the batch size the file is fixed to, or whole where it is free."""
+    size = batch if isinstance(batch, int) and batch > 0 else len(images)
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def _session(model: ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise DeepInsideError(f"onnxruntime refuses the file: {' '.join(str(error).split())[:300]}") from None
