@@ -1,0 +1,256 @@
+"""Fetching a network's file once, into the user's cache folder: resumed, retried, from several mirrors, verified.
+
+Kept apart from the rest: a download lives in `<file>.<start of its SHA-256>.incoming/` until it is whole and right,
+so whatever kills the program leaves either a part to continue from or a finished file, and never half of one.
+"""
+
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pooch
+import requests
+from filelock import FileLock, Timeout
+from requests.adapters import HTTPAdapter
+from tqdm import tqdm
+from urllib3.util import Retry
+
+from deepinside.errors import DeepInsideError
+
+CACHE_VARIABLE = "DEEPINSIDE_CACHE"
+PASSING_FAULTS = (408, 429, 500, 502, 503, 504)
+CHUNK = 1 << 16
+LONGEST_WAIT = 30.0
+LOG = logging.getLogger(__name__)
+
+
+class Fetchable(Protocol):
+    """What is needed to know about a file, as `NetworkSpec` says it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def urls(self) -> tuple[str, ...]: ...
+    @property
+    def sha256(self) -> str | None: ...
+    @property
+    def bytes(self) -> int | None: ...
+
+
+class _MirrorError(Exception):
+    """One mirror cannot serve the file; the message is what it said."""
+
+
+class _CutError(Exception):
+    """The connection ended before the file did."""
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: `$DEEPINSIDE_CACHE`, else the user's cache folder on this system."""
+    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("deepinside")).expanduser()
+
+
+def fetch(spec: Fetchable, *, cache: Path | None = None, attempts: int = 5, backoff: float = 1.0) -> Path:
+    """The verified file of `spec`, from the cache or else from the first of `spec.urls` that serves it.
+
+    A mirror gets `attempts` tries in a row without progress, `backoff` seconds and then twice as long apart, where
+    waiting may help (cut connections, status 408, 429 and 5xx); a cut download is continued, also by a later run.
+    Raises DeepInsideError where the cached file is not the declared one, no mirror has it, or it cannot be written.
+    """
+    path = (cache or cache_folder()) / Path(spec.file).name
+    try:
+        if path.exists():
+            return verify(path, spec)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path.with_name(f"{path.name}.lock")):
+            return verify(path, spec) if path.exists() else _from_mirrors(spec, path, attempts, backoff)
+    except OSError as error:
+        raise DeepInsideError(
+            f"{spec.name}: {path} cannot be read or written: {error}; {_by_hand(spec, path)}"
+        ) from error
+
+
+def verify(path: Path, spec: Fetchable) -> Path:
+    """`path`, if its bytes are the declared ones; otherwise a DeepInsideError, and the file stays as it is."""
+    found = pooch.file_hash(str(path), alg="sha256")
+    if spec.sha256 is not None and found != spec.sha256:
+        raise DeepInsideError(
+            f"{spec.name}: {path} should have SHA-256 {spec.sha256}{_size_note(spec)}, found {found} "
+            f"({path.stat().st_size} bytes); move it away to have it fetched, or put the right file there."
+        )
+    return path
+
+
+@contextmanager
+def _alone(lock_file: Path) -> Iterator[None]:
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        LOG.info("another process is fetching %s; waiting for it", lock_file.stem)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _from_mirrors(spec: Fetchable, path: Path, attempts: int, backoff: float) -> Path:
+    incoming = path.with_name(f"{path.name}.{(spec.sha256 or 'unverified')[:12]}.incoming")
+    if spec.sha256 is None:  # what lies there may be part of another file
+        shutil.rmtree(incoming, ignore_errors=True)
+    incoming.mkdir(exist_ok=True)
+    download = _Download(incoming / "part", spec.name, spec.bytes, attempts, backoff)
+    said = []
+    for url in spec.urls:
+        try:
+            _retrieve(url, incoming / path.name, spec.sha256, download).replace(path)
+        except _MirrorError as error:
+            said.append(f"{url}: {error}")
+            LOG.warning("%s: %s said: %s", spec.name, url, error)
+        else:
+            shutil.rmtree(incoming, ignore_errors=True)
+            return path
+    _remove_if_empty(incoming)
+    reasons = "; ".join(said) or "no address is known for it"
+    raise DeepInsideError(f"{spec.name}: {path.name} could not be fetched ({reasons}); {_by_hand(spec, path)}")
+
+
+def _retrieve(url: str, path: Path, sha256: str | None, download: "_Download", *, again: bool = True) -> Path:
+    """Pooch checks the hash and puts the file in place; if pieces did not fit together, it is tried once afresh."""
+    pooch.get_logger().setLevel(logging.WARNING)
+    download.continued = False
+    try:
+        return Path(pooch.retrieve(url, sha256, fname=path.name, path=path.parent, downloader=download))
+    except ValueError as error:  # the wrong hash; pooch has removed the file
+        if download.continued and again:
+            return _retrieve(url, path, sha256, download, again=False)
+        raise _MirrorError(_wrong_bytes(str(error))) from None
+
+
+def _wrong_bytes(message: str) -> str:
+    found = re.search(r"but got (\w+)", message)
+    return f"its file has SHA-256 {found.group(1)}, not the declared one" if found else message
+
+
+def _by_hand(spec: Fetchable, path: Path) -> str:
+    digest = f" with SHA-256 {spec.sha256}" if spec.sha256 else ""
+    return f"without a connection, get the file elsewhere and place it as {path}{digest}{_size_note(spec)}."
+
+
+def _size_note(spec: Fetchable) -> str:
+    return f" ({spec.bytes} bytes)" if spec.bytes is not None else ""
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+@dataclass
+class _Download:
+    """A pooch downloader that continues `part` where it ends, and hands it over once it is whole.
+
+    `continued` says afterwards whether the file was put together from more than one answer.
+    """
+
+    part: Path
+    title: str
+    total: int | None
+    attempts: int
+    backoff: float
+    continued: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes already there."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        with requests.Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(max_retries=self._retry()))
+            self._complete(session, url)
+        self.part.replace(output_file)
+
+    def _retry(self) -> Retry:
+        """For a try that fails before the first byte arrives."""
+        return Retry(
+            total=self.attempts - 1,
+            status_forcelist=PASSING_FAULTS,
+            backoff_factor=self.backoff,
+            backoff_max=LONGEST_WAIT,
+            retry_after_max=int(LONGEST_WAIT * min(self.backoff, 1.0)),
+            raise_on_status=False,
+        )
+
+    def _complete(self, session: requests.Session, url: str) -> None:
+        """Stream again after every cut, until whole or until `attempts` tries in a row brought nothing new."""
+        best, failures = self.size, 0
+        whole = best > 0 and best == self.total
+        self.continued = whole
+        while not whole:
+            try:
+                self._stream(session, url)
+                whole = True
+            except requests.exceptions.RequestException as error:  # the session has already retried
+                raise _MirrorError(_cause(error)) from None
+            except _CutError as error:
+                failures = failures + 1 if self.size <= best else 0
+                best = max(best, self.size)
+                if failures >= self.attempts:
+                    raise _MirrorError(f"{error} ({best} bytes are kept, to be continued)") from None
+                time.sleep(min(self.backoff * 2**failures, LONGEST_WAIT))
+
+    def _stream(self, session: requests.Session, url: str) -> None:
+        wanted = self.size
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={wanted}-"} if wanted else {})
+        with session.get(url, headers=headers, stream=True, timeout=(10, 60)) as response:
+            if response.status_code == 416 and wanted:  # the part is longer than the file: it belongs to another
+                self.part.unlink()
+                raise _CutError("the server has no more bytes")
+            if response.status_code not in (200, 206):
+                raise _MirrorError(f"{response.status_code} {response.reason}")
+            start = _offset(response)
+            if start not in (0, wanted):
+                raise _MirrorError(f"it was asked to continue at byte {wanted} and continued at {start}")
+            self._write(response, start)
+
+    def _write(self, response: requests.Response, start: int) -> None:
+        length = response.headers.get("Content-Length", "")
+        whole = start + int(length) if length.isdigit() else None
+        if whole is not None and self.total is not None and whole != self.total:
+            raise _MirrorError(f"it offers {whole} bytes, not the {self.total} declared")
+        self.continued = start > 0
+        with (
+            self.part.open("ab" if start else "wb") as out,
+            tqdm(total=whole, initial=start, desc=self.title, unit="B", unit_scale=True, disable=None) as bar,
+        ):
+            try:
+                for chunk in response.iter_content(CHUNK):
+                    bar.update(out.write(chunk))
+            except requests.exceptions.RequestException as error:
+                raise _CutError(f"the connection was cut: {_cause(error)}") from None
+
+
+def _offset(response: requests.Response) -> int:
+    """Where the bytes of this answer begin; a server that ignores Range answers 200 and begins again."""
+    span = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(span.group(1)) if response.status_code == 206 and span else 0
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost message of an error that libraries have wrapped several times."""
+    reason = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    if isinstance(reason, BaseException):
+        return _cause(reason)
+    return " ".join(str(error).split()) or type(error).__name__
