@@ -210,7 +210,10 @@ def find_spec(name: str) -> NetworkSpec:
 
 
 def read_labels(spec: NetworkSpec) -> tuple[Label, ...]:
-    """The network's labels, one a line of conf_models/labels/<stem>.txt: `n01443537 goldfish, …` or a bare name."""
+    """The network's labels, one a line of conf_models/labels/<stem>.txt.
+
+    A line is `1<TAB>n01443537<TAB>goldfish` in the order of the scores, the number and the WordNet id optional.
+    """
     if spec.labels is None:
         return ()
     path = next((p for p in _label_files(spec.labels, spec.folder) if p.is_file()), None)
@@ -227,5 +230,10 @@ def _label_files(stem: str, folder: str | None) -> list[Path]:
 
 
 def _label(index: int, line: str) -> Label:
+    number, _, after = line.partition("\t")
+    if after and number.isdigit():
+        if int(number) != index:
+            raise DeepInsideError(f"label {line!r} stands at place {index}, counted from 0: put the labels in order")
+        line = after
     first, _, rest = line.replace("\t", " ").partition(" ")
     return Label(index, first, rest.strip() or first) if WORDNET_ID.fullmatch(first) else Label(index, "", line)
