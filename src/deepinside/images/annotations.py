@@ -1,0 +1,286 @@
+"""Where the objects are, as people marked it: Tiny ImageNet's text files, PASCAL VOC and ILSVRC XML, COCO JSON.
+
+Every format becomes boxes (x0, y0, x1, y1) in pixel edges of the photo: x1 and y1 are not in the box, the whole photo
+is (0, 0, w, h). What the formats' own numbers mean:
+
+- Tiny ImageNet: first and last pixel, counted from 0 (over 55 000 lines both run from 0 to 63 of 64 pixels);
+- PASCAL VOC: first and last pixel, counted from 1, as its development kit says;
+- ILSVRC and other XML of that form: first and last pixel, counted from 0;
+- COCO: left and top edge, width and height.
+
+The files are read with the standard library's XML parser, which is not let near a document type (and so near no
+entity), and pydantic's JSON parser, which checks while it reads. COCO's own library would do no more here than parse
+the JSON, without the check.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import inf, isfinite
+from pathlib import Path, PurePath, PurePosixPath
+from xml.etree import ElementTree
+
+import torch
+from pydantic import BaseModel, ValidationError
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+
+Box = tuple[float, float, float, float]
+
+ACCEPTED = (
+    "Tiny ImageNet's val_annotations.txt or <wnid>_boxes.txt (tab-separated), PASCAL VOC or ILSVRC XML (<annotation>), "
+    "COCO JSON (images, annotations, categories)"
+)
+SUFFIXES = {".txt", ".xml", ".json"}
+TINY_LINE = re.compile(r"(?P<photo>[^\t]+)\t(?:(?P<label>[^\t]+)\t)?(?P<box>\d+\t\d+\t\d+\t\d+)")
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The objects of one photo: `boxes` in pixel edges and a label (a WordNet id or a name) for each.
+
+    `size` is the photo's width and height where the file tells.
+    """
+
+    boxes: tuple[Box, ...] = ()
+    labels: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+
+    @property
+    def label(self) -> str | None:
+        """What the photo shows: the label of its largest box; None without boxes."""
+        return max(zip(map(_area, self.boxes), self.labels, strict=True), default=(0.0, None), key=lambda row: row[0])[
+            1
+        ]
+
+    def of(self, label: str) -> tuple[Box, ...]:
+        """The boxes of `label`."""
+        return tuple(box for box, own in zip(self.boxes, self.labels, strict=True) if own == label)
+
+    def fractions(self, size: tuple[int, int] | None = None) -> Tensor:
+        """(K, 4) float, the boxes in fractions of the photo's width and height.
+
+        `size` (w, h) is the photo's own, for formats that do not tell; it is not looked at where they do, so that a
+        photo that was stored smaller than it was annotated keeps its boxes.
+        """
+        width, height = known = self.size or size or (0, 0)
+        if min(known) < 1:
+            raise DeepInsideError("This annotation does not tell its photo's size; give the width and height.")
+        return torch.tensor(self.boxes, dtype=torch.float32).reshape(-1, 4) / torch.tensor([width, height] * 2)
+
+
+def read_annotations(path: Path) -> dict[str, Annotation]:
+    """The annotations in a file, or in every file of an accepted format below a folder, by photo.
+
+    A photo's key is its name without the suffix, for COCO with the folders its file gives; `find` looks one up. The
+    format is recognised by content. Boxes without area are left out, and logged; parts outside the photo are cut off;
+    COCO's crowd regions are no objects. Raises DeepInsideError for a file of no accepted format (below a folder such
+    files are passed over, unless none is left), a damaged one, and a photo that two files describe differently.
+    """
+    files = _candidates(path)
+    read = ((file, _read_file(file)) for file in files)
+    found = [(file, annotations) for file, annotations in read if annotations is not None]
+    if not found:
+        what = f"None of {len(files)} files in {path} is" if path.is_dir() else f"{path} is not"
+        raise DeepInsideError(f"{what} an annotation file; accepted are {ACCEPTED}.")
+    return _merge(found)
+
+
+def find(annotations: Mapping[str, Annotation], photo: PurePath) -> Annotation | None:
+    """The annotation of a photo: the one whose key is the longest tail of the photo's path without suffix."""
+    parts = photo.with_suffix("").parts
+    keys = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((annotations[key] for key in keys if key in annotations), None)
+
+
+def _candidates(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def _read_file(path: Path) -> dict[str, Annotation] | None:
+    """The annotations of one file, None where it is of no accepted format."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DeepInsideError(f"The annotations {path} cannot be read: {error.strerror}.") from error
+    reader = _recognise(data)
+    return None if reader is None else reader(path, data)
+
+
+def _recognise(data: bytes) -> Callable[[Path, bytes], dict[str, Annotation]] | None:
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"{") and all(key in start for key in (b'"images"', b'"annotations"', b'"categories"')):
+        return _read_coco
+    if start.startswith(b"<") and b"<annotation" in start:
+        return _read_xml
+    line = start.split(b"\n", 1)[0].decode(errors="replace").rstrip()
+    return _read_tiny if TINY_LINE.fullmatch(line) else None
+
+
+def _merge(found: Iterable[tuple[Path, dict[str, Annotation]]]) -> dict[str, Annotation]:
+    merged: dict[str, Annotation] = {}
+    for file, annotations in found:
+        for key, annotation in annotations.items():
+            if merged.setdefault(key, annotation) != annotation:
+                raise DeepInsideError(
+                    f"{file} describes the photo {key} unlike another file of that folder; give one file or sub-folder."
+                )
+    return merged
+
+
+# ---- Tiny ImageNet ---------------------------------------------------------------------------------------------------
+
+
+def _read_tiny(path: Path, data: bytes) -> dict[str, Annotation]:
+    lines = data.decode("utf-8-sig", errors="replace").splitlines()
+    rows = [(number, line.rstrip()) for number, line in enumerate(lines, 1) if line.strip()]
+    objects: dict[str, list[tuple[str, Box]]] = {}
+    for number, line in rows:
+        key, label, box = _tiny_line(path, number, line)
+        objects.setdefault(key, []).append((label, box))
+    return {key: _annotation(path, listed) for key, listed in objects.items()}
+
+
+def _tiny_line(path: Path, number: int, line: str) -> tuple[str, str, Box]:
+    """Photo, label and box. The lines of a training class have no label: it is the photo's name up to the number."""
+    match = TINY_LINE.fullmatch(line)
+    if match is None:
+        raise DeepInsideError(
+            f"Line {number} of {path} is {line[:80]!r}; expected photo, label and four whole numbers, tab-separated."
+        )
+    x0, y0, x1, y1 = map(float, match["box"].split("\t"))
+    key = PurePosixPath(match["photo"]).stem
+    return key, match["label"] or key.rpartition("_")[0], (x0, y0, x1 + 1, y1 + 1)
+
+
+# ---- PASCAL VOC and ILSVRC -------------------------------------------------------------------------------------------
+
+
+class _Plain(ElementTree.TreeBuilder):
+    """Refuses a document type before anything it declares is used: entities, and with them their expansion."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise DeepInsideError(f"it declares a document type ({name}), which annotations do not need")
+
+
+def _read_xml(path: Path, data: bytes) -> dict[str, Annotation]:
+    try:
+        root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_Plain()))
+        # Only PASCAL VOC counts from 1.
+        first = 1 if "VOC" in (root.findtext("source/database") or "") else 0
+        objects = [(_text(item, "name"), _xml_box(item, first)) for item in root.iterfind("object")]
+        annotation = _annotation(path, objects, _xml_size(root))
+    except (ElementTree.ParseError, DeepInsideError, ValueError, LookupError) as error:
+        raise DeepInsideError(f"The annotations {path} cannot be read as PASCAL VOC or ILSVRC XML: {error}.") from error
+    return {path.stem: annotation}
+
+
+def _text(element: ElementTree.Element, name: str) -> str:
+    text = element.findtext(name)
+    if text is None or not text.strip():
+        raise DeepInsideError(f"<{element.tag}> has no <{name}>")
+    return text.strip()
+
+
+def _xml_box(item: ElementTree.Element, first: int) -> Box:
+    x0, y0, x1, y1 = (float(_text(item, f"bndbox/{edge}")) for edge in ("xmin", "ymin", "xmax", "ymax"))
+    return x0 - first, y0 - first, x1 - first + 1, y1 - first + 1
+
+
+def _xml_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """None where the file has no size, or zeros, as tools write that do not know it."""
+    size = root.find("size")
+    known = (0, 0) if size is None else (int(_text(size, "width")), int(_text(size, "height")))
+    return known if min(known) > 0 else None
+
+
+# ---- COCO ------------------------------------------------------------------------------------------------------------
+
+
+class _Category(BaseModel):
+    id: int
+    name: str
+
+
+class _Photo(BaseModel):
+    id: int
+    file_name: str
+    width: int | None = None
+    height: int | None = None
+
+
+class _Object(BaseModel):
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    iscrowd: int = 0
+
+
+class _Coco(BaseModel):
+    images: list[_Photo]
+    annotations: list[_Object]
+    categories: list[_Category]
+
+
+def _read_coco(path: Path, data: bytes) -> dict[str, Annotation]:
+    try:
+        coco = _Coco.model_validate_json(data.removeprefix(b"\xef\xbb\xbf"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DeepInsideError(f"The annotations {path} cannot be read as COCO JSON: {place} {first['msg']}.") from error
+    objects: dict[int, list[tuple[str, Box]]] = {photo.id: [] for photo in coco.images}
+    for photo, listed in _coco_objects(path, coco):
+        objects[photo].append(listed)
+    return {_coco_key(photo): _annotation(path, objects[photo.id], _coco_size(photo)) for photo in coco.images}
+
+
+def _coco_objects(path: Path, coco: _Coco) -> Iterator[tuple[int, tuple[str, Box]]]:
+    names = {category.id: category.name for category in coco.categories}
+    photos = {photo.id for photo in coco.images}
+    for item in coco.annotations:
+        if item.image_id not in photos or item.category_id not in names:
+            raise DeepInsideError(
+                f"The annotations {path} have a box of image {item.image_id} and category {item.category_id}, "
+                "of which the file does not list both."
+            )
+        if not item.iscrowd:
+            x, y, width, height = item.bbox
+            yield item.image_id, (names[item.category_id], (x, y, x + width, y + height))
+
+
+def _coco_key(photo: _Photo) -> str:
+    return PurePosixPath(photo.file_name).with_suffix("").as_posix()
+
+
+def _coco_size(photo: _Photo) -> tuple[int, int] | None:
+    return (photo.width, photo.height) if photo.width and photo.height else None
+
+
+# ---- all of them -----------------------------------------------------------------------------------------------------
+
+
+def _annotation(path: Path, objects: Iterable[tuple[str, Box]], size: tuple[int, int] | None = None) -> Annotation:
+    inside = [(label, _inside(box, size), box) for label, box in objects]
+    for label, box, raw in inside:
+        if not _area(box):
+            LOG.warning("%s: a box of %s without area is left out: %s", path, label, raw)
+    kept = [(label, box) for label, box, _ in inside if _area(box)]
+    return Annotation(tuple(box for _, box in kept), tuple(label for label, _ in kept), size)
+
+
+def _inside(box: Box, size: tuple[int, int] | None) -> Box:
+    width, height = size or (inf, inf)
+    x0, y0, x1, y1 = box
+    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+
+
+def _area(box: Box) -> float:
+    """0 for a box that is turned around or not finite."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    return width * height if width > 0 and height > 0 and isfinite(width * height) else 0.0
