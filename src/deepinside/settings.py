@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError
@@ -13,10 +12,6 @@ from deepinside.errors import DeepInsideError
 
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 """For every settings class: `@dataclass(frozen=True, kw_only=True, config=STRICT)` from pydantic.dataclasses."""
-
-PACKAGE = Path(__file__).parent
-HOME = PACKAGE if (PACKAGE / "configs").is_dir() else PACKAGE.parents[1]
-"""The folder that holds `configs`, `conf_models` and `experiments`: the package in a wheel, else the checkout."""
 
 
 def build(node: Any, key: str) -> Any:

@@ -9,7 +9,7 @@ import torch
 from deepinside.errors import DeepInsideError
 from deepinside.networks.convert import convert
 from deepinside.networks.network import Network
-from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_labels
+from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_groups, read_labels
 from deepinside.networks.surgery import Prepared, operate, read
 from deepinside.networks.verify import check_reference, verify
 
@@ -60,7 +60,7 @@ def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "") -> Netw
             f"{spec.name}: labels {spec.labels!r} name {len(network.labels)} classes, "
             f"but the target {target.name!r} has {target.shape[0]} scores"
         )
-    return replace(network, departures=_departures(target))
+    return replace(network, departures=_departures(target), groups=read_groups(network.labels))
 
 
 def _synonyms(prepared: Prepared, spec: NetworkSpec) -> dict[str, str]:

@@ -49,7 +49,7 @@ class Network:
     that computes a layer carries the layer's name in `node.meta["layer"]`. Methods take image space: RGB zero-centred
     pixels (N, 3, H, W), or (N, 1, H, W) for a grey network. `layers` are in graph order. `synonyms` are the further
     names that `resolve` knows (ONNX values, aliases). `checks` holds, by layer, the largest difference found between
-    torch and onnxruntime relative to the layer's largest value. `departures` says where scores are not the file's own.
+    torch and onnxruntime relative to the layer's largest value. `groups` are sets of classes such as the cats. `departures` says where scores are not the file's own.
     """
 
     spec: NetworkSpec
@@ -60,6 +60,7 @@ class Network:
     sha256: str = ""
     checks: Mapping[str, float] = field(default_factory=dict)
     departures: tuple[str, ...] = ()
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     _parts: dict[tuple[str, ...], Part] = field(default_factory=dict, init=False, repr=False)
 
     @property

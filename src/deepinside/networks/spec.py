@@ -237,3 +237,11 @@ def _label(index: int, line: str) -> Label:
         line = after
     first, _, rest = line.replace("\t", " ").partition(" ")
     return Label(index, first, rest.strip() or first) if WORDNET_ID.fullmatch(first) else Label(index, "", line)
+
+
+def read_groups(labels: tuple[Label, ...]) -> dict[str, tuple[int, ...]]:
+    """Groups of classes by name, from conf_models/labels/groups.yaml: the indices of those that `labels` has."""
+    index = {label.wnid: label.index for label in labels if label.wnid}
+    groups = yaml.safe_load((conf_models() / "labels" / "groups.yaml").read_text(encoding="utf-8"))
+    known = {name: tuple(index[wnid] for wnid in wnids if wnid in index) for name, wnids in groups.items()}
+    return {name: indices for name, indices in known.items() if indices}

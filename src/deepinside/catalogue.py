@@ -1,0 +1,56 @@
+"""The YAML files a user may name: networks from `conf_models/`, experiments from `experiments/`.
+
+They lie directly in folders at the top of the checkout, where Hydra would not look for a group; here they are
+published to Hydra's ConfigStore under the group's name. The working directory's own folders of these names count too.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepinside.errors import DeepInsideError
+from deepinside.home import HOME
+
+GROUPS = {"network": "conf_models", "experiment": "experiments"}
+# libyaml's reader where it is there: a dozen times faster, and it runs at every start
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def files(group: str) -> dict[str, Path]:
+    """The group's YAML files by name; those of the working directory come over those that ship."""
+    folders = dict.fromkeys([HOME / GROUPS[group], Path.cwd() / GROUPS[group]])
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The mapping in one YAML file."""
+    try:
+        node = yaml.load(path.read_text(encoding="utf-8"), LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DeepInsideError(f"{path.name}: expected a YAML file, found {' '.join(str(error).split())}.") from error
+    if not isinstance(node, dict):
+        raise DeepInsideError(f"{path.name}: expected keys and values, found {type(node).__name__}.")
+    return node
+
+
+def publish() -> None:
+    """Make `network=NAME` and `experiment=NAME` known to Hydra."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for name, path in files("network").items():
+        store.store(group="network", name=name, node=network_node(name, path))
+    for name, path in files("experiment").items():
+        store.store(group="experiment", name=name, node={"name": name, **read(path)}, package="_global_")
+
+
+def network_node(name: str, path: Path) -> dict[str, Any]:
+    """A network's declaration; one of the user's own remembers its folder, where its ONNX file and labels lie."""
+    own = {} if path.parent == HOME / GROUPS["network"] else {"folder": str(path.parent)}
+    return {"name": name, **own, **read(path)}
+
+
+def titles(group: str) -> dict[str, str]:
+    """Every name of the group with its title, for the help page."""
+    return {name: str(read(path).get("title", "")) for name, path in files(group).items()}

@@ -1,0 +1,137 @@
+"""The papers' statements as code: each a small function with a source, a number and a verdict.
+
+An experiment names the claims it shows. A claim that does not hold on a network is reported so, with its number.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+from deepinside.maths.gradients import centre_crop, image_gradient
+from deepinside.maths.objectives import measure
+from deepinside.networks.network import Network
+from deepinside.targets import for_batch
+from deepinside.values import Claim, ImageBatch, Seeds
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a claim is measured on: the network, the run's first batch of photos, and the numbers of every item."""
+
+    network: Network
+    batch: ImageBatch
+    seeds: Seeds
+    techniques: Mapping[str, Any]
+    items: Mapping[str, Mapping[str, float]]
+    metrics: Mapping[str, float]
+
+
+CLAIMS: dict[str, Callable[[Evidence], Claim]] = {}
+"""Every claim by its id, which is its function's name."""
+
+
+def claim(function: Callable[[Evidence], Claim]) -> Callable[[Evidence], Claim]:
+    CLAIMS[function.__name__] = function
+    return function
+
+
+def check_known(names: tuple[str, ...]) -> None:
+    """Refuse a claim that is not there before any work."""
+    for name in names:
+        if name not in CLAIMS:
+            raise DeepInsideError(f"claims: no claim is called {name!r}; known are {', '.join(sorted(CLAIMS))}.")
+
+
+@claim
+def taylor_first_order(evidence: Evidence) -> Claim:
+    """The error of S(I + d) ≈ S(I) + w·d falls faster than linearly: its order, the median over photos."""
+    orders = taylor_orders(evidence.network, evidence.batch, evidence.seeds)
+    order = orders.median().item()
+    return Claim(
+        "taylor_first_order",
+        "Simonyan et al. 2013, eq. 3",
+        "near a photo the class score is its first-order Taylor expansion: the error vanishes with order above one",
+        order,
+        "≥ 1.5",
+        order >= 1.5,
+    )
+
+
+def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
+    """log-log slope of |S(I + t·d) − S(I) − t·w·d| over t, by photo, (N,), in float64.
+
+    A network of rectifiers is piecewise linear, smooth only through LRN: at steps below its kinks the error is of
+    second order, at a kink of first. Steps from 1/16 to 1/1024 of a pixel level along a random direction.
+    """
+    exact = network.to(dtype=torch.float64)
+    whole = (batch.pixels.shape[2], batch.pixels.shape[3])
+    x = centre_crop(whole, network.size)[0].cut(batch.pixels, network.size).double()
+    with torch.no_grad():
+        targets = [row[0] for row in for_batch("top1", exact, batch, exact.scores(x))]
+        start = measure(exact, x, targets, "score")
+    slope_of = image_gradient(exact, x, targets)
+    draws = [torch.randn(x.shape[1:], generator=seeds.generator(batch.first + i, "taylor")) for i in range(len(x))]
+    direction = torch.stack(draws).to(x)
+    slope = (slope_of * direction).flatten(1).sum(1)
+    steps = torch.tensor([2.0**-k for k in range(4, 11, 2)], dtype=torch.float64)
+    errors = torch.stack([taylor_error(exact, x, direction, t, start, slope, targets) for t in steps.tolist()])
+    return fit_slope(steps.log(), errors.clamp(min=1e-300).log())
+
+
+def taylor_error(
+    network: Network, x: Tensor, direction: Tensor, t: float, start: Tensor, slope: Tensor, targets: list[Any]
+) -> Tensor:
+    with torch.no_grad():
+        return (measure(network, x + t * direction, targets, "score") - start - t * slope).abs()
+
+
+def fit_slope(x: Tensor, y: Tensor) -> Tensor:
+    """Least-squares slope of each column of `y` (K, N) over `x` (K,)."""
+    centred = x - x.mean()
+    return (centred[:, None] * (y - y.mean(0))).sum(0) / centred.square().sum()
+
+
+@claim
+def posterior_lowers_the_others(evidence: Evidence) -> Claim:
+    """How much of the gain in log-odds comes from lowering other classes when the posterior is maximised."""
+    share = evidence.metrics["posterior/share_by_lowering_others"]
+    return Claim(
+        "posterior_lowers_the_others",
+        "Simonyan et al. 2013, Sect. 2",
+        "maximising the posterior raises it largely by lowering the scores of the other classes",
+        share,
+        "≥ 0.5",
+        share >= 0.5,
+    )
+
+
+@claim
+def soft_max_mixes_classes(evidence: Evidence) -> Claim:
+    """Rank correlation of the maps of the class score and of its posterior, mean over photos."""
+    found = evidence.metrics["rank_correlation/score~posterior"]
+    return Claim(
+        "soft_max_mixes_classes",
+        "keras-vis, 'Saliency' (soft-max swapped for linear)",
+        "with the soft-max in place the gradient mixes in the other classes: the maps differ",
+        found,
+        "rank correlation ≤ 0.9",
+        found <= 0.9,
+    )
+
+
+@claim
+def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
+    """Whether the average of ten crops is less spread out in noise than the map of one: mean over photos."""
+    found = evidence.metrics["rank_correlation/ten~centre"]
+    return Claim(
+        "ten_crops_agree_with_one",
+        "Simonyan et al. 2013, Sect. 3.1",
+        "averaging ten crops changes the map's detail, not what it shows: it ranks pixels much as one crop does",
+        found,
+        "rank correlation ≥ 0.5",
+        found >= 0.5,
+    )

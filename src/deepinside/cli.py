@@ -1,0 +1,104 @@
+"""The command line: `deepinside experiment=… network=… technique.l2=…`, Hydra's grammar.
+
+Only Hydra is imported here; torch comes when work starts.
+"""
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from deepinside import catalogue
+from deepinside.errors import DeepInsideError
+from deepinside.home import HOME
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+LOG = logging.getLogger("deepinside")
+
+HELP = """deepinside: look inside an image classifier, as the papers did.
+
+  deepinside experiment=fig2_saliency                      one experiment on the network that ships with it
+  deepinside experiment=fig2_saliency network=caffenet     on another network, fetched at first use
+  deepinside experiment=fig2_saliency images.root=FOLDER   on your own photos
+  deepinside experiment=fig1_class_models technique.l2=0.01
+  deepinside -m experiment=fig1_class_models technique.l2=1e-4,1e-3,1e-2
+  deepinside --cfg job experiment=fig2_saliency            show the configuration and do nothing
+
+Results go to results/EXPERIMENT/NETWORK/CHANGES/. Hydra's own options: deepinside --hydra-help
+Shell completion: eval "$(deepinside -sc install=bash)"
+"""
+
+
+class Outcome:
+    """Whether everything asked for was done, over all runs of a sweep."""
+
+    complete = True
+
+
+def main() -> None:
+    """The console script. Exit code 0 only if everything asked for was done."""
+    try:
+        if sys.argv[1:] in (["--help"], ["-h"]):
+            sys.exit(print_help())
+        hydra_main()
+    except DeepInsideError as error:
+        sys.exit(f"deepinside: {error}")
+    sys.exit(0 if Outcome.complete else 1)
+
+
+def print_help() -> None:
+    print(HELP)
+    for group in catalogue.GROUPS:
+        print(f"{group}=")
+        for name, title in catalogue.titles(group).items():
+            print(f"  {name:<28} {title}")
+
+
+def hydra_main() -> None:
+    import hydra
+
+    catalogue.publish()
+    hydra.main(version_base="1.3", config_path=str(HOME / "configs"), config_name="config")(task)()
+
+
+def task(config: "DictConfig") -> None:
+    """One run: say where its result is, or in one sentence why there is none; a sweep's other runs go on."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        complete = execute(plain)  # type: ignore[arg-type]
+    except (DeepInsideError, OmegaConfBaseException) as error:
+        print(f"deepinside: {' '.join(str(error).split())}", file=sys.stderr)
+        complete = False
+    Outcome.complete = Outcome.complete and complete
+
+
+def execute(config: dict[str, Any]) -> bool:
+    """Run one configuration; true if nothing was skipped."""
+    from pathlib import Path
+
+    from deepinside import report, results
+    from deepinside.pipeline import run
+
+    for section in ("name", "network", "runtime"):
+        if section not in config:
+            raise DeepInsideError(f"{section}: expected in the configuration, found {', '.join(config)}.")
+    folder = results.place(Path(config["runtime"]["results"]), config, defaults_of(config))
+    found = run(config, folder)
+    report.print_run(folder, found)
+    return not found["skipped"]
+
+
+def defaults_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the same experiment on the same network without further changes."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    words = [f"experiment={config['name']}"] if config["name"] in catalogue.files("experiment") else []
+    if config["network"].get("name") in catalogue.files("network"):
+        words.append(f"network={config['network']['name']}")
+    with initialize_config_dir(str(HOME / "configs"), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", words), resolve=True)  # type: ignore[return-value]

@@ -1,0 +1,171 @@
+"""The corridor: configuration, network, images, technique, metrics and figures, results. Read it top to bottom."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepinside import claims, figures, results
+from deepinside.experiment import Experiment, read_experiment
+from deepinside.images.inputs import Skipped, batches
+from deepinside.metrics.summary import agreement, means
+from deepinside.networks.load import load
+from deepinside.networks.network import Network
+from deepinside.provenance import provenance
+from deepinside.values import ImageBatch, Item, Seeds, Visual
+
+
+@dataclass
+class Record:
+    """What a run has found so far; panels and arrays are on disk already, so it stays small."""
+
+    names: list[str] = field(default_factory=list)
+    numbers: dict[str, dict[str, float]] = field(default_factory=dict)
+    shown: list[Item] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+    departures: dict[str, None] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    first: ImageBatch | None = None
+
+
+def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Execute one composed configuration and leave its result in `folder`; returns what `metrics.json` holds.
+
+    Raises DeepInsideError where the configuration is refused or the work cannot be done; `folder` then holds the
+    reason, with status `failed`, unless it was refused before any work.
+    """
+    experiment = read_experiment(config)
+    claims.check_known(experiment.claims)
+    try:
+        with results.writing(folder) as aside:
+            return execute(experiment, config, aside)
+    except Exception as error:
+        results.write_failure(folder, config, str(error))
+        raise
+
+
+def execute(experiment: Experiment, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    prepare(experiment)
+    network = load_network(experiment)
+    record = look(experiment, network, folder)
+    found = conclude(experiment, network, record, config, time.perf_counter() - clock)
+    figures.save_figure(record.shown, len(record.names), experiment.title, experiment.figure, folder / "figure.png")
+    figures.save_traces(record.shown, folder / "trace.png")
+    results.write_config(folder / "config.yaml", config)
+    origin = provenance(
+        network={"name": network.name, "sha256": network.sha256, "checks": dict(network.checks)},
+        images=record.hashes, runtime=asdict(experiment.runtime), seed=experiment.seed, started=started,
+    )  # fmt: skip
+    results.write_json(folder / "provenance.json", {**origin, "seconds": found["seconds"]})
+    results.write_json(folder / "metrics.json", found)
+    return found
+
+
+def prepare(experiment: Experiment) -> None:
+    """The same threads and the same algorithms every time, so that the same run gives the same bytes."""
+    torch.set_num_threads(experiment.runtime.threads)
+    torch.use_deterministic_algorithms(True, warn_only=experiment.runtime.device != "cpu")
+
+
+def load_network(experiment: Experiment) -> Network:
+    cache = experiment.runtime.model_cache
+    network = load(experiment.network, cache=Path(cache) if cache else None)
+    return network.to(device=experiment.runtime.device, dtype=getattr(torch, experiment.runtime.precision))
+
+
+def look(experiment: Experiment, network: Network, folder: Path) -> Record:
+    """Every batch of photos through every variant of the technique; what comes out is written as it comes."""
+    record = Record()
+    seeds = Seeds(experiment.seed)
+    with results.ArrayFile(folder / "arrays.npz") as arrays:
+        for batch in batches(experiment.images, network.input, skipped=record.skipped, progress=True):
+            batch = moved(batch, network)
+            visual = combine({n: t(network, batch, seeds) for n, t in experiment.techniques.items()})
+            for item in visual.items:
+                arrays.add(item)
+                for panel in item.panels:
+                    path = folder / "panels" / panel.name / f"{item.name}.png"
+                    figures.save_panel(panel, path, experiment.figure.magnitude_map)
+            remember(record, batch, visual, experiment.figure.limit)
+    return record
+
+
+def moved(batch: ImageBatch, network: Network) -> ImageBatch:
+    return replace(batch, pixels=batch.pixels.to(network.mean))
+
+
+def combine(visuals: Mapping[str, Visual]) -> Visual:
+    """One Visual of several variants: items of one name become one item, its panels and numbers named `variant/…`."""
+    items: dict[str, Item] = {}
+    for variant, visual in visuals.items():
+        for item in visual.items:
+            named = labelled(item, variant)
+            items[item.name] = joined(items[item.name], named) if item.name in items else named
+    said = [f"{variant}: {s}" if variant else s for variant, visual in visuals.items() for s in visual.departures]
+    return Visual(tuple(items.values()), tuple(said))
+
+
+def labelled(item: Item, variant: str) -> Item:
+    """`item` with the variant's name before those of its panels, metrics and traces; photos are not repeated."""
+    if not variant:
+        return item
+    panels = [p if p.name == "photo" else replace(p, name=f"{variant}/{p.name}") for p in item.panels]
+    metrics = {f"{variant}/{name}": value for name, value in item.metrics.items()}
+    trace = {f"{variant}/{name}": values for name, values in item.trace.items()}
+    return replace(item, panels=tuple(panels), metrics=metrics, trace=trace)
+
+
+def joined(first: Item, second: Item) -> Item:
+    known = {panel.name for panel in first.panels}
+    panels = (*first.panels, *(panel for panel in second.panels if panel.name not in known))
+    notes = (*first.notes, *second.notes)
+    return replace(
+        first, panels=panels, metrics={**first.metrics, **second.metrics}, trace={**first.trace, **second.trace}, notes=notes
+    )
+
+
+def remember(record: Record, batch: ImageBatch, visual: Visual, limit: int) -> None:
+    """Keep the numbers of every item, and the pictures of the first `limit`."""
+    for item in visual.items:
+        record.names.append(item.name)
+        record.numbers[item.name] = {**item.metrics, **agreement(item)}
+        record.notes.update(dict.fromkeys(item.notes))
+    record.shown += visual.items[: max(0, limit - len(record.shown))]
+    record.hashes.update({photo.stem: photo.sha256 for photo in batch.photos})
+    record.departures.update(dict.fromkeys(visual.departures))
+    record.first = record.first or batch
+
+
+def conclude(
+    experiment: Experiment, network: Network, record: Record, config: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    """The run's metrics and claims, as `metrics.json` holds them."""
+    metrics = means(record.numbers)
+    return results.summary(
+        config=config,
+        seconds=seconds,
+        metrics=metrics,
+        items=record.numbers,
+        claims=list(verdicts(experiment, network, record, metrics)),
+        departures=[*experiment.departures, *network.departures, *record.departures],
+        skipped=[asdict(skipped) for skipped in record.skipped],
+        notes=list(record.notes),
+    )
+
+
+def verdicts(
+    experiment: Experiment, network: Network, record: Record, metrics: Mapping[str, float]
+) -> Iterator[claims.Claim]:
+    if record.first is None:
+        return
+    evidence = claims.Evidence(
+        network, record.first, Seeds(experiment.seed), experiment.techniques, record.numbers, metrics
+    )
+    for name in experiment.claims:
+        yield claims.CLAIMS[name](evidence)

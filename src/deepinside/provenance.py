@@ -1,0 +1,56 @@
+"""Where a number comes from: code, versions, machine, seeds, and the hashes of everything that went in."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from deepinside.home import HOME
+
+PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow", "hydra-core", "deepinside")
+
+
+def provenance(
+    *, network: Mapping[str, Any], images: Mapping[str, str], runtime: Mapping[str, Any], seed: int, started: str
+) -> dict[str, Any]:
+    """Everything but the configuration that a run's numbers depend on; `images` maps a stem to its file's SHA-256."""
+    return {
+        "code": code(),
+        "versions": versions(),
+        "machine": {"python": platform.python_version(), "system": platform.system(), "processor": platform.machine()},
+        "runtime": dict(runtime),
+        "seed": seed,
+        "network": dict(network),
+        "images": dict(images),
+        "started": started,
+    }
+
+
+@cache
+def code() -> dict[str, Any]:
+    """The commit the code stands at and whether it was changed since; None where there is no repository."""
+    commit = git("rev-parse", "HEAD")
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=HOME, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The installed version of every package a number may depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

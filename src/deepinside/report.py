@@ -1,0 +1,30 @@
+"""What a person reads on the screen when a run or a series of runs is over."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+SCREEN = Console(highlight=False, soft_wrap=True)
+
+
+def print_run(folder: Path, found: Mapping[str, Any]) -> None:
+    """Where the result is, its numbers, its claims, and what was skipped."""
+    SCREEN.print(f"{found['experiment']} on {found['network']}: {found['seconds']:.1f} s, {folder}", markup=False)
+    for name, value in found["metrics"].items():
+        SCREEN.print(f"  {name} {value:.4g}", markup=False)
+    if found["claims"]:
+        SCREEN.print(claims_table(found["claims"]))
+    for skipped in found["skipped"]:
+        SCREEN.print(f"  skipped {skipped['name']}: {skipped['reason']}", markup=False)
+
+
+def claims_table(claims: Iterable[Mapping[str, Any]]) -> Table:
+    """Claim, source, measured, expected, verdict."""
+    table = Table("claim", "source", "measured", "expected", "verdict", title="The papers' claims, measured here")
+    for claim in claims:
+        verdict = "holds" if claim["holds"] else "does not hold"
+        table.add_row(claim["claim"], claim["source"], f"{claim['measured']:.4g}", claim["expected"], verdict)
+    return table
