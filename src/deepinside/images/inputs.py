@@ -170,7 +170,7 @@ def unique_stems(paths: Sequence[Path]) -> list[str]:
     spellings: tuple[Callable[[Path], str], ...] = (
         lambda path: path.stem,
         lambda path: "-".join([*_folders(path), path.stem]),
-        lambda path: "-".join([*_folders(path), path.stem, path.suffix[1:]]),
+        lambda path: "-".join(filter(None, [*_folders(path), path.stem, path.suffix[1:]])),
     )
     names = [safe_name(spellings[0](path)) for path in paths]
     for spell in spellings[1:]:
