@@ -1,0 +1,212 @@
+"""How well a box or a saliency map tells where the object is, and how much of that a box without a map would.
+
+Boxes are (x0, y0, x1, y1); pixels or fractions, as long as those compared agree. Functions that take a map take boxes
+in the map's own pixel edges. One headline number misleads here (a photo that its object fills is "localised" by the
+whole image), so everything is meant to be looked at through `by_size`, beside the baselines.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepinside.errors import DeepInsideError
+
+Array = NDArray[np.float64]
+
+SIZES = ("below 25 %", "25–50 %", "above 50 %")
+"""How much of the photo its object covers."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One guess at what is where, or one object that is there: a label and its box."""
+
+    label: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured on one photo: `size` is the object's share of its area, `values` one number a column."""
+
+    size: float
+    values: Mapping[str, float]
+
+
+# ---- boxes -----------------------------------------------------------------------------------------------------------
+
+
+def area(boxes: ArrayLike) -> Array:
+    """(N,), width times height of boxes (N, 4) or one box (4,)."""
+    a = _boxes(boxes)
+    return np.asarray((a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1]))
+
+
+def iou(first: ArrayLike, second: ArrayLike) -> Array:
+    """(N, K), 0..1: the area common to each box of `first` (N, 4) and `second` (K, 4) over the area of their union."""
+    a, b = _boxes(first)[:, None], _boxes(second)[None]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    common = sides.clip(min=0).prod(-1)
+    return np.asarray(common / (area(first)[:, None] + area(second)[None] - common))
+
+
+def best_iou(box: ArrayLike, truth: ArrayLike) -> float:
+    """IoU of `box` (4,) with the truth box (K, 4) that it fits best; 0 where there is none."""
+    return float(iou(box, truth).max(initial=0.0))
+
+
+def pixel_boxes(fractions: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """(K, 4): boxes in fractions of width and height, in the pixel edges of a map of `shape` (h, w)."""
+    return _boxes(fractions) * np.array([shape[-1], shape[-2]] * 2, dtype=np.float64)
+
+
+def object_size(truth: ArrayLike, shape: tuple[int, ...] = (1, 1)) -> float:
+    """Share of an image of `shape` (h, w) that the largest truth box covers, 0..1.
+
+    The largest and not all together, so that the whole image has IoU ≥ 0.5 exactly where this is at least a half.
+    """
+    areas = area(truth)
+    if not len(areas):
+        raise DeepInsideError("A photo without boxes has no object whose size could be told; leave it out.")
+    return float(areas.max() / (shape[-1] * shape[-2]))
+
+
+# ---- right or wrong, as ILSVRC counts --------------------------------------------------------------------------------
+
+
+def localised(answers: Sequence[Answer], truth: Sequence[Answer], *, top: int = 5, threshold: float = 0.5) -> bool:
+    """Whether one of the first `top` answers has an object's label and IoU of at least `threshold` with it.
+
+    ILSVRC's rule (Russakovsky et al. 2015, Sect. 4.2): label and box must be right in the same answer; any of the
+    label's boxes will do. `answers` in falling order of confidence.
+    """
+    if top < 1:
+        raise DeepInsideError(f"At least one answer must be looked at, found top={top}.")
+    return any(
+        answer.label == thing.label and best_iou(answer.box, thing.box) >= threshold
+        for answer in answers[:top]
+        for thing in truth
+    )
+
+
+def localisation_error(
+    answers: Sequence[Sequence[Answer]], truths: Sequence[Sequence[Answer]], *, top: int = 5, threshold: float = 0.5
+) -> float:
+    """Share of photos, 0..1, that are not `localised`: ILSVRC's top-`top` localisation error."""
+    if not truths or len(answers) != len(truths):
+        raise DeepInsideError(
+            f"Localisation error needs answers and truth for the same photos, found {len(answers)} and {len(truths)}."
+        )
+    right = [localised(a, t, top=top, threshold=threshold) for a, t in zip(answers, truths, strict=True)]
+    return 1 - sum(right) / len(right)
+
+
+def box_scores(boxes: Mapping[str, ArrayLike], truth: ArrayLike, *, threshold: float = 0.5) -> dict[str, float]:
+    """For each named box, the method's and the baselines' alike: `name/iou`, and `name/right`, 1 where IoU ≥ threshold.
+
+    The class is taken as known, so that only the box is measured.
+    """
+    overlaps = {name: best_iou(box, truth) for name, box in boxes.items()}
+    scores = {f"{name}/iou": overlap for name, overlap in overlaps.items()}
+    return scores | {f"{name}/right": float(overlap >= threshold) for name, overlap in overlaps.items()}
+
+
+# ---- maps ------------------------------------------------------------------------------------------------------------
+
+
+def inside(shape: tuple[int, ...], boxes: ArrayLike, *, tolerance: float = 0.0) -> NDArray[np.bool_]:
+    """(h, w): which pixels have their centre in one of the boxes, or at most `tolerance` pixels from it."""
+    x0, y0, x1, y1 = (edge[:, None, None] for edge in _boxes(boxes).T)
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    across, down = np.maximum(x0 - x, x - x1).clip(min=0), np.maximum(y0 - y, y - y1).clip(min=0)
+    return np.asarray((np.hypot(across, down) <= tolerance).any(0))
+
+
+def pointing(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0) -> float:
+    """The pointing game (Zhang et al. 2016): 1 where the map's maximum lies in a box, else 0.
+
+    `tolerance` in pixels of the map; the authors allow 15 at about 224. Several equal maxima count by the share of
+    them that hits, so a constant map scores what a random finger would.
+    """
+    values = _map(saliency)
+    return float(inside(values.shape, boxes, tolerance=tolerance)[values == values.max()].mean())
+
+
+def mass_inside(saliency: ArrayLike, boxes: ArrayLike) -> float:
+    """Share of the map's sum that lies in the boxes, 0..1; for a map of zeros that of a constant one."""
+    values = _map(saliency)
+    within = inside(values.shape, boxes)
+    total = values.sum()
+    return float(values[within].sum() / total) if total > 0 else float(within.mean())
+
+
+def map_scores(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0) -> dict[str, float]:
+    """The map's `pointing` and `mass_inside`, beside what they are without a map.
+
+    `pointing_centre` points at the image's centre, `area_inside` is the boxes' share of the area: what a random
+    finger hits and the mass a constant map has there. `concentration` is mass over area, 1 for a map that says
+    nothing; absent where no pixel's centre is in a box.
+    """
+    values = _map(saliency)
+    share = float(inside(values.shape, boxes).mean())
+    middle = (values.shape[1] / 2, values.shape[0] / 2)
+    mass = mass_inside(values, boxes)
+    scores = {
+        "pointing": pointing(values, boxes, tolerance=tolerance),
+        "pointing_centre": float(_within(middle, boxes, tolerance)),
+        "mass_inside": mass,
+        "area_inside": share,
+    }
+    return scores | ({"concentration": mass / share} if share > 0 else {})
+
+
+# ---- over many photos ------------------------------------------------------------------------------------------------
+
+
+def size_bin(share: float) -> str:
+    """Which of `SIZES` an object that covers `share` (0..1) of its photo belongs to; 25 and 50 % are in the middle."""
+    return SIZES[0] if share < 0.25 else SIZES[1] if share <= 0.5 else SIZES[2]
+
+
+def by_size(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
+    """The mean of every column over all photos and over those of each size, with `photos`, their number.
+
+    Methods and baselines are columns of the same rows, so they stand side by side over the same photos. A column that
+    some rows lack is a mean over the others; one that all rows of a size lack is not in that line. The lines are
+    `all` and `SIZES`, also where they are empty.
+    """
+    lines: dict[str, list[Row]] = {name: [] for name in ("all", *SIZES)}
+    for row in rows:
+        lines["all"].append(row)
+        lines[size_bin(row.size)].append(row)
+    return {name: {"photos": float(len(group)), **_means(group)} for name, group in lines.items()}
+
+
+def _means(rows: Sequence[Row]) -> dict[str, float]:
+    columns = dict.fromkeys(name for row in rows for name in row.values)
+    return {name: float(np.mean([row.values[name] for row in rows if name in row.values])) for name in columns}
+
+
+def _boxes(boxes: ArrayLike) -> Array:
+    array = np.asarray(boxes, dtype=np.float64)
+    array = array.reshape(-1, 4) if array.size in (0, 4) else array
+    if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
+        raise DeepInsideError(f"Boxes must be finite and of shape (K, 4), found {array.shape}.")
+    if (array[:, 2:] <= array[:, :2]).any():
+        raise DeepInsideError("Boxes must have x0 < x1 and y0 < y1; found one without area.")
+    return array
+
+
+def _map(saliency: ArrayLike) -> Array:
+    values = np.asarray(saliency, dtype=np.float64)
+    if values.ndim != 2 or not values.size or not np.isfinite(values).all() or (values < 0).any():
+        raise DeepInsideError(f"A saliency map must be (h, w), finite and not negative, found shape {values.shape}.")
+    return values
+
+
+def _within(point: tuple[float, float], boxes: ArrayLike, tolerance: float) -> bool:
+    array = _boxes(boxes)
+    nearest = np.clip(point, array[:, :2], array[:, 2:])
+    return bool((np.hypot(*(nearest - point).T) <= tolerance).any())
