@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from onnx import ModelProto, NodeProto, version_converter
 from torch import fx, nn
+from torch.overrides import TorchFunctionMode
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.surgery import Prepared, opset, skeleton
@@ -96,10 +97,22 @@ def _name_nodes(model: ModelProto, names: Mapping[str, str]) -> dict[str, str]:
 
 def _converted(model: ModelProto) -> fx.GraphModule:
     try:
-        return _onnx2torch().convert(model)
+        with _NoInitialisation():
+            return _onnx2torch().convert(model)
     except (NotImplementedError, KeyError, ValueError, RuntimeError, TypeError) as error:
         words = " ".join(str(error).split())[:300]
         raise DeepInsideError(f"the graph does not convert to torch: {type(error).__name__}: {words}") from None
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Modules are built with no random start: theirs comes from the file, and nobody's random numbers are used up."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
 
 
 def _inline_sequences(module: fx.GraphModule) -> None:

@@ -53,14 +53,15 @@ def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "") -> Netw
     """An unverified network from a prepared graph: converted, its layers named, its target and labels checked."""
     layers = {layer.name: layer for layer in prepared.layers}
     synonyms = _synonyms(prepared, spec)
-    network = Network(spec, convert(prepared), layers, synonyms, read_labels(spec), sha256)
+    labels = read_labels(spec)
+    network = Network(spec, convert(prepared), layers, synonyms, labels, sha256)
     target = layers[network.target]
-    if network.labels and len(network.labels) != target.shape[0]:
+    if labels and len(labels) != target.shape[0]:
         raise DeepInsideError(
-            f"{spec.name}: labels {spec.labels!r} name {len(network.labels)} classes, "
+            f"{spec.name}: labels {spec.labels!r} name {len(labels)} classes, "
             f"but the target {target.name!r} has {target.shape[0]} scores"
         )
-    return replace(network, departures=_departures(target), groups=read_groups(network.labels))
+    return replace(network, departures=_departures(target), groups=read_groups(spec, labels))
 
 
 def _synonyms(prepared: Prepared, spec: NetworkSpec) -> dict[str, str]:

@@ -49,7 +49,8 @@ class Network:
     that computes a layer carries the layer's name in `node.meta["layer"]`. Methods take image space: RGB zero-centred
     pixels (N, 3, H, W), or (N, 1, H, W) for a grey network. `layers` are in graph order. `synonyms` are the further
     names that `resolve` knows (ONNX values, aliases). `checks` holds, by layer, the largest difference found between
-    torch and onnxruntime relative to the layer's largest value. `groups` are sets of classes such as the cats. `departures` says where scores are not the file's own.
+    torch and onnxruntime relative to the layer's largest value. `groups` are sets of classes, such as the cats, by
+    index. `departures` says where scores are not the file's own.
     """
 
     spec: NetworkSpec

@@ -4,7 +4,7 @@ Nothing here imports torch before a tensor is at hand, so a configuration can be
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,13 +15,14 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from pydantic.dataclasses import dataclass
 
 from deepinside.errors import DeepInsideError
+from deepinside.home import HOME
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Channels = Literal["rgb", "bgr", "grey"]
 STRICT = ConfigDict(extra="forbid")
-WORDNET_ID = re.compile(r"n\d{8}")
+LABEL_LINE = re.compile(r"(?:(\d+)\s+)?(?:(n\d{8})\s+)?(.+)")
 # ITU-R BT.601, as Pillow's "L" and OpenCV's greyscale use them
 LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -171,9 +172,8 @@ class Layer:
 
 
 def conf_models() -> Path:
-    """The folder of network YAMLs: the checkout's, or the one packed into the wheel."""
-    packed = Path(__file__).parents[1] / "conf_models"
-    return packed if packed.is_dir() else Path(__file__).parents[3] / "conf_models"
+    """The folder of network YAMLs that ships with the program."""
+    return HOME / "conf_models"
 
 
 def make_spec(values: Mapping[str, Any], *, origin: str = "the network's settings") -> NetworkSpec:
@@ -210,38 +210,39 @@ def find_spec(name: str) -> NetworkSpec:
 
 
 def read_labels(spec: NetworkSpec) -> tuple[Label, ...]:
-    """The network's labels, one a line of conf_models/labels/<stem>.txt.
+    """The network's labels from labels/<stem>.txt, one a line in order of the scores, blank lines and # left out.
 
-    A line is `1<TAB>n01443537<TAB>goldfish` in the order of the scores, the number and the WordNet id optional.
+    A line is `index WordNet-id name`, as the files that ship are; the index, or index and WordNet id, may be missing.
     """
     if spec.labels is None:
         return ()
-    path = next((p for p in _label_files(spec.labels, spec.folder) if p.is_file()), None)
-    if path is None:
-        raise DeepInsideError(f"{spec.name}: the label file labels/{spec.labels}.txt is not in {conf_models()}")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = [line for line in lines if line.strip() and not line.startswith("#")]
-    return tuple(_label(index, line.strip()) for index, line in enumerate(rows))
+    path = _beside_or_shipped(spec, f"{spec.labels}.txt")
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    rows = (line for line in lines if line and not line.startswith("#"))
+    return tuple(_label(index, line, path) for index, line in enumerate(rows))
 
 
-def _label_files(stem: str, folder: str | None) -> list[Path]:
-    places = [Path(folder)] if folder else []
-    return [place / "labels" / f"{stem}.txt" for place in (*places, conf_models())]
-
-
-def _label(index: int, line: str) -> Label:
-    number, _, after = line.partition("\t")
-    if after and number.isdigit():
-        if int(number) != index:
-            raise DeepInsideError(f"label {line!r} stands at place {index}, counted from 0: put the labels in order")
-        line = after
-    first, _, rest = line.replace("\t", " ").partition(" ")
-    return Label(index, first, rest.strip() or first) if WORDNET_ID.fullmatch(first) else Label(index, "", line)
-
-
-def read_groups(labels: tuple[Label, ...]) -> dict[str, tuple[int, ...]]:
-    """Groups of classes by name, from conf_models/labels/groups.yaml: the indices of those that `labels` has."""
-    index = {label.wnid: label.index for label in labels if label.wnid}
-    groups = yaml.safe_load((conf_models() / "labels" / "groups.yaml").read_text(encoding="utf-8"))
-    known = {name: tuple(index[wnid] for wnid in wnids if wnid in index) for name, wnids in groups.items()}
+def read_groups(spec: NetworkSpec, labels: Sequence[Label]) -> dict[str, tuple[int, ...]]:
+    """The groups of classes of labels/groups.yaml (such as the cats) by name: the indices the network knows of each."""
+    places = {label.wnid: label.index for label in labels if label.wnid}
+    if not places:
+        return {}
+    text = _beside_or_shipped(spec, "groups.yaml").read_text(encoding="utf-8")
+    known = {name: tuple(places[w] for w in wnids if w in places) for name, wnids in yaml.safe_load(text).items()}
     return {name: indices for name, indices in known.items() if indices}
+
+
+def _beside_or_shipped(spec: NetworkSpec, name: str) -> Path:
+    folders = [Path(spec.folder)] if spec.folder else []
+    for folder in (*folders, conf_models()):
+        if (folder / "labels" / name).is_file():
+            return folder / "labels" / name
+    places = " or ".join(str(folder / "labels") for folder in (*folders, conf_models()))
+    raise DeepInsideError(f"{spec.name}: the label file {name} is not in {places}")
+
+
+def _label(index: int, line: str, path: Path) -> Label:
+    number, wnid, name = LABEL_LINE.fullmatch(line).groups()  # type: ignore[union-attr]
+    if number is not None and int(number) != index:
+        raise DeepInsideError(f"{path}: class {index} is expected in its place, found {line!r}")
+    return Label(index, wnid or "", name)

@@ -85,10 +85,10 @@ def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
     _state_padding(body.graph, _shapes(body, weights))
     shapes = _shapes(body, weights)
     _free_reshapes(body.graph, weights, shapes, batch or 1)
-    _rewrite_average_pools(body, weights, shapes)
     _drop_unused(body.graph)
-    kinds = {out: node.op_type for node in body.graph.node for out in node.output[:1] if len(node.output) == 1}
-    layers = _layers(kinds, _shapes(body, weights), same, spec)
+    kinds = {node.output[0]: node.op_type for node in body.graph.node if len(node.output) == 1}
+    layers = _layers(kinds, shapes, same, spec)
+    _rewrite_average_pools(body, weights, shapes)
     _free_batch(body.graph)
     used = {value for node in body.graph.node for value in node.input}
     return Prepared(body, {key: weights[key] for key in weights if key in used}, layers, same, name, batch)
