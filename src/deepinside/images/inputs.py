@@ -136,7 +136,7 @@ def sources(settings: ImageSettings) -> list[Source]:
 def batches(
     settings: ImageSettings, convention: InputConvention, *, skipped: list[Skipped], progress: bool = False
 ) -> Iterator[ImageBatch]:
-    """The photos in batches, the next being decoded in threads while one is computed; at most two are in memory.
+    """The photos in batches, the next being decoded in threads while one is computed; no more than that is in memory.
 
     `pixels` is (N, C, H, W) zero-centred, H and W being `load_size` or the convention's own. A file that cannot be
     read is logged, appended to `skipped` and missing from its batch. `first` counts the readable photos before, so a
@@ -156,10 +156,10 @@ def batches(
             skipped += bad
             faults += bad
             decoded = [item for item in group if isinstance(item, _Decoded)]
-            bar.update(len(group))
             if decoded:
                 yield _batch(decoded, convention, first)
             first += len(decoded)
+            bar.update(len(group))
             del group, decoded  # or they would live on while the next is read
     if not first:
         raise DeepInsideError(f"None of {len(todo)} photos can be read; {faults[0].name}: {faults[0].reason}.")
