@@ -49,7 +49,9 @@ class Graph:
     weights: list[onnx.TensorProto] = field(default_factory=list)
     last: str = "data_0"
 
-    def add(self, kind: str, outputs: list[str], weights: dict[str, np.ndarray] | None = None, **attributes: object) -> None:
+    def add(
+        self, kind: str, outputs: list[str], weights: dict[str, np.ndarray] | None = None, **attributes: object
+    ) -> None:
         weights = weights or {}
         self.weights += [numpy_helper.from_array(values, name) for name, values in weights.items()]
         self.nodes.append(helper.make_node(kind, [self.last, *weights], outputs, **attributes))
@@ -149,7 +151,10 @@ def main() -> None:
         "data": "Tiny ImageNet, the 100 of its 200 classes listed in labels/tiny_imagenet_100.txt",
         "recipe": state["recipe"],
         "seconds": sum(row["seconds"] for row in state["curve"]),
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in ("torch", "numpy", "onnx", "pillow")}},
+        "versions": {
+            "python": platform.python_version(),
+            **{n: version(n) for n in ("torch", "numpy", "onnx", "pillow")},
+        },
         "curve": state["curve"],
     }
     (arguments.out / "tinycaffenet.record.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -134,7 +134,8 @@ def augment(pixels: Tensor, shift: int, generator: torch.Generator) -> Tensor:
     tops, lefts = torch.randint(0, 2 * shift + 1, (2, count), generator=generator).tolist()
     mirrored = (torch.rand(count, generator=generator) < 0.5).tolist()
     crops = [
-        padded[i, :, top : top + SIZE, left : left + SIZE] for i, (top, left) in enumerate(zip(tops, lefts, strict=True))
+        padded[i, :, top : top + SIZE, left : left + SIZE]
+        for i, (top, left) in enumerate(zip(tops, lefts, strict=True))
     ]
     return torch.stack([crop.flip(-1) if flip else crop for crop, flip in zip(crops, mirrored, strict=True)])
 
@@ -173,7 +174,12 @@ class Training:
             self.optimiser, recipe.peak_rate, steps, pct_start=recipe.warm_up, cycle_momentum=False
         )
         self.curve: list[dict[str, float]] = []
-        self.parts = {"net": self.net, "mean_net": self.mean_net, "optimiser": self.optimiser, "schedule": self.schedule}
+        self.parts = {
+            "net": self.net,
+            "mean_net": self.mean_net,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+        }
 
     def save(self, path: Path) -> None:
         state = {name: part.state_dict() for name, part in self.parts.items()}
@@ -184,7 +190,9 @@ class Training:
     def restore(self, path: Path) -> None:
         state = torch.load(path, weights_only=True)
         if state["recipe"] != asdict(self.recipe):
-            raise SystemExit(f"{path} was trained with {state['recipe']}, not {asdict(self.recipe)}; give another --work")
+            raise SystemExit(
+                f"{path} was trained with {state['recipe']}, not {asdict(self.recipe)}; give another --work"
+            )
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         self.curve = state["curve"]

@@ -94,11 +94,24 @@ def execute(config: dict[str, Any]) -> bool:
 
 def defaults_of(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of the same experiment on the same network without further changes."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     words = [f"experiment={config['name']}"] if config["name"] in catalogue.files("experiment") else []
     if config["network"].get("name") in catalogue.files("network"):
         words.append(f"network={config['network']['name']}")
-    with initialize_config_dir(str(HOME / "configs"), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", words), resolve=True)  # type: ignore[return-value]
+    return compose_plain(words)
+
+
+def compose_plain(words: list[str]) -> dict[str, Any]:
+    """The configuration that these command-line words compose, resolved; a run in progress is not disturbed."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+    from omegaconf import OmegaConf
+
+    catalogue.publish()
+    state = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(HOME / "configs"), version_base="1.3"):
+            return OmegaConf.to_container(compose("config", words), resolve=True)  # type: ignore[return-value]
+    finally:
+        Singleton.set_state(state)

@@ -94,4 +94,3 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
         nested = isinstance(value, Mapping) and isinstance(base.get(name), Mapping) and "_target_" not in value
         merged[name] = merge(base[name], value) if nested else value
     return merged
-

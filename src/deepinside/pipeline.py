@@ -126,7 +126,11 @@ def joined(first: Item, second: Item) -> Item:
     panels = (*first.panels, *(panel for panel in second.panels if panel.name not in known))
     notes = (*first.notes, *second.notes)
     return replace(
-        first, panels=panels, metrics={**first.metrics, **second.metrics}, trace={**first.trace, **second.trace}, notes=notes
+        first,
+        panels=panels,
+        metrics={**first.metrics, **second.metrics},
+        trace={**first.trace, **second.trace},
+        notes=notes,
     )
 
 

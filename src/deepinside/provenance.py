@@ -9,7 +9,17 @@ from typing import Any
 
 from deepinside.home import HOME
 
-PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow", "hydra-core", "deepinside")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "onnx",
+    "onnx2torch",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "pillow",
+    "hydra-core",
+    "deepinside",
+)
 
 
 def provenance(

@@ -33,7 +33,7 @@ def place(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) ->
     experiment's YAML was edited since, is left alone: the new run's folder ends in `~` and a digest.
     """
     folder = root / config["name"] / config["network"]["name"] / variation(differences(config, defaults))
-    known = read_config(folder)
+    known = read_config(folder) if is_done(folder) else None
     if known is None or identity(known) == identity(config):
         return folder
     return folder.with_name(f"{folder.name}~{digest(identity(config))}")
@@ -104,7 +104,9 @@ def writing(folder: Path) -> Iterator[Path]:
         yield aside
         replace(folder, aside)
     except OSError as error:
-        raise DeepInsideError(f"results: {folder} could not be written ({error}); free space or set runtime.results.") from error
+        raise DeepInsideError(
+            f"results: {folder} could not be written ({error}); free space or set runtime.results."
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -200,5 +202,7 @@ class ArrayFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.zip.close()

@@ -82,6 +82,7 @@ def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
     _cut_softmax(body.graph, spec)
     name, batch = _fix_input(body.graph, spec)
     _drop_unused(body.graph)
+    _fold_shapes(body, weights)
     _state_padding(body.graph, _shapes(body, weights))
     shapes = _shapes(body, weights)
     _free_reshapes(body.graph, weights, shapes, batch or 1)
@@ -197,6 +198,25 @@ def _fold(body: ModelProto, weights: Weights) -> None:
     _set_nodes(body.graph, kept)
 
 
+def _fold_shapes(body: ModelProto, weights: Weights) -> None:
+    """Compute now what depends on shapes alone: PyTorch writes `x.reshape(x.shape[0], -1)` operation by operation.
+
+    The batch this fixes is freed with that of all other reshapes.
+    """
+    shapes = _shapes(body, weights)
+    kept = []
+    for node in body.graph.node:
+        if node.op_type == "Shape" and node.input[0] in shapes:
+            sizes = shapes[node.input[0]][attribute(node, "start", 0) : attribute(node, "end")]
+            weights[node.output[0]] = numpy_helper.from_array(np.array(sizes, dtype=np.int64), node.output[0])
+        else:
+            kept.append(node)
+    if len(kept) < len(body.graph.node):
+        _set_nodes(body.graph, kept)
+        _fold(body, weights)
+        _fold_shapes(body, weights)
+
+
 def _evaluate(node: NodeProto, weights: Weights, body: ModelProto) -> Weights:
     feeds = {name: numpy_helper.to_array(weights[name]) for name in node.input if name}
     graph = helper.make_graph(
@@ -208,7 +228,7 @@ def _evaluate(node: NodeProto, weights: Weights, body: ModelProto) -> Weights:
     except Exception as error:
         raise DeepInsideError(f"{_where(node)} of constants cannot be computed: {_first_line(error)}") from None
     return {
-        name: numpy_helper.from_array(np.ascontiguousarray(value), name)
+        name: numpy_helper.from_array(np.asarray(value, order="C"), name)
         for name, value in zip(node.output, values, strict=True)
     }
 

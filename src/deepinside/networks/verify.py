@@ -57,7 +57,8 @@ def probe_images(network: Network, *, seed: int = 0, count: int = PROBES) -> Ten
 
 
 def check_reference(network: Network, pixels: Tensor, classes: tuple[str, ...]) -> str:
-    """The WordNet id the network gives a photo, RGB uint8 (3, h, w) of any size, resized plainly to the input.
+    """The WordNet id the network gives a photo, RGB uint8 (3, h, w) of any size, its shorter side scaled to the input's
+    and its middle cut out.
 
     Raises `DeepInsideError` unless it is one of `classes`.
     """
@@ -72,8 +73,12 @@ def check_reference(network: Network, pixels: Tensor, classes: tuple[str, ...]) 
 
 
 def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    scaled = torch.nn.functional.interpolate(pixels[None].float(), size=size, mode="bilinear", antialias=True)
-    return scaled[0].round().clamp(0, 255)
+    height, width = pixels.shape[1:]
+    factor = max(size[0] / height, size[1] / width)
+    scaled_size = (round(height * factor), round(width * factor))
+    scaled = torch.nn.functional.interpolate(pixels[None].float(), size=scaled_size, mode="bilinear", antialias=True)
+    top, left = (scaled_size[0] - size[0]) // 2, (scaled_size[1] - size[1]) // 2
+    return scaled[0, :, top : top + size[0], left : left + size[1]].round().clamp(0, 255)
 
 
 def _run_onnx(original: ModelProto, network: Network, native: Tensor) -> Mapping[str, Tensor]:

@@ -131,4 +131,3 @@ def item(network: Network, found: Optimised, index: int, target: Target) -> Item
     # the training mean is added back for display, as in the paper
     shown = Panel("class_model", (x[0] + network.mean).cpu(), "photo", f"score {score.item():.1f}")
     return Item(safe_name(target.name), target.name, (shown,), metrics, trace)
-

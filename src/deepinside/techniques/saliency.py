@@ -63,7 +63,9 @@ class Saliency:
             scores = network.scores(centre_crop(whole, network.size)[0].cut(batch.pixels, network.size))
         targets = for_batch(self.target, network, batch, scores)
         maps = [self.maps(network, batch.pixels, row, crops) for row in zip(*targets, strict=True)]
-        items = (self.item(network, *one) for one in zip(batch.photos, targets, zip(*maps, strict=True), scores, strict=True))
+        items = (
+            self.item(network, *one) for one in zip(batch.photos, targets, zip(*maps, strict=True), scores, strict=True)
+        )
         return Visual(tuple(items), self.departures())
 
     def maps(self, network: Network, x: Tensor, targets: Sequence[Target], crops: Sequence[Crop]) -> Tensor:

@@ -1,49 +1,16 @@
-"""The papers' statements as code: each a small function with a source, a number and a verdict.
+"""Claims of Simonyan, Vedaldi & Zisserman 2013, and of those who replicated it, as code."""
 
-An experiment names the claims it shows. A claim that does not hold on a network is reported so, with its number.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from deepinside.errors import DeepInsideError
+from deepinside.claims.registry import Evidence, claim
 from deepinside.maths.gradients import centre_crop, image_gradient
 from deepinside.maths.objectives import measure
 from deepinside.networks.network import Network
 from deepinside.targets import for_batch
 from deepinside.values import Claim, ImageBatch, Seeds
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a claim is measured on: the network, the run's first batch of photos, and the numbers of every item."""
-
-    network: Network
-    batch: ImageBatch
-    seeds: Seeds
-    techniques: Mapping[str, Any]
-    items: Mapping[str, Mapping[str, float]]
-    metrics: Mapping[str, float]
-
-
-CLAIMS: dict[str, Callable[[Evidence], Claim]] = {}
-"""Every claim by its id, which is its function's name."""
-
-
-def claim(function: Callable[[Evidence], Claim]) -> Callable[[Evidence], Claim]:
-    CLAIMS[function.__name__] = function
-    return function
-
-
-def check_known(names: tuple[str, ...]) -> None:
-    """Refuse a claim that is not there before any work."""
-    for name in names:
-        if name not in CLAIMS:
-            raise DeepInsideError(f"claims: no claim is called {name!r}; known are {', '.join(sorted(CLAIMS))}.")
 
 
 @claim
@@ -98,7 +65,7 @@ def fit_slope(x: Tensor, y: Tensor) -> Tensor:
 @claim
 def posterior_lowers_the_others(evidence: Evidence) -> Claim:
     """How much of the gain in log-odds comes from lowering other classes when the posterior is maximised."""
-    share = evidence.metrics["posterior/share_by_lowering_others"]
+    share = evidence.metric("posterior/share_by_lowering_others")
     return Claim(
         "posterior_lowers_the_others",
         "Simonyan et al. 2013, Sect. 2",
@@ -112,7 +79,7 @@ def posterior_lowers_the_others(evidence: Evidence) -> Claim:
 @claim
 def soft_max_mixes_classes(evidence: Evidence) -> Claim:
     """Rank correlation of the maps of the class score and of its posterior, mean over photos."""
-    found = evidence.metrics["rank_correlation/score~posterior"]
+    found = evidence.metric("rank_correlation/score~posterior")
     return Claim(
         "soft_max_mixes_classes",
         "keras-vis, 'Saliency' (soft-max swapped for linear)",
@@ -126,7 +93,7 @@ def soft_max_mixes_classes(evidence: Evidence) -> Claim:
 @claim
 def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
     """Whether the average of ten crops is less spread out in noise than the map of one: mean over photos."""
-    found = evidence.metrics["rank_correlation/ten~centre"]
+    found = evidence.metric("rank_correlation/ten~centre")
     return Claim(
         "ten_crops_agree_with_one",
         "Simonyan et al. 2013, Sect. 3.1",

@@ -1,0 +1,10 @@
+"""The papers' statements as code: each a small function with a source, a number and a verdict.
+
+A claim that does not hold on a network is reported so, with its number. One module a paper; all are imported here,
+so that they are known by name.
+"""
+
+from deepinside.claims import simonyan
+from deepinside.claims.registry import CLAIMS, Evidence, check_known
+
+__all__ = ["CLAIMS", "Evidence", "check_known", "simonyan"]

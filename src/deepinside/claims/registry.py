@@ -1,0 +1,50 @@
+"""The registry of claims: an experiment names those it shows, the pipeline measures them at the end of a run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.network import Network
+from deepinside.values import Claim, ImageBatch, Seeds
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a claim is measured on: the network, the run's first batch of photos, and the numbers of every item.
+
+    `techniques` are the run's variants by name; `items` maps an item's name to its metrics, `metrics` are the means.
+    """
+
+    network: Network
+    batch: ImageBatch
+    seeds: Seeds
+    techniques: Mapping[str, Any]
+    items: Mapping[str, Mapping[str, float]]
+    metrics: Mapping[str, float]
+
+    def metric(self, name: str) -> float:
+        """One of the run's metrics; raises DeepInsideError where the run has none of that name."""
+        if name not in self.metrics:
+            raise DeepInsideError(
+                f"claims: expected the metric {name!r}, found {', '.join(self.metrics) or 'none'}; keep the experiment's "
+                "variants or set claims=[]."
+            )
+        return self.metrics[name]
+
+
+CLAIMS: dict[str, Callable[[Evidence], Claim]] = {}
+"""Every claim by its id, which is its function's name."""
+
+
+def claim(function: Callable[[Evidence], Claim]) -> Callable[[Evidence], Claim]:
+    """Make a function known as the claim of its name."""
+    CLAIMS[function.__name__] = function
+    return function
+
+
+def check_known(names: tuple[str, ...]) -> None:
+    """Refuse a claim that is not there before any work."""
+    for name in names:
+        if name not in CLAIMS:
+            raise DeepInsideError(f"claims: no claim is called {name!r}; known are {', '.join(sorted(CLAIMS))}.")
