@@ -35,10 +35,14 @@ from train_tinycaffenet import (
     read_split,
 )
 
+PACKAGES = ("torch", "numpy", "onnx", "pillow")
 IR_VERSION, OPSET = 3, 9  # as in the zoo's caffenet-9
 SCALES = {"conv1": LRN_SCALE / INPUT_SCALE, "conv2": 1.0, "conv3": 1 / LRN_SCALE}
 """What the weights are multiplied by, so that the file takes pixels and its LRN has Caffe's alpha."""
 BIAS_SCALES = {"conv1": LRN_SCALE, "conv2": LRN_SCALE}
+
+
+Weights = dict[str, np.ndarray]
 
 
 @dataclass

@@ -83,8 +83,10 @@ class TinyCaffeNet(nn.Sequential):
 
     def __init__(self, classes: int, dropout: float):
         layers = {
-            "conv1": conv(3, 48, 7, stride=2, pad=3), "relu1": nn.ReLU(), "pool1": pool(), "norm1": LocalResponseNorm(48),
-            "conv2": conv(48, 128, 5, pad=2, groups=2), "relu2": nn.ReLU(), "pool2": pool(), "norm2": LocalResponseNorm(128),
+            "conv1": conv(3, 48, 7, stride=2, pad=3), "relu1": nn.ReLU(), "pool1": pool(),
+            "norm1": LocalResponseNorm(48),
+            "conv2": conv(48, 128, 5, pad=2, groups=2), "relu2": nn.ReLU(), "pool2": pool(),
+            "norm2": LocalResponseNorm(128),
             "conv3": conv(128, 192, 3, pad=1), "relu3": nn.ReLU(),
             "conv4": conv(192, 192, 3, pad=1, groups=2), "relu4": nn.ReLU(),
             "conv5": conv(192, 128, 3, pad=1, groups=2), "relu5": nn.ReLU(), "pool5": pool(), "flat": nn.Flatten(),

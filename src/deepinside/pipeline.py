@@ -124,13 +124,12 @@ def labelled(item: Item, variant: str) -> Item:
 def joined(first: Item, second: Item) -> Item:
     known = {panel.name for panel in first.panels}
     panels = (*first.panels, *(panel for panel in second.panels if panel.name not in known))
-    notes = (*first.notes, *second.notes)
     return replace(
         first,
         panels=panels,
         metrics={**first.metrics, **second.metrics},
         trace={**first.trace, **second.trace},
-        notes=notes,
+        notes=(*first.notes, *second.notes),
     )
 
 

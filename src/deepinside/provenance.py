@@ -9,17 +9,7 @@ from typing import Any
 
 from deepinside.home import HOME
 
-PACKAGES = (
-    "torch",
-    "numpy",
-    "onnx",
-    "onnx2torch",
-    "onnxruntime-gpu",
-    "onnxruntime",
-    "pillow",
-    "hydra-core",
-    "deepinside",
-)
+PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow", "hydra-core")
 
 
 def provenance(

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -160,9 +159,16 @@ def write_failure(folder: Path, config: Mapping[str, Any], reason: str) -> None:
 
 
 def summary(
-    *, config: Mapping[str, Any], seconds: float, metrics: Mapping[str, float], items: Mapping[str, Mapping[str, float]],
-    claims: Sequence[Claim], departures: Sequence[str], skipped: Sequence[Mapping[str, str]], notes: Sequence[str],
-) -> dict[str, Any]:  # fmt: skip
+    *,
+    config: Mapping[str, Any],
+    seconds: float,
+    metrics: Mapping[str, float],
+    items: Mapping[str, Mapping[str, float]],
+    claims: Sequence[Claim],
+    departures: Sequence[str],
+    skipped: Sequence[Mapping[str, str]],
+    notes: Sequence[str],
+) -> dict[str, Any]:
     """The contents of `metrics.json`."""
     return {
         "schema": SCHEMA,
@@ -202,7 +208,5 @@ class ArrayFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.zip.close()

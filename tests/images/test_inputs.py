@@ -380,7 +380,7 @@ def test_the_thinnest_photos_are_read(tmp_path: Path, size: tuple[int, int], how
 
 def test_photos_can_be_loaded_larger_than_the_network_and_originals_are_bounded(tmp_path: Path) -> None:
     put(tmp_path / "a.png", size=(300, 150))
-    settings = ImageSettings(root=str(tmp_path), load_size=20, original_side=100)
+    settings = ImageSettings(root=str(tmp_path), enlarge=2.5, original_side=100)
     (batch,), _ = run(settings)
     assert tuple(batch.pixels.shape) == (1, 3, 20, 20)
     assert tuple(batch.photos[0].original.shape) == (3, 50, 100)

@@ -27,8 +27,8 @@ class Evidence:
         """One of the run's metrics; raises DeepInsideError where the run has none of that name."""
         if name not in self.metrics:
             raise DeepInsideError(
-                f"claims: expected the metric {name!r}, found {', '.join(self.metrics) or 'none'}; keep the experiment's "
-                "variants or set claims=[]."
+                f"claims: expected the metric {name!r}, found {', '.join(self.metrics) or 'none'}; "
+                "keep the experiment's variants or set claims=[]."
             )
         return self.metrics[name]
 

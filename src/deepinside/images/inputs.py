@@ -16,7 +16,7 @@ from typing import Literal, Self
 
 import torch
 from PIL import Image
-from pydantic import PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from tqdm import tqdm
@@ -54,8 +54,8 @@ class ImageSettings:
     the list's own folder (`#` starts a comment). recursive: look into the folder's sub-folders too.
     names: photographs that come with scikit-image, put before those of `root`.
     resize: `square` stretches to the size; `short_side_crop` scales the shorter side to `short_side` (by default the
-    size itself) and cuts the middle out. load_size: the side of the square photos are loaded at, for techniques that
-    cut crops of the network's size out of it; by default the network's own size.
+    size itself) and cuts the middle out. enlarge: photos are loaded this many times larger than
+    the network's input, for techniques that cut crops of the network's size out of them.
     limit: take only the first so many. batch: how many are computed at once.
     labels: the photos' true classes: `folder` (the name of the file's folder), `stem` (an `n` and eight digits at the
     start of its name), or a file of lines `name label`, separated by a tab, a comma or a space.
@@ -67,7 +67,7 @@ class ImageSettings:
     names: tuple[str, ...] = ()
     resize: Literal["square", "short_side_crop"] = "square"
     short_side: PositiveInt | None = None
-    load_size: PositiveInt | None = None
+    enlarge: float = Field(default=1.0, ge=1)
     limit: PositiveInt | None = None
     batch: PositiveInt = 16
     labels: str | None = None
@@ -138,7 +138,7 @@ def batches(
 ) -> Iterator[ImageBatch]:
     """The photos in batches, the next being decoded in threads while one is computed; no more than that is in memory.
 
-    `pixels` is (N, C, H, W) zero-centred, H and W being `load_size` or the convention's own. A file that cannot be
+    `pixels` is (N, C, H, W) zero-centred, H and W being the convention's own times `enlarge`. A file that cannot be
     read is logged, appended to `skipped` and missing from its batch. `first` counts the readable photos before, so a
     photo's number does not depend on the size of a batch. Without `root` and `names` there is one empty batch.
     Raises DeepInsideError where there is nothing to read, or nothing that can be read.
@@ -209,7 +209,7 @@ def resized(image: Image.Image, size: tuple[int, int], *, short_side: int | None
 
 
 def _size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:
-    size = convention.size if settings.load_size is None else (settings.load_size, settings.load_size)
+    size = (round(convention.size[0] * settings.enlarge), round(convention.size[1] * settings.enlarge))
     if settings.short_side is not None and settings.short_side < max(size):
         raise DeepInsideError(
             f"images.short_side is {settings.short_side}, smaller than the {size[0]}×{size[1]} that is cut out of it; "

@@ -53,7 +53,7 @@ def ten_crops(whole: tuple[int, int], size: tuple[int, int]) -> list[Crop]:
     if down <= 0 or right <= 0:
         raise DeepInsideError(
             f"ten crops: expected photos larger than the network's {size[0]}x{size[1]}, found {whole[0]}x{whole[1]}; "
-            "set images.load_size to about 8/7 of the network's size."
+            "set images.enlarge=1.143 (that is 256/224)."
         )
     corners = [Crop(0, 0), Crop(0, right), Crop(down, 0), Crop(down, right)]
     plain = [*corners, *centre_crop(whole, size)]

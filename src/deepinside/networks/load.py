@@ -61,7 +61,8 @@ def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "") -> Netw
             f"{spec.name}: labels {spec.labels!r} name {len(labels)} classes, "
             f"but the target {target.name!r} has {target.shape[0]} scores"
         )
-    return replace(network, departures=_departures(target), groups=read_groups(spec, labels))
+    departures = (*_departures(target), *_unknown_values(prepared, spec))
+    return replace(network, departures=departures, groups=read_groups(spec, labels))
 
 
 def _synonyms(prepared: Prepared, spec: NetworkSpec) -> dict[str, str]:
@@ -80,6 +81,13 @@ def _departures(target: Layer) -> tuple[str, ...]:
         f"Class scores are the spatial mean of layer {target.name} ({'×'.join(map(str, target.shape))}), read before "
         f"what the file does after it, so that a rectifier there cannot leave a class without a gradient.",
     )
+
+
+def _unknown_values(prepared: Prepared, spec: NetworkSpec) -> tuple[str, ...]:
+    """A layer the spec names and the file has not got stays unknown, and the report says so."""
+    known = {layer.value for layer in prepared.layers} | set(prepared.same) | set(prepared.cut)
+    missing = [f"{name} ({value})" for name, value in spec.layers.items() if value not in known]
+    return (f"The file has no values for these layers of its declaration: {', '.join(missing)}.",) if missing else ()
 
 
 def _reference_pixels(reference: Reference) -> torch.Tensor:

@@ -35,14 +35,16 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Prepared:
     """A graph ready for conversion and what became of its values.
 
-    `layers` in graph order; `same` maps each value that was spliced out to the one that took its place; `input` names
-    the image input and `batch` is the batch size the file was fixed to (None where it was free).
+    `layers` in graph order; `same` maps each value that was spliced out to the one that took its place; `cut` are the
+    soft-max values cut off; `input` names the image input and `batch` is the batch size the file was fixed to (None
+    where it was free).
     """
 
     body: ModelProto
     weights: Weights
     layers: tuple[Layer, ...]
     same: Mapping[str, str]
+    cut: tuple[str, ...]
     input: str
     batch: int | None
 
@@ -74,12 +76,12 @@ def read(path: Path) -> ModelProto:
 def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
     """The whole operation: `model` as the file has it, to a graph onnx2torch can convert and its table of layers.
 
-    Raises `DeepInsideError` where the file is not what `spec` says it is: input, soft-max, layers, target.
+    Raises `DeepInsideError` where the file is not what `spec` says it is: its input, its soft-max.
     """
     body, weights = _split(model)
     _fold(body, weights)
     same = _splice(body.graph)
-    _cut_softmax(body.graph, spec)
+    cut = _cut_softmax(body.graph, spec)
     name, batch = _fix_input(body.graph, spec)
     _drop_unused(body.graph)
     _fold_shapes(body, weights)
@@ -92,7 +94,7 @@ def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
     _rewrite_average_pools(body, weights, shapes)
     _free_batch(body.graph)
     used = {value for node in body.graph.node for value in node.input}
-    return Prepared(body, {key: weights[key] for key in weights if key in used}, layers, same, name, batch)
+    return Prepared(body, {key: weights[key] for key in weights if key in used}, layers, same, cut, name, batch)
 
 
 def with_outputs(model: ModelProto, values: Iterable[str]) -> ModelProto:
@@ -272,7 +274,7 @@ def _splice(graph: GraphProto) -> dict[str, str]:
     return same
 
 
-def _cut_softmax(graph: GraphProto, spec: NetworkSpec) -> None:
+def _cut_softmax(graph: GraphProto, spec: NetworkSpec) -> tuple[str, ...]:
     makers = {out: node for node in graph.node for out in node.output}
     ends = {value.name: makers[value.name] for value in graph.output if value.name in makers}
     soft = [value for value, node in ends.items() if node.op_type in SOFTMAX]
@@ -289,6 +291,7 @@ def _cut_softmax(graph: GraphProto, spec: NetworkSpec) -> None:
     for value in graph.output:
         if value.name in soft:
             value.name = ends[value.name].input[0]
+    return tuple(soft)
 
 
 # --- the input and the batch axis --------------------------------------------------------------------------------
