@@ -80,7 +80,8 @@ def localised(answers: Sequence[Answer], truth: Sequence[Answer], *, top: int = 
     """Whether one of the first `top` answers has an object's label and IoU of at least `threshold` with it.
 
     ILSVRC's rule (Russakovsky et al. 2015, Sect. 4.2): label and box must be right in the same answer; any of the
-    label's boxes will do. `answers` in falling order of confidence.
+    label's boxes will do. `answers` in falling order of confidence. An answer with a label that is not in the photo
+    can never count, so its box need not be looked for when only errors are wanted.
     """
     if top < 1:
         raise DeepInsideError(f"At least one answer must be looked at, found top={top}.")
