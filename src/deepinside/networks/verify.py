@@ -26,8 +26,7 @@ def verify(original: ModelProto, network: Network, *, limit: float = LIMIT, seed
     """
     probe = probe_images(network, seed=seed)
     truth = _run_onnx(original, network, network.input.native(probe))
-    with torch.no_grad():
-        found = network.activations(probe, list(network.layers))
+    found = _run_torch(network, probe)
     checks: dict[str, float] = {}
     for name, expected in truth.items():
         checks[name] = difference(found[name], expected)
@@ -79,6 +78,17 @@ def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     scaled = torch.nn.functional.interpolate(pixels[None].float(), size=scaled_size, mode="bilinear", antialias=True)
     top, left = (scaled_size[0] - size[0]) // 2, (scaled_size[1] - size[1]) // 2
     return scaled[0, :, top : top + size[0], left : left + size[1]].round().clamp(0, 255)
+
+
+def _run_torch(network: Network, probe: Tensor) -> dict[str, Tensor]:
+    try:
+        with torch.no_grad():
+            return network.activations(probe, list(network.layers))
+    except (RuntimeError, TypeError, ValueError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise DeepInsideError(
+            f"{network.name}: the converted graph should take a batch of {len(probe)}, but stops: {words}"
+        ) from None
 
 
 def _run_onnx(original: ModelProto, network: Network, native: Tensor) -> Mapping[str, Tensor]:
