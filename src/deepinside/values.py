@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Look = Literal["photo", "magnitude", "signed", "mask"]
+Look = Literal["photo", "magnitude", "signed", "colour", "mask"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Panel:
     """One picture: raw `values` (H, W) or (3, H, W) float, and how a person should see them.
 
     photo: RGB pixel values 0-255; magnitude: white to black from 0 to the largest; signed: symmetric about 0;
-    mask: 0 or 1. `caption` stands under it. `boxes` (K, 4) are drawn on it, x0 y0 x1 y1 in its own pixels.
+    colour: signed RGB, symmetric about mid-grey; mask: 0 or 1. `caption` stands under it. `boxes` (K, 4) are drawn
+    on it, x0 y0 x1 y1 in its own pixels.
     """
 
     name: str

@@ -8,8 +8,9 @@ from torch import Tensor
 from deepinside.claims.registry import Evidence, claim
 from deepinside.maths.gradients import centre_crop, image_gradient
 from deepinside.maths.objectives import measure
+from deepinside.maths.relu_rules import MASKS, Rectifier, ReluRule, replaced, without_rectifiers
 from deepinside.networks.network import Network
-from deepinside.targets import for_batch
+from deepinside.targets import Target, for_batch
 from deepinside.values import Claim, ImageBatch, Seeds
 
 
@@ -102,3 +103,43 @@ def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
         "rank correlation ≥ 0.5",
         found >= 0.5,
     )
+
+
+@claim
+def deconvnet_is_gradient_but_for_relu(evidence: Evidence) -> Claim:
+    """The DeconvNet's code with the gradient's rule in it against autograd, and all rules without rectifiers."""
+    found = rule_difference(evidence.network, evidence.batch)
+    return Claim(
+        "deconvnet_is_gradient_but_for_relu",
+        "Simonyan et al. 2013, Sect. 4",
+        "a DeconvNet is the gradient but for the rectifier: equal with the gradient's rule, or without rectifiers",
+        found,
+        "≤ 1e-6",
+        found <= 1e-6,
+    )
+
+
+def rule_difference(network: Network, batch: ImageBatch) -> float:
+    """The largest relative difference of two kinds that should be none, for the top class of every photo.
+
+    The gradient's rule in every rectifier against autograd on the untouched network; and, on the network without
+    rectifiers, every rule against autograd.
+    """
+    whole = (batch.pixels.shape[2], batch.pixels.shape[3])
+    x = centre_crop(whole, network.size)[0].cut(batch.pixels, network.size)
+    with torch.no_grad():
+        targets = [row[0] for row in for_batch("top1", network, batch, network.scores(x))]
+    linear = without_rectifiers(network)
+    pairs = [(ruled(network, "gradient"), network), *((ruled(linear, rule), linear) for rule in MASKS)]
+    return max(relative_difference(one, other, x, targets) for one, other in pairs)
+
+
+def ruled(network: Network, rule: ReluRule) -> Network:
+    """`network` with the rule in every rectifier, were it none."""
+    return replaced(network, lambda ceiling: Rectifier(rule, ceiling))[0]
+
+
+def relative_difference(one: Network, other: Network, x: Tensor, targets: list[Target]) -> float:
+    """max |w₁ − w₂| / max |w₂| over all photos, w the gradient of the target's score with respect to the photo."""
+    first, second = image_gradient(one, x, targets), image_gradient(other, x, targets)
+    return ((first - second).abs().max() / second.abs().max().clamp(min=1e-30)).item()

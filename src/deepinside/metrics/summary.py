@@ -8,6 +8,8 @@ from torch import Tensor
 
 from deepinside.values import Item, Panel
 
+MAPS = ("magnitude", "signed", "colour")
+
 
 def means(items: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The mean of every metric over the items that have it."""
@@ -24,9 +26,12 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
 
 
 def agreement(item: Item) -> dict[str, float]:
-    """Rank correlation of every map of the first variant with the same map of each other variant of one item."""
-    maps = [panel for panel in item.panels if panel.look in ("magnitude", "signed") and "/" in panel.name]
-    return {f"rank_correlation/{a}~{b}": rank_correlation(x.values, y.values) for a, b, x, y in pairs(maps)}
+    """Rank correlation of the first variant's maps with those of each other variant, the mean over one item's maps."""
+    maps = [panel for panel in item.panels if panel.look in MAPS and "/" in panel.name]
+    found: dict[str, list[float]] = {}
+    for a, b, x, y in pairs(maps):
+        found.setdefault(f"rank_correlation/{a}~{b}", []).append(rank_correlation(x.values, y.values))
+    return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 def pairs(maps: Sequence[Panel]) -> Iterator[tuple[str, str, Panel, Panel]]:

@@ -1,4 +1,8 @@
-"""The saliency map: how much each pixel matters to the class score (Simonyan et al. 2013, Sect. 3.1)."""
+"""The saliency map: how much each pixel matters to the class score (Simonyan et al. 2013, Sect. 3.1).
+
+With another rule for the rectifiers the same code is DeconvNet or guided back-propagation (Sect. 4), from a class as
+from a unit of any layer.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -7,14 +11,16 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deepinside.errors import DeepInsideError
 from deepinside.maths.gradients import Crop, average, centre_crop, image_gradient, ten_crops
 from deepinside.maths.objectives import Objective
+from deepinside.maths.relu_rules import ReluRule, count_rectifiers, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, for_batch
-from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
+from deepinside.targets import PER_PHOTO, Target, for_batch
+from deepinside.values import ImageBatch, Item, Look, Panel, Photo, Seeds, Visual, safe_name
 
-Show = Literal["magnitude", "signed", "input_times_gradient"]
+Show = Literal["magnitude", "signed", "colour", "input_times_gradient"]
 
 
 def magnitude(gradient: Tensor, _: Tensor) -> Tensor:
@@ -32,44 +38,81 @@ def input_times_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     return (gradient * x).sum(1)
 
 
+def colour(gradient: Tensor, _: Tensor) -> Tensor:
+    """w itself, (N, C, H, W), signs and all: how pictures of DeconvNets are shown, about mid-grey."""
+    return gradient
+
+
 REDUCTIONS: dict[Show, Callable[[Tensor, Tensor], Tensor]] = {
     "magnitude": magnitude,
     "signed": signed,
+    "colour": colour,
     "input_times_gradient": input_times_gradient,
 }
-"""From the gradient (N, C, H, W) at x (N, C, H, W) to a map (N, H, W)."""
+"""From the gradient (N, C, H, W) at x (N, C, H, W) to a map (N, H, W), or (N, C, H, W) in colour."""
+LOOKS: dict[Show, Look] = {
+    "magnitude": "magnitude",
+    "signed": "signed",
+    "colour": "colour",
+    "input_times_gradient": "signed",
+}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Saliency:
     """w = ∂S_c/∂I at each photo, reduced to one map; over one centre crop or averaged over the paper's ten.
 
-    `target` is a class, group or unit (see `deepinside.targets`), "top1", "topK" for K maps a photo, or "true".
-    `objective` other than "score" differentiates through the soft-max, as tools that forget to drop it do.
+    `target` is a class, group or unit (see `deepinside.targets`), "top1", "topK" for K maps a photo, or "true", or
+    several of these. `objective` other than "score" differentiates through the soft-max, as tools that forget to drop
+    it do. `relu_rule` other than "gradient" puts that rule into every rectifier (see `deepinside.maths.relu_rules`).
     """
 
-    target: str | int = "top1"
+    target: str | int | tuple[str | int, ...] = "top1"
     objective: Objective = "score"
     show: Show = "magnitude"
     crops: Literal["centre", "ten"] = "centre"
+    relu_rule: ReluRule = "gradient"
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
-        """One item a photo: the photo, and one map (H, W) for each of its targets."""
+        """One item a photo: the photo, and one map (H, W), or (3, H, W) in colour, for each of its targets."""
         if not len(batch):
             return Visual(())
         whole = (batch.pixels.shape[2], batch.pixels.shape[3])
         crops = (ten_crops if self.crops == "ten" else centre_crop)(whole, network.size)
         with torch.no_grad():
             scores = network.scores(centre_crop(whole, network.size)[0].cut(batch.pixels, network.size))
-        targets = for_batch(self.target, network, batch, scores)
-        maps = [self.maps(network, batch.pixels, row, crops) for row in zip(*targets, strict=True)]
-        items = (
-            self.item(network, *one) for one in zip(batch.photos, targets, zip(*maps, strict=True), scores, strict=True)
-        )
-        return Visual(tuple(items), self.departures())
+        names, targets = self.find_targets(network, batch, scores)
+        counts = [self.count(network, target) for target in targets[0]]
+        ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
+        maps = [self.maps(ruled, batch.pixels, row, crops) for row in zip(*targets, strict=True)]
+        rows = zip(batch.photos, names, targets, zip(*maps, strict=True), scores, strict=True)
+        return Visual(tuple(self.item(network, *row, float(min(counts))) for row in rows), self.departures())
+
+    def find_targets(
+        self, network: Network, batch: ImageBatch, scores: Tensor
+    ) -> tuple[list[list[str]], list[list[Target]]]:
+        """By photo: the panels' names and the targets."""
+        requests = self.target if isinstance(self.target, tuple) else (self.target,)
+        found = [for_batch(request, network, batch, scores) for request in requests]
+        targets = [[target for part in row for target in part] for row in zip(*found, strict=True)]
+        names = [
+            [panel_name(request, target) for request, part in zip(requests, row, strict=True) for target in part]
+            for row in zip(*found, strict=True)
+        ]
+        return names if len(targets[0]) > 1 else [["saliency"] for _ in names], targets
+
+    def count(self, network: Network, target: Target) -> int:
+        """How many rectifiers lie below the target. Raises DeepInsideError where the rule has none to act on."""
+        found = count_rectifiers(network, target.layer)
+        if not found and self.relu_rule != "gradient":
+            raise DeepInsideError(
+                f"relu_rule: expected rectifiers below {target.layer} for {self.relu_rule} to act on, found none; "
+                "set technique.relu_rule=gradient or name a later layer."
+            )
+        return found
 
     def maps(self, network: Network, x: Tensor, targets: Sequence[Target], crops: Sequence[Crop]) -> Tensor:
-        """One map a photo, (N, H, W), for one target a photo."""
+        """One map a photo, (N, H, W) or (N, C, H, W), for one target a photo."""
         found = [self.one_map(network, crop.cut(x, network.size), targets) for crop in crops]
         return average(found, crops, (x.shape[2], x.shape[3]))
 
@@ -77,26 +120,31 @@ class Saliency:
         return REDUCTIONS[self.show](image_gradient(network, x, targets, self.objective), x)
 
     def item(
-        self, network: Network, photo: Photo, targets: Sequence[Target], maps: Sequence[Tensor], scores: Tensor
-    ) -> Item:
+        self, network: Network, photo: Photo, names: Sequence[str], targets: Sequence[Target], maps: Sequence[Tensor],
+        scores: Tensor, rectifiers: float,
+    ) -> Item:  # fmt: skip
         shown = Panel("photo", (photo.pixels + network.mean.to(photo.pixels)).cpu(), "photo", photo.stem)
-        look = "magnitude" if self.show == "magnitude" else "signed"
-        names = [panel_name(target, len(targets)) for target in targets]
-        panels = [Panel(n, m.cpu(), look, t.name) for n, m, t in zip(names, maps, targets, strict=True)]  # type: ignore[arg-type]
-        return Item(photo.stem, photo.stem, (shown, *panels), dict(numbers(network, targets, maps, scores)))
+        parts = zip(names, maps, targets, strict=True)
+        panels = [Panel(name, values.cpu(), LOOKS[self.show], target.name) for name, values, target in parts]
+        metrics = {**dict(numbers(network, targets, maps, scores)), "rectifiers": rectifiers}
+        return Item(photo.stem, photo.stem, (shown, *panels), metrics)
 
     def departures(self) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""
         said = {
             "differentiates through the soft-max, not the class score": self.objective != "score",
+            f"the rectifiers pass back by the rule of {self.relu_rule}, not the gradient's": (
+                self.relu_rule != "gradient"
+            ),
             "keeps the gradient's sign": self.show != "magnitude",
             "one centre crop, not the average of ten": self.crops != "ten",
         }
         return tuple(sentence for sentence, differs in said.items() if differs)
 
 
-def panel_name(target: Target, count: int) -> str:
-    return "saliency" if count == 1 else f"saliency_{safe_name(target.name)}"
+def panel_name(request: str | int, target: Target) -> str:
+    """What a map of several is called: after what was asked for where that is one map a photo, else after its class."""
+    return f"saliency_{safe_name(str(request) if request in PER_PHOTO else target.name)}"
 
 
 def numbers(
