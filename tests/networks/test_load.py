@@ -80,7 +80,9 @@ def single(kind: str, *, opset: int, domain: str = "", **attributes: object) -> 
 
 def test_an_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:
     spec = save(single("Hardmax", opset=13), tmp_path, target="flatten1", output="scores")
-    with pytest.raises(DeepInsideError, match=r"operator Hardmax \(node 'odd', opset 13\) is not supported") as caught:
+    with pytest.raises(
+        DeepInsideError, match=r"tiny\.onnx: the operator Hardmax \(node 'odd', opset 13\) is not supported"
+    ) as caught:
         load(spec)
     assert "\n" not in str(caught.value)
 
@@ -149,15 +151,14 @@ sys.meta_path.insert(0, Broken())
 """
 
 
-@pytest.mark.parametrize("before", ["", BROKEN], ids=["as installed", "broken"])
-def test_a_torchvision_that_cannot_load_does_not_matter(tmp_path: Path, before: str) -> None:
-    code = CONVERT.format(before=before, folder=str(tmp_path))
+def test_a_torchvision_that_cannot_load_does_not_matter(tmp_path: Path) -> None:
+    code = CONVERT.format(before=BROKEN, folder=str(tmp_path))
     tests = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tests)
     assert done.returncode == 0, done.stderr
     worst, present = json.loads(done.stdout)
     assert worst <= 1e-5
-    assert not (before and present), "the stand-in stayed"
+    assert not present, "the stand-in stayed"
 
 
 # --- the real SqueezeNet -----------------------------------------------------------------------------------------

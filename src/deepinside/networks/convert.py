@@ -19,14 +19,14 @@ OPSETS = (13, 12, 11, 10, 9, 17)  # tried in this order where the file's own has
 RESERVED = frozenset(dir(fx.GraphModule)) | {"initializers", "meta", "graph", "code"}
 
 
-def convert(prepared: Prepared) -> fx.GraphModule:
+def convert(prepared: Prepared, *, file: str = "the file") -> fx.GraphModule:
     """The graph in torch: evaluation mode, frozen parameters, plain modules named after their layers.
 
-    Raises `DeepInsideError` naming operator and node where there is no converter.
+    Raises `DeepInsideError` naming `file`, operator and node where there is no converter.
     """
-    model = _convertible(prepared)
+    model = _convertible(prepared, file)
     marks = _name_nodes(model, {layer.value: layer.name for layer in prepared.layers})
-    module = _converted(model)
+    module = _converted(model, file)
     _inline_sequences(module)
     for node in module.graph.nodes:
         if node.op == "call_module" and node.target in marks:
@@ -37,7 +37,7 @@ def convert(prepared: Prepared) -> fx.GraphModule:
 # --- operators ---------------------------------------------------------------------------------------------------
 
 
-def _convertible(prepared: Prepared) -> ModelProto:
+def _convertible(prepared: Prepared, file: str) -> ModelProto:
     """The model in the first version of ONNX's operators in which each of its nodes has a converter."""
     model = prepared.model()
     lacking = _lacking(model)
@@ -49,7 +49,7 @@ def _convertible(prepared: Prepared) -> ModelProto:
         if other is not None and _lacking(other) is None:
             return _with_weights(other, prepared)
     raise DeepInsideError(
-        f"the operator {lacking.op_type} (node {lacking.name or lacking.output[0]!r}, opset {opset(model)}) "
+        f"{file}: the operator {lacking.op_type} (node {lacking.name or lacking.output[0]!r}, opset {opset(model)}) "
         f"is not supported: no converter to torch exists for it"
     )
 
@@ -95,13 +95,13 @@ def _name_nodes(model: ModelProto, names: Mapping[str, str]) -> dict[str, str]:
     return marks
 
 
-def _converted(model: ModelProto) -> fx.GraphModule:
+def _converted(model: ModelProto, file: str) -> fx.GraphModule:
     try:
         with _NoInitialisation():
             return _onnx2torch().convert(model)
     except (NotImplementedError, KeyError, ValueError, RuntimeError, TypeError) as error:
         words = " ".join(str(error).split())[:300]
-        raise DeepInsideError(f"the graph does not convert to torch: {type(error).__name__}: {words}") from None
+        raise DeepInsideError(f"{file}: the graph does not convert to torch: {type(error).__name__}: {words}") from None
 
 
 class _NoInitialisation(TorchFunctionMode):

@@ -54,7 +54,7 @@ def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "") -> Netw
     layers = {layer.name: layer for layer in prepared.layers}
     synonyms = _synonyms(prepared, spec)
     labels = read_labels(spec)
-    network = Network(spec, convert(prepared), layers, synonyms, labels, sha256)
+    network = Network(spec, convert(prepared, file=spec.file), layers, synonyms, labels, sha256)
     target = layers[network.target]
     if labels and len(labels) != target.shape[0]:
         raise DeepInsideError(
@@ -69,9 +69,13 @@ def _synonyms(prepared: Prepared, spec: NetworkSpec) -> dict[str, str]:
     """Further names: ONNX values, the spec's names of values that were spliced out, aliases."""
     values = {layer.value: layer.name for layer in prepared.layers}
     spliced = {gone: values[stays] for gone, stays in prepared.same.items() if stays in values}
+    layers = set(values.values())
     drops = {name: spliced[value] for name, value in spec.layers.items() if value in spliced}
     known = {**drops, **spliced, **values}
-    return {**known, **{alias: known.get(name, name) for alias, name in spec.aliases.items()}}
+    return {
+        **known,
+        **{alias: name if name in layers else known.get(name, name) for alias, name in spec.aliases.items()},
+    }
 
 
 def _departures(target: Layer) -> tuple[str, ...]:
