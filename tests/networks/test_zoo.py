@@ -1,6 +1,5 @@
 """The zoo's networks: their declarations, and their graphs at full size with random weights (see `twins`)."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +11,12 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from twins import TWINS, write_twin
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec, conf_models, find_spec, read_labels
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from twins import TWINS, write_twin
 
 SHARED = Path(__file__).parents[3] / "shared"
 SQUEEZENET = SHARED / "models" / "squeezenet1.0-9.onnx"

@@ -1,0 +1,155 @@
+"""The console script `deepinside-model`: look into an ONNX file, draft its YAML, fetch and list networks.
+
+Its imports are late: `--help`, `list` and errors of usage need neither onnx nor torch.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepinside.errors import DeepInsideError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from deepinside.networks.draft import Draft
+    from deepinside.networks.spec import NetworkSpec
+
+FOLDER = Path("conf_models")
+WIDTH = 140  # of tables that do not go to a terminal
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, or 1 with one sentence on stderr."""
+    chosen = _parser().parse_args(argv)
+    try:
+        chosen.run(chosen)
+    except DeepInsideError as error:
+        print(f"deepinside-model: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="deepinside-model", description="ONNX networks: inspect, draft, fetch, list.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    inspect = commands.add_parser("inspect", help="print layers, input, target and soft-max of an ONNX file")
+    inspect.add_argument("file", type=Path, metavar="FILE.onnx")
+    inspect.set_defaults(run=_inspect)
+
+    draft = commands.add_parser("draft", help="write the first draft of the YAML of an ONNX file")
+    draft.add_argument("file", type=Path, metavar="FILE.onnx")
+    draft.add_argument("--name", help="the network's name (default: the file's)")
+    draft.add_argument("--labels", metavar="STEM", help="its list of classes, e.g. imagenet_1000")
+    place = draft.add_mutually_exclusive_group()
+    place.add_argument("--folder", type=Path, default=FOLDER, help=f"where to write it (default: {FOLDER})")
+    place.add_argument("--stdout", action="store_true", help="print it and write nothing")
+    draft.set_defaults(run=_draft)
+
+    fetch = commands.add_parser("fetch", help="download a network's file into the cache and verify it")
+    fetch.add_argument("name", metavar="NAME")
+    fetch.set_defaults(run=_fetch)
+
+    known = commands.add_parser("list", help="the known networks, and which of them are here")
+    known.set_defaults(run=_list)
+    return parser
+
+
+# --- commands ----------------------------------------------------------------------------------------------------
+
+
+def _inspect(chosen: Namespace) -> None:
+    from deepinside.networks.draft import draft
+
+    found = draft(chosen.file)
+    for line in _summary(found):
+        print(line)
+    _show(_layer_table(found))
+
+
+def _draft(chosen: Namespace) -> None:
+    from deepinside.networks.draft import draft, to_yaml, write
+
+    found = draft(chosen.file, name=chosen.name, labels=chosen.labels)
+    if chosen.stdout:
+        print(to_yaml(found), end="")
+        return
+    path = write(found, chosen.folder)
+    print(f"{path} is written. Lines marked CHECK are guesses: go through them, then say network={found.spec.name}.")
+
+
+def _fetch(chosen: Namespace) -> None:
+    from deepinside.networks.fetch import fetch
+    from deepinside.networks.spec import find_spec
+
+    spec = find_spec(str(_known().get(chosen.name, chosen.name)))
+    print(spec.beside if spec.beside.is_file() else fetch(spec))
+
+
+def _list(_: Namespace) -> None:
+    from rich.table import Table
+
+    from deepinside.networks.spec import read_spec
+
+    table = Table("network", "title", "size", "where", box=None, pad_edge=False)
+    for _, path in sorted(_known().items()):
+        spec = read_spec(path)
+        size = f"{spec.bytes / 1e6:.0f} MB" if spec.bytes else ""
+        table.add_row(spec.name, spec.title, size, _where(spec))
+    _show(table)
+
+
+# --- what is printed ---------------------------------------------------------------------------------------------
+
+
+def _summary(found: "Draft") -> list[str]:
+    shape = " x ".join(map(str, found.shape))
+    target = next(layer for layer in found.layers if layer.name == found.spec.target)
+    end = "ends in a soft-max, which is cut off" if found.spec.output == "softmax" else "ends in scores, no soft-max"
+    lines = [
+        f"file     {found.spec.file}, {(found.spec.bytes or 0) / 1e6:.1f} MB, SHA-256 {found.spec.sha256}",
+        f"input    {found.image}: {shape}",
+        f"output   {end}",
+        f"target   {target.name} ({target.value}), {target.shape[0]} classes",
+    ]
+    return [*lines, f"         {found.note}"] if found.note else lines
+
+
+def _layer_table(found: "Draft") -> "Table":
+    from rich.table import Table
+
+    table = Table("layer", "ONNX value", "operator", "shape", box=None, pad_edge=False)
+    for layer in found.layers:
+        table.add_row(layer.name, layer.value, layer.kind, " x ".join(map(str, layer.shape)))
+    return table
+
+
+def _known() -> dict[str, Path]:
+    """YAMLs by the network's name: those that ship, and over them those of the working directory."""
+    from deepinside.networks.spec import conf_models
+
+    return {path.stem: path for folder in (conf_models(), Path.cwd() / FOLDER) for path in folder.glob("*.yaml")}
+
+
+def _where(spec: "NetworkSpec") -> str:
+    from deepinside.networks.fetch import cache_folder
+
+    if spec.beside.is_file():
+        return "ships with the program" if not spec.urls else "beside its YAML"
+    return "in the cache" if (cache_folder() / Path(spec.file).name).is_file() else "to be fetched"
+
+
+def _show(table: "Table") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

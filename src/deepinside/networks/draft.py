@@ -1,0 +1,211 @@
+"""The first draft of a network's YAML: what its ONNX file says, and marked guesses for what no ONNX file says."""
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from onnx import ModelProto
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.spec import Layer, NetworkSpec, conf_models, make_spec
+from deepinside.networks.surgery import SOFTMAX, SPLICED, operate, read
+
+USUAL_SIZE = 224  # where the file leaves height and width free
+CAFFE = {"channels": "bgr", "scale": 1.0, "mean": (104.0, 117.0, 123.0)}
+IMAGENET = {"channels": "rgb", "scale": 255.0, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+GREY = {"channels": "grey", "scale": 255.0, "mean": (0.0,), "std": (1.0,)}
+CHECK = {
+    "size": "the file leaves it free",
+    "channels": "rgb, bgr or grey, the order in which the network was trained",
+    "scale": "pixel levels in one unit of the input: 1 for pixels 0-255, 255 for 0-1",
+    "mean": "subtracted after that, in the order of channels",
+    "std": "divided by after that",
+    "labels": "the stem of a file in labels/, one class a line in the order of the scores",
+    "licence": "of the weights",
+    "source": "the paper, or where the file comes from",
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A network as its file shows it.
+
+    `spec` declares it; `layers` are all its layers in graph order; `image` names the file's input of the shape `shape`
+    (a word or None where an axis is free); `note` says why the target is not simply the file's last value.
+    """
+
+    spec: NetworkSpec
+    layers: tuple[Layer, ...]
+    image: str
+    shape: tuple[int | str, ...]
+    note: str = ""
+
+
+def draft(path: Path, *, name: str | None = None, labels: str | None = None) -> Draft:
+    """Read an ONNX file and propose its declaration.
+
+    Raises `DeepInsideError` if the file is not ONNX, or not a graph from one image to class scores.
+    """
+    model = read(path)
+    image, shape = _image_input(model, path)
+    values: dict[str, Any] = {
+        "name": name or re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem),
+        "title": name or path.stem,
+        "file": path.name,
+        "folder": str(path.resolve().parent),
+        "sha256": _digest(path),
+        "bytes": path.stat().st_size,
+        "input": _convention(image, shape),
+        "target": "",
+        "output": "softmax" if _ends_in_softmax(model) else "scores",
+    }
+    prepared = operate(model, make_spec(values, origin=str(path)))
+    target, note = _target(prepared.layers, prepared.body)
+    values["layers"] = {layer.name: layer.value for layer in prepared.layers}
+    values["labels"] = labels or _labels_of(target)
+    spec = make_spec({**values, "target": target.name}, origin=str(path))
+    return Draft(spec, prepared.layers, image, shape, note)
+
+
+def to_yaml(found: Draft, *, folder: Path | None = None) -> str:
+    """The draft as text, for a YAML in `folder`: the file's place is written as seen from there."""
+    return "".join(f"{line}\n" for line in _lines(found, folder))
+
+
+def write(found: Draft, folder: Path) -> Path:
+    """Write the draft into the folder under the network's name; an existing file is left alone, with an error."""
+    path = folder / f"{found.spec.name}.yaml"
+    text = to_yaml(found, folder=folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise DeepInsideError(f"{path} exists already and is not overwritten: choose another --name") from None
+    except OSError as error:
+        raise DeepInsideError(f"{path} cannot be written: {error}") from None
+    return path
+
+
+# --- reading the file --------------------------------------------------------------------------------------------
+
+
+def _image_input(model: ModelProto, path: Path) -> tuple[str, tuple[int | str, ...]]:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    images = [value for value in model.graph.input if value.name not in weights]
+    if len(images) != 1:
+        names = ", ".join(value.name for value in images) or "none"
+        raise DeepInsideError(f"{path}: one image input is expected, found {len(images)}: {names}")
+    dims = images[0].type.tensor_type.shape.dim
+    shape = tuple(dim.dim_value or dim.dim_param or "?" for dim in dims)
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise DeepInsideError(f"{path}: the input {images[0].name!r} should be (N, 3 or 1, H, W), found {list(shape)}")
+    return images[0].name, shape
+
+
+def _convention(image: str, shape: tuple[int | str, ...]) -> dict[str, Any]:
+    """Nothing in an ONNX file says this; exports from Caffe can be told by the name of their input."""
+    size = tuple(side if isinstance(side, int) else USUAL_SIZE for side in shape[2:])
+    usual = GREY if shape[1] == 1 else CAFFE if image.endswith("data_0") else IMAGENET
+    return {"size": size, **usual}
+
+
+def _ends_in_softmax(model: ModelProto) -> bool:
+    makers = {value: node for node in model.graph.node for value in node.output}
+    last = makers.get(model.graph.output[0].name)
+    while last is not None and last.op_type in SPLICED:
+        last = makers.get(last.input[0])
+    return last is not None and last.op_type in SOFTMAX
+
+
+def _target(layers: tuple[Layer, ...], body: ModelProto) -> tuple[Layer, str]:
+    """The layer of class scores: the last one, or the one before a rectifier that only averaging follows."""
+    by_value = {layer.value: layer for layer in layers}
+    makers = {node.output[0]: node for node in body.graph.node}
+    end = body.graph.output[0].name
+    if end not in by_value:
+        raise DeepInsideError(f"the graph's last value {end!r} is no layer of known shape: class scores are expected")
+    node = makers[end]
+    while node.op_type in ("GlobalAveragePool", "Flatten", "Reshape") and node.input[0] in makers:
+        node = makers[node.input[0]]
+    if node.op_type not in ("Relu", "Clip") or node.input[0] not in by_value:
+        return by_value[end], ""
+    before = by_value[node.input[0]]
+    note = f"the file's scores, {by_value[end].name}, come after a rectifier and can have no gradient: read before it"
+    return before, note
+
+
+def _labels_of(target: Layer) -> str | None:
+    """The shipped list of labels with as many classes as the target, where there is exactly one."""
+    counts = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in _label_files()}
+    fitting = [stem for stem, count in counts.items() if count == target.shape[0]]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _label_files() -> list[Path]:
+    return sorted((conf_models() / "labels").glob("*.txt"))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# --- writing the draft -------------------------------------------------------------------------------------------
+
+
+def _lines(found: Draft, folder: Path | None) -> Iterator[str]:
+    spec = found.spec
+    yield f"# A draft from {spec.file}. Lines marked CHECK are guesses, because no ONNX file says these things."
+    yield f"name: {_scalar(spec.name)}"
+    yield f"title: {_scalar(spec.title)}"
+    yield f"file: {_scalar(_seen_from(folder, spec.beside))}" + (" # as seen from this file" if folder else "")
+    yield f"sha256: {spec.sha256}"
+    yield f"bytes: {spec.bytes}"
+    yield from _input_lines(found)
+    if found.note:
+        yield f"# {found.note[0].upper()}{found.note[1:]}."
+    yield f"target: {_scalar(spec.target)}"
+    yield f"output: {spec.output}"
+    yield _checked("labels", _scalar(spec.labels)) if spec.labels else f"# {_checked('labels', 'imagenet_1000')}"
+    yield _checked("licence", '""')
+    yield _checked("source", '""')
+    yield "# Left the name to call a layer by, which may be changed; right the value of the ONNX graph."
+    yield "layers:"
+    yield from (f"  {_scalar(name)}: {_scalar(value)}" for name, value in spec.layers.items())
+
+
+def _input_lines(found: Draft) -> Iterator[str]:
+    taken = found.spec.input
+    size = f"size: {_row(taken.size)}"
+    yield "input:"
+    yield (
+        f"  {size}" if all(isinstance(side, int) for side in found.shape[2:]) else f"  {size} # CHECK: {CHECK['size']}"
+    )
+    yield f"  {_checked('channels', taken.channels)}"
+    yield f"  {_checked('scale', f'{taken.scale:g}')}"
+    yield f"  {_checked('mean', _row(taken.mean))}"
+    yield f"  {_checked('std', _row(taken.std[: taken.count]))}"
+
+
+def _checked(key: str, value: str) -> str:
+    return f"{key}: {value} # CHECK: {CHECK[key]}"
+
+
+def _row(values: tuple[float, ...]) -> str:
+    return f"[{', '.join(f'{value:g}' for value in values)}]"
+
+
+def _scalar(value: str | None) -> str:
+    """One YAML scalar, quoted where it has to be (a value named 317 is text)."""
+    return str(yaml.safe_dump(value, width=math.inf, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
+
+
+def _seen_from(folder: Path | None, path: Path) -> str:
+    return Path(os.path.relpath(path, folder.resolve())).as_posix() if folder else path.as_posix()
