@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -25,7 +26,7 @@ class Target:
     name: str
     layer: str
     channels: tuple[int, ...]
-    place: tuple[int, int] | str | None = None
+    place: tuple[int, int] | Literal["max"] | None = None
 
     def read(self, activation: Tensor) -> Tensor:
         """The target's value, (N,), from its layer's activation (N, C) or (N, C, H, W)."""
@@ -44,11 +45,13 @@ def resolve(request: str | int, network: Network) -> Target:
     """The target a user asked for by class index, class name, WordNet id, group of classes, or `layer:channel`.
 
     Alternatives are separated by `|`: the first one the network knows is taken, so one experiment serves networks
-    of different classes. `layer:channel` averages over positions, `layer:channel:max` takes the strongest position
+    of different classes and layers. `layer:channel` averages over positions, `layer:channel:max` takes the strongest position
     and `layer:channel:row:column` one position. Raises DeepInsideError naming the nearest known names.
     """
     alternatives = [part.strip() for part in str(request).split("|")]
     for alternative in alternatives:
+        if ":" in alternative and alternative != alternatives[-1] and not has_layer(alternative, network):
+            continue
         found = find(alternative, network)
         if found is not None:
             return found
@@ -66,14 +69,25 @@ def find(request: str, network: Network) -> Target | None:
     return Target(request_name(request, indices, network), network.target, tuple(indices)) if indices else None
 
 
+def has_layer(request: str, network: Network) -> bool:
+    """Whether the layer of `layer:channel` is one of the network's."""
+    layer = request.partition(":")[0]
+    return network.synonyms.get(layer, layer) in network.layers or layer in network.layers
+
+
 def request_name(request: str, indices: Sequence[int], network: Network) -> str:
-    return network.labels[indices[0]].name if len(indices) == 1 and request not in network.groups else request
+    return class_name(indices[0], network) if len(indices) == 1 and request not in network.groups else request
+
+
+def class_name(index: int, network: Network) -> str:
+    """What people call a class; its number where the network came without labels."""
+    return network.labels[index].name if network.labels else f"class {index}"
 
 
 def class_indices(request: str, network: Network) -> list[int]:
     """The index of a class given by index, WordNet id or name; an empty list where there is none."""
     if request.isdigit():
-        return [int(request)] if int(request) < len(network.labels) else []
+        return [int(request)] if int(request) < network.classes else []
     wanted = request.casefold()
     exact = [label.index for label in network.labels if wanted in {label.wnid, label.name.casefold()}]
     return exact[:1]
@@ -84,7 +98,7 @@ def unit(request: str, network: Network) -> Target:
     name, *numbers = request.split(":")
     layer = network.resolve(name)
     shape = network.layers[layer].shape
-    place: tuple[int, int] | str | None = None
+    place: tuple[int, int] | Literal["max"] | None = None
     if numbers[1:] == ["max"]:
         place, numbers = "max", numbers[:1]
     if not all(number.isdigit() for number in numbers) or len(numbers) not in (1, 3):
@@ -102,7 +116,8 @@ def nearest(request: str, network: Network) -> str:
     near = difflib.get_close_matches(request.casefold(), list(lowered), n=3, cutoff=0.5)
     if near:
         return "nearest are " + ", ".join(lowered[name] for name in near)
-    return f"it knows {len(network.labels)} classes, such as {', '.join(known[:3])}"
+    some = f", such as {', '.join(known[:3])}" if known else " without names"
+    return f"it knows {network.classes} classes{some}"
 
 
 def for_batch(request: str | int, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
@@ -123,4 +138,4 @@ def true_class(stem: str, label: str | None, network: Network) -> Target:
 
 
 def class_target(index: int, network: Network) -> Target:
-    return Target(network.labels[index].name, network.target, (index,))
+    return Target(class_name(index, network), network.target, (index,))
