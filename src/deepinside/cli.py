@@ -40,8 +40,9 @@ def main() -> None:
     """The console script. Exit code 0 only if everything asked for was done."""
     try:
         if sys.argv[1:] in (["--help"], ["-h"]):
-            sys.exit(print_help())
-        hydra_main()
+            print_help()
+        else:
+            hydra_main()
     except DeepInsideError as error:
         sys.exit(f"deepinside: {error}")
     sys.exit(0 if Outcome.complete else 1)

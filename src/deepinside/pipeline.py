@@ -16,7 +16,7 @@ from deepinside.metrics.summary import agreement, means
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.provenance import provenance
-from deepinside.values import ImageBatch, Item, Seeds, Visual
+from deepinside.values import Claim, ImageBatch, Item, Seeds, Visual
 
 
 @dataclass
@@ -164,7 +164,7 @@ def conclude(
 
 def verdicts(
     experiment: Experiment, network: Network, record: Record, metrics: Mapping[str, float]
-) -> Iterator[claims.Claim]:
+) -> Iterator[Claim]:
     if record.first is None:
         return
     evidence = claims.Evidence(

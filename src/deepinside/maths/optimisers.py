@@ -52,9 +52,9 @@ class Momentum:
     """Gradient ascent: v ← momentum·v + rate·∇, x ← x + v.
 
     `schedule` lists (steps, rate) phases instead of one `steps` and `rate`; the momentum starts anew in each.
-    With `rate_in="pixels"` the rate is the root-mean-square change, in pixel levels, that the first step alone
-    makes to each image: the gradient is scaled by one constant, so the way upwards is the same and the rate means
-    the same on every network. With "gradient" (the papers') it multiplies the bare gradient.
+    With `rate_in="gradient"` (the papers') the rate multiplies the bare gradient. With "pixels" it multiplies the
+    gradient divided by the largest root-mean-square any gradient of this image has had so far: no step alone changes
+    an image by more than `rate` pixel levels, root mean square, so one rate serves networks of every scale.
     """
 
     steps: PositiveInt = 200
@@ -65,26 +65,44 @@ class Momentum:
 
     def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
         """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
-        scale = self._scale(start, gain)
         x, velocity, trace = start.clone(), torch.zeros_like(start), Trace()
-        for step, (rate, fresh) in enumerate(self._rates()):
+        largest = start.new_zeros(len(start), 1, 1, 1)
+        for step, (rate, fresh) in enumerate(rates(self.schedule or ((self.steps, self.rate),))):
             gradient, parts = climb(gain, x, step)
             trace.add(step, parts, gradient)
-            velocity = rate * scale * gradient + (0 if fresh else self.momentum * velocity)
+            largest = torch.maximum(largest, gradient.square().mean((1, 2, 3), keepdim=True).sqrt())
+            scale = rate / largest if self.rate_in == "pixels" else rate
+            velocity = scale * gradient + (0 if fresh else self.momentum * velocity)
             x = finish(x + velocity, step, polish)
         return trace.close(x)
 
-    def _rates(self) -> Iterator[tuple[float, bool]]:
-        for steps, rate in self.schedule or ((self.steps, self.rate),):
-            for step in range(steps):
-                yield rate, step == 0
 
-    def _scale(self, start: Tensor, gain: Gain) -> Tensor | float:
-        if self.rate_in == "gradient":
-            return 1.0
-        gradient, _ = climb(gain, start, 0)
-        refuse_dead_start(gradient)
-        return 1 / gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AdaGrad:
+    """G ← memory·G + ∇², v ← momentum·v + ∇ / (1/rate + √G), x ← x + v: AdaGrad with a memory that fades.
+
+    Mahendran & Vedaldi 2016 (arXiv 1512.02017). Where gradients are large a step is about a pixel level before
+    momentum, where they are small it is rate·∇. `schedule` lists (steps, rate) phases instead of one `steps` and
+    `rate`; G and v start anew in each.
+    """
+
+    steps: PositiveInt = 300
+    rate: PositiveFloat = 53.3
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    memory: float = Field(default=0.9, ge=0, le=1)
+    schedule: tuple[tuple[PositiveInt, PositiveFloat], ...] = ()
+
+    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
+        """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
+        x, trace = start.clone(), Trace()
+        velocity, squares = torch.zeros_like(start), torch.zeros_like(start)
+        for step, (rate, fresh) in enumerate(rates(self.schedule or ((self.steps, self.rate),))):
+            gradient, parts = climb(gain, x, step)
+            trace.add(step, parts, gradient)
+            squares = gradient.square() + (0 if fresh else self.memory * squares)
+            velocity = gradient / (1 / rate + squares.sqrt()) + (0 if fresh else self.momentum * velocity)
+            x = finish(x + velocity, step, polish)
+        return trace.close(x)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -132,7 +150,7 @@ class LBFGS:
         for step in range(self.steps):
             gradient, parts = climb(gain, x.detach(), step, items)
             trace.add(step, parts, gradient)
-            lbfgs.step(lambda step=step: self._loss(x, gain, step, items))  # type: ignore[misc]
+            lbfgs.step(lambda step=step: self._loss(x, gain, step, items))
             x.data = finish(x.data, step, polish)
         return trace.close(x.detach())
 
@@ -147,6 +165,13 @@ class LBFGS:
         gradient, parts = climb(gain, x.detach(), step, items)
         x.grad = -gradient
         return -parts["gain"].sum()
+
+
+def rates(schedule: tuple[tuple[int, float], ...]) -> Iterator[tuple[float, bool]]:
+    """The rate of every step, and whether it is the first of its phase."""
+    for steps, rate in schedule:
+        for step in range(steps):
+            yield rate, step == 0
 
 
 def climb(gain: Gain, x: Tensor, step: int, items: range | None = None) -> tuple[Tensor, dict[str, Tensor]]:

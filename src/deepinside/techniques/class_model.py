@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths import regularisers
-from deepinside.maths.objectives import Objective, measure
+from deepinside.maths.objectives import Objective, class_posterior, measure
 from deepinside.maths.optimisers import LBFGS, Adam, Momentum, Optimised, Parts
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
@@ -47,7 +47,8 @@ class ClassModel:
         with torch.no_grad():
             start = self.begin(network, batch, len(targets), seeds)
         found = self.optimiser.maximise(start, gain, self.soften if self.blur else None)
-        return Visual(tuple(item(network, found, i, target) for i, target in enumerate(targets)), self.departures())
+        items = [item(network, found, start, i, target) for i, target in enumerate(targets)]
+        return Visual(tuple(items), self.departures())
 
     def begin(self, network: Network, batch: ImageBatch, count: int, seeds: Seeds) -> Tensor:
         """The start images, (count, C, H, W).
@@ -118,16 +119,27 @@ def photo(batch: ImageBatch) -> Tensor:
     return batch.pixels[0]
 
 
-def item(network: Network, found: Optimised, index: int, target: Target) -> Item:
-    """One class model with its numbers: the last step's score and penalty, and what the network says of it."""
+def item(network: Network, found: Optimised, start: Tensor, index: int, target: Target) -> Item:
+    """One class model with its numbers: what the network says of the image after the last step."""
     x = found.images[index : index + 1]
     trace = {name: values[index] for name, values in found.trace.items()}
     with torch.no_grad():
-        log_posterior = measure(network, x, [target], "log_posterior") if target.layer == network.target else None
-        score = measure(network, x, [target], "score")
-    metrics = {"score": score.item(), "rms": x.square().mean().sqrt().item()}
-    if log_posterior is not None:
-        metrics["posterior"] = log_posterior.exp().item()
+        score = measure(network, x, [target], "score").item()
+        metrics = {"score": score, "rms": x.square().mean().sqrt().item()}
+        if target.layer == network.target:
+            metrics |= against_others(network, start[index : index + 1], x, target)
     # the training mean is added back for display, as in the paper
-    shown = Panel("class_model", (x[0] + network.mean).cpu(), "photo", f"score {score.item():.1f}")
+    shown = Panel("class_model", (x[0] + network.mean).cpu(), "photo", f"score {score:.1f}")
     return Item(safe_name(target.name), target.name, (shown,), metrics, trace)
+
+
+def against_others(network: Network, start: Tensor, x: Tensor, target: Target) -> dict[str, float]:
+    """The posterior at `x`, and the share of the gained log-odds that came from lowering all other classes.
+
+    The log-odds of a class are log Σ exp of its scores minus log Σ exp of the others'; from `start` to `x` they grow
+    by what the first term gains and by what the second loses. Simonyan et al. 2013, Sect. 2, on the posterior.
+    """
+    before, after = (class_posterior(network.scores(image), target)[0] for image in (start, x))
+    gained = (after[0] - after[1]) - (before[0] - before[1])
+    share = (before[1] - after[1]) / gained
+    return {"posterior": after.softmax(0)[0].item(), "share_by_lowering_others": share.item()}
