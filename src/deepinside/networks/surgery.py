@@ -97,14 +97,17 @@ def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
     return Prepared(body, {key: weights[key] for key in weights if key in used}, layers, same, cut, name, batch)
 
 
-def with_outputs(model: ModelProto, values: Iterable[str]) -> ModelProto:
-    """A copy of `model` that returns `values`, and otherwise computes as the file says: for onnxruntime."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    copy.ir_version = min(copy.ir_version, IR_VERSION)
-    del copy.graph.output[:]
-    copy.graph.output.extend(ValueInfoProto(name=value) for value in values)
-    return copy
+def with_outputs(model: ModelProto, values: Iterable[str]) -> tuple[ModelProto, dict[str, np.ndarray]]:
+    """`model` returning `values`, and otherwise computing as the file says: for onnxruntime.
+
+    Its large weights are inputs, to be fed with the arrays that come second, so that no file is written out again.
+    """
+    body, weights = _split(model)
+    light = skeleton(body, weights)
+    del light.graph.output[:]
+    light.graph.output.extend(ValueInfoProto(name=value) for value in values)
+    held = {tensor.name for tensor in light.graph.initializer}
+    return light, {name: numpy_helper.to_array(tensor) for name, tensor in weights.items() if name not in held}
 
 
 def skeleton(body: ModelProto, weights: Weights) -> ModelProto:

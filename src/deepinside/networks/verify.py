@@ -95,9 +95,11 @@ def _run_onnx(original: ModelProto, network: Network, native: Tensor) -> Mapping
     values = {layer.value: name for name, layer in network.layers.items()}
     known = {output for node in original.graph.node for output in node.output}
     wanted = [value for value in values if value in known]
-    session = _session(with_outputs(original, wanted))
-    taken = session.get_inputs()[0]
-    batches = [session.run(wanted, {taken.name: images}) for images in _portions(native.numpy(), taken.shape[0])]
+    light, weights = with_outputs(original, wanted)
+    session = _session(light)
+    taken = next(value for value in session.get_inputs() if value.name not in weights)
+    portions = _portions(native.numpy(), taken.shape[0])
+    batches = [session.run(wanted, {taken.name: images, **weights}) for images in portions]
     return {
         values[value]: torch.from_numpy(np.concatenate(parts))
         for value, parts in zip(wanted, zip(*batches, strict=True), strict=True)
