@@ -45,8 +45,8 @@ def resolve(request: str | int, network: Network) -> Target:
     """The target a user asked for by class index, class name, WordNet id, group of classes, or `layer:channel`.
 
     Alternatives are separated by `|`: the first one the network knows is taken, so one experiment serves networks
-    of different classes and layers. `layer:channel` averages over positions, `layer:channel:max` takes the strongest position
-    and `layer:channel:row:column` one position. Raises DeepInsideError naming the nearest known names.
+    of different classes and layers. `layer:channel` averages over positions, `layer:channel:max` takes the strongest
+    position and `layer:channel:row:column` one position. Raises DeepInsideError naming the nearest known names.
     """
     alternatives = [part.strip() for part in str(request).split("|")]
     for alternative in alternatives:

@@ -144,6 +144,8 @@ class Saliency:
 
 def panel_name(request: str | int, target: Target) -> str:
     """What a map of several is called: after what was asked for where that is one map a photo, else after its class."""
+    if ":" in target.name:  # a unit says itself what it is
+        return safe_name(target.name)
     return f"saliency_{safe_name(str(request) if request in PER_PHOTO else target.name)}"
 
 

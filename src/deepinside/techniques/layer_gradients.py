@@ -1,0 +1,172 @@
+"""The gradient of a class score at every layer, drawn as Caffe's examples drew blobs: a square grid of channels.
+
+The third exercise of the Caffe class project: not only how the score depends on the photo, but on what each layer makes
+of it. All layers come out of one forward and one backward pass.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass as plain_dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from deepinside.errors import DeepInsideError
+from deepinside.maths.gradients import centre_crop
+from deepinside.maths.objectives import Objective, outcome
+from deepinside.networks.network import Network
+from deepinside.settings import STRICT
+from deepinside.targets import Target, for_batch
+from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
+
+CAFFE = (
+    "conv1", "pool1", "norm1", "conv2", "pool2", "norm2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8",
+)  # fmt: skip
+"""The blobs of the Caffe class project, in CaffeNet's order."""
+FEWEST = 4
+"""With fewer of these blobs than this, a network is shown by layers spread over its depth instead."""
+SPREAD = 12
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LayerGradients:
+    """∂S_c/∂(activation) at `layers`, and the activations, one item a photo and layer.
+
+    `layers`: "caffe" for the blobs of the Caffe class project that the network has (or, where it has next to none,
+    layers spread over its depth), "all", or names; a name may list alternatives, `norm1 | pool1/norm1`.
+    `target` is a class, group or unit (see `deepinside.targets`), "top1" or "true".
+    Caffe's own blobs are overwritten by the rectifier after them, so its conv1 *data* are relu1 here, while its conv1
+    *diff* is the gradient at conv1 as here.
+    """
+
+    target: str | int = "top1"
+    objective: Objective = "score"
+    layers: Literal["caffe", "all"] | tuple[str, ...] = "caffe"
+
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+        """Per photo and layer two panels, gradient and activation, as grids of channels (see `vis_square`)."""
+        if not len(batch):
+            return Visual(())
+        x = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0].cut(batch.pixels, network.size)
+        with torch.no_grad():
+            targets = [row[0] for row in for_batch(self.target, network, batch, network.scores(x))]
+        names, notes = choose(self.layers, network)
+        found = gradients_at(network, x, targets, names, self.objective)
+        missing = [name for name in names if name not in found]
+        if missing and isinstance(self.layers, tuple):
+            raise DeepInsideError(
+                f"layers: expected layers that lead to {targets[0].layer}, found {', '.join(missing)}, which do not."
+            )
+        rows = zip(batch.photos, targets, strict=True)
+        items = [item(photo, t, name, found[name], i, notes) for i, (photo, t) in enumerate(rows) for name in found]
+        return Visual(tuple(items), self.departures())
+
+    def departures(self) -> tuple[str, ...]:
+        """Where these settings leave the Caffe project's, one sentence each."""
+        differs = self.objective != "score"
+        return ("differentiates through the soft-max, not the class score",) if differs else ()
+
+
+@plain_dataclass(frozen=True)
+class AtLayer:
+    """One layer's activations and gradients for a batch, both (N, C, H, W) or (N, C)."""
+
+    activation: Tensor
+    gradient: Tensor
+
+
+def gradients_at(
+    network: Network, x: Tensor, targets: Sequence[Target], layers: Sequence[str], kind: Objective = "score"
+) -> dict[str, AtLayer]:
+    """∂(objective of item i) / ∂(activation of item i) at every layer that leads to the targets, by layer.
+
+    `x` (N, C, H, W) in image space; one target each, all of one layer. One forward and one backward pass; layers that
+    the targets do not depend on are left out.
+    """
+    layer = targets[0].layer
+    with torch.enable_grad():
+        found = network.activations(x.detach().requires_grad_(), [*layers, layer])
+        rows = [outcome(found[layer][i : i + 1], target, kind, network.target) for i, target in enumerate(targets)]
+        score = torch.cat(rows).sum()
+        gradients = torch.autograd.grad(score, [found[name] for name in layers], allow_unused=True)
+    return {
+        name: AtLayer(found[name].detach(), gradient)
+        for name, gradient in zip(layers, gradients, strict=True)
+        if gradient is not None
+    }
+
+
+def choose(layers: str | Sequence[str], network: Network) -> tuple[list[str], tuple[str, ...]]:
+    """The layers to look at, canonical and in the order asked for, and what is to be said about the choice.
+
+    Raises DeepInsideError for a name, or alternatives, of which the network knows none.
+    """
+    if layers == "all":
+        return list(network.layers), ()
+    if layers == "caffe":
+        return caffe_layers(network)
+    return list(dict.fromkeys(one_of(request, network) for request in layers)), ()
+
+
+def one_of(request: str, network: Network) -> str:
+    """The first of `a | b | c` that the network has."""
+    *earlier, last = (part.strip() for part in request.split("|"))
+    for name in earlier:
+        if network.synonyms.get(name, name) in network.layers or name in network.layers:
+            return network.resolve(name)
+    return network.resolve(last)
+
+
+def caffe_layers(network: Network) -> tuple[list[str], tuple[str, ...]]:
+    """The Caffe project's blobs that the network has, or layers spread over its depth where there are too few."""
+    present = [name for name in CAFFE if name in network.layers]
+    if len(present) < FEWEST:
+        known = list(network.layers)
+        last = known.index(network.target)
+        places = torch.linspace(0, last, min(SPREAD, last + 1)).round().long().unique().tolist()
+        return [known[place] for place in places], (f"{network.name} has not got CaffeNet's blobs: layers by depth.",)
+    lacking = [name for name in CAFFE if name not in network.layers]
+    return present, (f"{network.name} has no {', '.join(lacking)}.",) if lacking else ()
+
+
+def vis_square(values: Tensor) -> Tensor:
+    """A layer as one picture, as Caffe's examples drew it: (C, H, W) to (n·(H+1), n·(W+1)), n = ⌈√C⌉.
+
+    Channels go row by row; each tile has a pixel of padding below and to the right. A vector (C,) fills a square of
+    n rows of n. Padding and places left over are zero.
+    """
+    n = math.ceil(math.sqrt(len(values)))
+    if values.ndim == 1:
+        return F.pad(values, (0, n * n - len(values))).view(n, n)
+    _, height, width = values.shape
+    padded = F.pad(values, (0, 1, 0, 1, 0, n * n - len(values)))
+    return padded.view(n, n, height + 1, width + 1).transpose(1, 2).reshape(n * (height + 1), n * (width + 1))
+
+
+def item(photo: Photo, target: Target, layer: str, found: AtLayer, index: int, notes: tuple[str, ...]) -> Item:
+    """One photo at one layer."""
+    gradient, activation = found.gradient[index].cpu(), found.activation[index].cpu()
+    panels = (
+        Panel("gradient", vis_square(gradient), "signed", f"{layer}: {shape_text(gradient)}"),
+        Panel("activation", vis_square(activation), "signed", f"{layer}: {shape_text(activation)}"),
+    )
+    metrics = {
+        **dict(statistics(f"{layer}/gradient", gradient)),
+        **dict(statistics(f"{layer}/activation", activation)),
+    }
+    name = safe_name(f"{photo.stem}_{layer.replace('/', '-')}")
+    return Item(name, f"{photo.stem}, {target.name}: {layer}", panels, metrics, notes=notes)
+
+
+def shape_text(values: Tensor) -> str:
+    return "×".join(map(str, values.shape))
+
+
+def statistics(name: str, values: Tensor) -> Iterator[tuple[str, float]]:
+    """Mean and largest absolute value, and the share that is exactly zero."""
+    yield f"{name}_mean_abs", values.abs().mean().item()
+    yield f"{name}_max_abs", values.abs().max().item()
+    yield f"{name}_share_zero", (values == 0).float().mean().item()
