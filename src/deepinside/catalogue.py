@@ -4,6 +4,7 @@ They lie directly in folders at the top of the checkout, where Hydra would not l
 published to Hydra's ConfigStore under the group's name. The working directory's own folders of these names count too.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,21 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def publish() -> None:
-    """Make `network=NAME` and `experiment=NAME` known to Hydra."""
+    """Make `network=NAME`, `experiment=NAME` and the resolver `${per_value:…}` known to Hydra."""
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
+    OmegaConf.register_new_resolver("per_value", per_value, replace=True)
     store = ConfigStore.instance()
     for name, path in files("network").items():
         store.store(group="network", name=name, node=network_node(name, path))
     for name, path in files("experiment").items():
         store.store(group="experiment", name=name, node={"name": name, **read(path)}, package="_global_")
+
+
+def per_value(weight: float, size: Sequence[int]) -> float:
+    """`weight` over the number of values of an RGB image of `size`: sums over pixels weigh alike at every size."""
+    return float(f"{weight / (3 * size[0] * size[1]):.3g}")
 
 
 def network_node(name: str, path: Path) -> dict[str, Any]:

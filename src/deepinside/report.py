@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 SCREEN = Console(highlight=False, soft_wrap=True)
+if not SCREEN.is_terminal:
+    SCREEN.width = 140  # a log has no edge to wrap at
 
 
 def print_run(folder: Path, found: Mapping[str, Any]) -> None:
@@ -22,9 +24,9 @@ def print_run(folder: Path, found: Mapping[str, Any]) -> None:
 
 
 def claims_table(claims: Iterable[Mapping[str, Any]]) -> Table:
-    """Claim, source, measured, expected, verdict."""
+    """Claim, source, measured, expected, verdict; the claim's full sentence is in `metrics.json`."""
     table = Table("claim", "source", "measured", "expected", "verdict", title="The papers' claims, measured here")
     for claim in claims:
         verdict = "holds" if claim["holds"] else "does not hold"
-        table.add_row(claim["claim"], claim["source"], f"{claim['measured']:.4g}", claim["expected"], verdict)
+        table.add_row(claim["id"], claim["source"], f"{claim['measured']:.4g}", claim["expected"], verdict)
     return table
