@@ -23,7 +23,19 @@ def total_variation(x: Tensor, beta: float = 2.0) -> Tensor:
     down = F.pad(x[:, :, 1:] - x[:, :, :-1], (0, 0, 0, 1))
     right = F.pad(x[:, :, :, 1:] - x[:, :, :, :-1], (0, 1))
     energy = down.square() + right.square()
-    return (energy if beta == 2 else energy.pow(beta / 2)).flatten(1).sum(1)
+    # for β < 2 the power's slope at zero is infinite: flat places count as almost flat ones
+    return (energy if beta == 2 else energy.clamp(min=1e-6).pow(beta / 2)).flatten(1).sum(1)
+
+
+def colour_norm(x: Tensor, p: float) -> Tensor:
+    """Σ over pixels of ‖colour‖₂^p of every image, (N,), p ≥ 2. Mahendran & Vedaldi 2016 (arXiv 1512.02017), Sect. 3."""
+    return x.square().sum(1).pow(p / 2).flatten(1).sum(1)
+
+
+def limit_colours(x: Tensor, largest: float) -> Tensor:
+    """`x` with each pixel's colour vector scaled down to the length `largest` where it is longer."""
+    length = x.square().sum(1, keepdim=True).sqrt()
+    return x * (largest / length.clamp(min=largest))
 
 
 def shift(x: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
