@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 import yaml
+from graphs import save, squeeze
 from PIL import Image
 from twins import TWINS, write_twin
 
@@ -158,6 +159,14 @@ def test_rectifiers_of_mobilenet_are_clips(network: Network) -> None:
     values = network.activations(50 * torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)), clips)
     assert max(value.max().item() for value in values.values()) == 6.0
     assert min(value.min().item() for value in values.values()) == 0.0
+
+
+def test_conversion_leaves_onnx2torch_as_it_was(tmp_path: Path) -> None:
+    """Its reader of tensors is replaced while the weights are read, and only then."""
+    load(save(squeeze(), tmp_path, target="conv10"))
+    from onnx2torch.onnx_tensor import OnnxTensor
+
+    assert OnnxTensor.to_numpy.__module__ == OnnxTensor.__module__
 
 
 # ------------------------------------------------------------------------------------------------- real weights

@@ -95,7 +95,7 @@ def _list(_: Namespace) -> None:
     from deepinside.networks.spec import read_spec
 
     table = Table("network", "title", "size", "where", box=None, pad_edge=False)
-    for _, path in sorted(_known().items()):
+    for _name, path in sorted(_known().items()):
         spec = read_spec(path)
         size = f"{spec.bytes / 1e6:.0f} MB" if spec.bytes else ""
         table.add_row(spec.name, spec.title, size, _where(spec))

@@ -3,16 +3,18 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
-from onnx import ModelProto, NodeProto, version_converter
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper, version_converter
 from torch import fx, nn
 from torch.overrides import TorchFunctionMode
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.surgery import Prepared, opset, skeleton
+from deepinside.networks.surgery import SMALL, Prepared, Weights, opset, skeleton
 
 LAYER = "layer"  # fx nodes carry the name of the layer they compute in node.meta[LAYER]
 OPSETS = (13, 12, 11, 10, 9, 17)  # tried in this order where the file's own has an operator without a converter
@@ -26,7 +28,7 @@ def convert(prepared: Prepared, *, file: str = "the file") -> fx.GraphModule:
     """
     model = _convertible(prepared, file)
     marks = _name_nodes(model, {layer.value: layer.name for layer in prepared.layers})
-    module = _converted(model, file)
+    module = _converted(model, prepared.weights, file)
     _inline_sequences(module)
     for node in module.graph.nodes:
         if node.op == "call_module" and node.target in marks:
@@ -38,8 +40,11 @@ def convert(prepared: Prepared, *, file: str = "the file") -> fx.GraphModule:
 
 
 def _convertible(prepared: Prepared, file: str) -> ModelProto:
-    """The model in the first version of ONNX's operators in which each of its nodes has a converter."""
-    model = prepared.model()
+    """The model in the first version of ONNX's operators in which each of its nodes has a converter.
+
+    Its large weights are named and measured, but empty: see `_weights_at_hand`.
+    """
+    model = _with_weights(prepared.body, prepared)
     lacking = _lacking(model)
     if lacking is None:
         return model
@@ -76,11 +81,17 @@ def _with_weights(light: ModelProto, prepared: Prepared) -> ModelProto:
     whole.CopyFrom(light)
     whole.ir_version = prepared.body.ir_version
     held = {tensor.name for tensor in whole.graph.initializer}
-    whole.graph.initializer.extend(tensor for name, tensor in prepared.weights.items() if name not in held)
+    whole.graph.initializer.extend(_hollow(tensor) for name, tensor in prepared.weights.items() if name not in held)
     images = [value for value in whole.graph.input if value.name == prepared.input]
     del whole.graph.input[:]
     whole.graph.input.extend(images)
     return whole
+
+
+def _hollow(tensor: TensorProto) -> TensorProto:
+    if prod(tensor.dims) <= SMALL:
+        return tensor
+    return TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
 
 
 def _name_nodes(model: ModelProto, names: Mapping[str, str]) -> dict[str, str]:
@@ -95,13 +106,34 @@ def _name_nodes(model: ModelProto, names: Mapping[str, str]) -> dict[str, str]:
     return marks
 
 
-def _converted(model: ModelProto, file: str) -> fx.GraphModule:
+def _converted(model: ModelProto, weights: Weights, file: str) -> fx.GraphModule:
     try:
-        with _NoInitialisation():
+        with _NoInitialisation(), _weights_at_hand(weights):
             return _onnx2torch().convert(model)
     except (NotImplementedError, KeyError, ValueError, RuntimeError, TypeError) as error:
         words = " ".join(str(error).split())[:300]
         raise DeepInsideError(f"{file}: the graph does not convert to torch: {type(error).__name__}: {words}") from None
+
+
+@contextmanager
+def _weights_at_hand(weights: Weights) -> Iterator[None]:
+    """Give onnx2torch the large weights when it asks for them.
+
+    It copies the model it is handed five times over before it reads the first weight, which for VGG's half gigabyte
+    takes longer than everything else; so it is handed a model whose large weights are empty.
+    """
+    tensor_class = _onnx2torch().onnx_tensor.OnnxTensor
+    read = tensor_class.to_numpy
+
+    def to_numpy(tensor: Any) -> np.ndarray:
+        whole = weights.get(tensor.name)
+        return read(tensor) if whole is None else numpy_helper.to_array(whole).copy()
+
+    tensor_class.to_numpy = to_numpy
+    try:
+        yield
+    finally:
+        tensor_class.to_numpy = read
 
 
 class _NoInitialisation(TorchFunctionMode):
