@@ -19,6 +19,10 @@ from deepinside.provenance import provenance
 from deepinside.values import Claim, ImageBatch, Item, Seeds, Visual
 
 
+LOADED: dict[str, Network] = {}
+"""The last network loaded and verified in this process, by its declaration. Networks never change, so it is shared."""
+
+
 @dataclass
 class Record:
     """What a run has found so far; panels and arrays are on disk already, so it stays small."""
@@ -74,9 +78,12 @@ def prepare(experiment: Experiment) -> None:
 
 
 def load_network(experiment: Experiment) -> Network:
-    cache = experiment.runtime.model_cache
-    network = load(experiment.network, cache=Path(cache) if cache else None)
-    return network.to(device=experiment.runtime.device, dtype=getattr(torch, experiment.runtime.precision))
+    """The experiment's network where and as precise as its runtime says; loaded once by runs that follow each other."""
+    cache, key = experiment.runtime.model_cache, repr(experiment.network)
+    if key not in LOADED:
+        LOADED.clear()  # one at a time: a large network takes half a gigabyte
+        LOADED[key] = load(experiment.network, cache=Path(cache) if cache else None)
+    return LOADED[key].to(device=experiment.runtime.device, dtype=getattr(torch, experiment.runtime.precision))
 
 
 def look(experiment: Experiment, network: Network, folder: Path) -> Record:
@@ -162,9 +169,7 @@ def conclude(
     )
 
 
-def verdicts(
-    experiment: Experiment, network: Network, record: Record, metrics: Mapping[str, float]
-) -> Iterator[Claim]:
+def verdicts(experiment: Experiment, network: Network, record: Record, metrics: Mapping[str, float]) -> Iterator[Claim]:
     if record.first is None:
         return
     evidence = claims.Evidence(

@@ -1,0 +1,50 @@
+# deepinside. Two commands matter: `make reproduce` and `make test`; both set themselves up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce verify reference models test lint format clean
+
+PYTHON ?= python3
+NETWORK ?= tinycaffenet
+EXPERIMENTS ?= glob(*)
+RESULTS ?= results
+BIN := .venv/bin
+READY := .venv/ready
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@echo "  NETWORK=caffenet chooses another network; deepinside --help lists them"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "deepinside needs Python 3.11 or newer; set PYTHON=python3.11 or the like"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(READY) ## the virtual environment in .venv, from the exact pins of constraints.txt
+
+reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
+	@$(BIN)/deepinside -m 'experiment=$(EXPERIMENTS)' network=$(NETWORK) runtime.results=$(RESULTS); status=$$?; \
+	$(BIN)/deepinside-results claims --results $(RESULTS) --network $(NETWORK); exit $$status
+
+verify: $(READY) ## run everything again and compare with the committed numbers in results/reference
+	@$(MAKE) --no-print-directory reproduce RESULTS=build/verify NETWORK=tinycaffenet
+	@$(BIN)/deepinside-results compare --results build/verify --network tinycaffenet
+
+reference: $(READY) ## make the numbers in results/ the committed ones
+	@$(BIN)/deepinside-results keep --results $(RESULTS) --network tinycaffenet
+
+models: $(READY) ## fetch NETWORK into the cache and check it
+	@$(BIN)/deepinside-model fetch $(NETWORK)
+
+test: $(READY) ## the test suite
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(READY) ## let ruff put the code in order
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean: ## remove results and caches of this checkout; fetched networks stay
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache
+	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
