@@ -36,7 +36,7 @@ class Runtime:
 class FigureSettings:
     """How the figure is laid out; see `deepinside.figures`."""
 
-    layout: Literal["rows", "page"] = "rows"
+    layout: Literal["rows", "wrapped", "page"] = "rows"
     columns: PositiveInt = 4
     panels: tuple[str, ...] = ()
     limit: PositiveInt = 24

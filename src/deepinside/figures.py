@@ -52,7 +52,11 @@ def save_panel(panel: Panel, path: Path, magnitude_map: str) -> None:
 
 
 def save_figure(items: Sequence[Item], total: int, title: str, settings: "FigureSettings", path: Path) -> None:
-    """The run's figure: `rows` draws one item a row, its panels side by side; `page` one block of items a panel."""
+    """The run's figure.
+
+    `rows` draws one item a row, its panels side by side; `wrapped` breaks each row after `columns` panels; `page`
+    draws one block of items a panel.
+    """
     items = items[: settings.limit]
     if not any(chosen(item, settings.panels) for item in items):
         return
@@ -69,14 +73,20 @@ def chosen(item: Item, wanted: Sequence[str]) -> list[Panel]:
 
 
 def draw_rows(items: Sequence[Item], settings: "FigureSettings") -> Figure:
-    rows = [chosen(item, settings.panels) for item in items]
-    columns = max(len(row) for row in rows)
-    figure, axes = grid(len(rows), columns, settings.inches)
-    for item, panels, row in zip(items, rows, axes, strict=True):
+    rows = [(item.title, row) for item in items for row in lines(chosen(item, settings.panels), settings)]
+    figure, axes = grid(len(rows), max(len(panels) for _, panels in rows), settings.inches)
+    for (title, panels), row in zip(rows, axes, strict=True):
         for panel, axis in zip(panels, row, strict=False):
             draw_panel(axis, panel, settings.magnitude_map, heading(panel))
-        row[0].set_ylabel(plain(item.title), fontsize=7)
+        row[0].set_ylabel(plain(title), fontsize=7)
     return figure
+
+
+def lines(panels: list[Panel], settings: "FigureSettings") -> list[list[Panel]]:
+    """One item's panels as the rows of a figure: one, or as many as it takes at `columns` a row."""
+    if settings.layout != "wrapped":
+        return [panels]
+    return [panels[i : i + settings.columns] for i in range(0, len(panels), settings.columns)]
 
 
 def draw_page(items: Sequence[Item], settings: "FigureSettings") -> Figure:

@@ -4,7 +4,7 @@ A claim that does not hold on a network is reported so, with its number. One mod
 so that they are known by name.
 """
 
-from deepinside.claims import simonyan
+from deepinside.claims import mahendran, simonyan
 from deepinside.claims.registry import CLAIMS, Evidence, check_known
 
-__all__ = ["CLAIMS", "Evidence", "check_known", "simonyan"]
+__all__ = ["CLAIMS", "Evidence", "check_known", "mahendran", "simonyan"]

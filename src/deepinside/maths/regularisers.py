@@ -28,7 +28,7 @@ def total_variation(x: Tensor, beta: float = 2.0) -> Tensor:
 
 
 def colour_norm(x: Tensor, p: float) -> Tensor:
-    """Σ over pixels of ‖colour‖₂^p of every image, (N,), p ≥ 2. Mahendran & Vedaldi 2016 (arXiv 1512.02017), Sect. 3."""
+    """Σ over pixels of ‖colour‖₂^p of every image, (N,); p ≥ 2. Mahendran & Vedaldi 2016 (IJCV), Sect. 3."""
     return x.square().sum(1).pow(p / 2).flatten(1).sum(1)
 
 

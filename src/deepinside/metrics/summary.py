@@ -1,14 +1,18 @@
-"""From the numbers of single items to those of a run, and how far the maps of two variants agree."""
+"""From the numbers of single items to those of a run; how far maps of variants agree, and pictures with the photo."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy.stats import spearmanr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from deepinside.values import Item, Panel
 
 MAPS = ("magnitude", "signed", "colour")
+RECONSTRUCTION = "reconstruction_"
+"""How the name of a panel begins that is meant to look like its item's `photo`."""
+BEST_PSNR = 100.0
 
 
 def means(items: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -32,6 +36,30 @@ def agreement(item: Item) -> dict[str, float]:
     for a, b, x, y in pairs(maps):
         found.setdefault(f"rank_correlation/{a}~{b}", []).append(rank_correlation(x.values, y.values))
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def fidelity(item: Item) -> dict[str, float]:
+    """How far each panel `reconstruction_NAME` looks like the item's photo: `NAME/psnr` in dB and `NAME/ssim`.
+
+    As a person sees them, values clamped to 0-255. PSNR is at most 100, for pictures (almost) the same; SSIM (Wang et
+    al. 2004) is 1 for the same picture and near 0 for unrelated ones.
+    """
+    photo = next((panel.values for panel in item.panels if panel.name == "photo"), None)
+    found: dict[str, float] = {}
+    for panel in item.panels:
+        variant, slash, name = panel.name.rpartition("/")
+        if photo is not None and name.startswith(RECONSTRUCTION) and panel.values.shape == photo.shape:
+            stem = f"{variant}{slash}{name.removeprefix(RECONSTRUCTION)}"
+            found |= {f"{stem}/{measure}": value for measure, value in likeness(photo, panel.values).items()}
+    return found
+
+
+def likeness(photo: Tensor, other: Tensor) -> dict[str, float]:
+    """PSNR and SSIM of two pictures (C, H, W) of pixel values 0-255, H and W at least 7."""
+    a, b = (values.double().clamp(0, 255).numpy() for values in (photo, other))
+    psnr = BEST_PSNR if np.array_equal(a, b) else peak_signal_noise_ratio(a, b, data_range=255)
+    ssim = structural_similarity(a, b, data_range=255, channel_axis=0)
+    return {"psnr": min(float(psnr), BEST_PSNR), "ssim": float(ssim)}
 
 
 def pairs(maps: Sequence[Panel]) -> Iterator[tuple[str, str, Panel, Panel]]:

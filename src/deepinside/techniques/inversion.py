@@ -113,7 +113,7 @@ class Inversion:
         for name, layer in layers.items():
             tried = [one for one in found if (one.goal.layer, one.goal.photo) == (layer, place)]
             best = min(tried, key=lambda one: one.error)
-            panels.append(reconstruction(network, name, best))
+            panels.append(reconstruction(network, f"reconstruction_{name}", best))
             metrics[f"{name}/error"] = best.error
             trace[f"{name}/error"] = best.trace
             if self.restarts > 1:
@@ -204,21 +204,23 @@ def representations(network: Network, photos: Tensor, goals: Sequence[Goal]) -> 
 
 def reconstruction(network: Network, name: str, best: Preimage) -> Panel:
     shown = (best.image + network.mean).cpu()  # the training mean is added back for display
-    return Panel(f"reconstruction_{safe_name(name)}", shown, "photo", f"error {100 * best.error:.1f} %")
+    return Panel(name, shown, "photo", f"error {100 * best.error:.1f} %")
 
 
 def chosen_layers(wanted: str | Sequence[str], network: Network) -> dict[str, str]:
     """The layers asked for: the name to show, and the network's own; each layer once, in the order asked for.
 
-    "all" leaves out what only changes a layer's shape. Raises DeepInsideError for a layer the network has not.
+    Names to show are safe in files' names. "all" leaves out what only changes a layer's shape. Raises DeepInsideError
+    for a layer the network has not.
     """
     if wanted == "all":
-        return {name: name for name in network.layers if not isinstance(network.module_of(name), nn.Flatten)}
+        named = [name for name in network.layers if not isinstance(network.module_of(name), nn.Flatten)]
+        return {safe_name(name): name for name in named}
     chosen: dict[str, str] = {}
     for request in [wanted] if isinstance(wanted, str) else wanted:
         name, layer = first_known(request, network)
         if layer not in chosen.values():
-            chosen[name] = layer
+            chosen[safe_name(name)] = layer
     return chosen
 
 
@@ -227,19 +229,20 @@ def first_known(request: str, network: Network) -> tuple[str, str]:
     *others, last = [name.strip() for name in request.split("|")]
     for name in others:
         try:
-            return name, layer_called(name, network)
+            return layer_called(name, network)
         except DeepInsideError:
             continue
-    return last, layer_called(last, network)
+    return layer_called(last, network)
 
 
-def layer_called(name: str, network: Network) -> str:
-    """A layer's own name from any of its names, or from a share of the depth such as "40%"."""
+def layer_called(name: str, network: Network) -> tuple[str, str]:
+    """The name to show and the layer's own, from any of its names or from a share of the depth such as "40%"."""
     share = re.fullmatch(r"(\d+)\s*%", name)
     if share is None:
-        return network.resolve(name)
-    layers = list(chosen_layers("all", network))
-    return layers[min(max(round(int(share[1]) / 100 * len(layers)), 1), len(layers)) - 1]
+        return name, network.resolve(name)
+    layers = list(chosen_layers("all", network).values())
+    layer = layers[min(max(round(int(share[1]) / 100 * len(layers)), 1), len(layers)) - 1]
+    return layer, layer
 
 
 def depth(network: Network, layer: str) -> float:
