@@ -12,7 +12,7 @@ import torch
 from deepinside import claims, figures, results
 from deepinside.experiment import Experiment, read_experiment
 from deepinside.images.inputs import Skipped, batches
-from deepinside.metrics.summary import agreement, means
+from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.provenance import provenance
@@ -29,6 +29,7 @@ class Record:
 
     names: list[str] = field(default_factory=list)
     numbers: dict[str, dict[str, float]] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
     shown: list[Item] = field(default_factory=list)
     hashes: dict[str, str] = field(default_factory=dict)
     departures: dict[str, None] = field(default_factory=dict)
@@ -144,8 +145,10 @@ def remember(record: Record, batch: ImageBatch, visual: Visual, limit: int) -> N
     """Keep the numbers of every item, and the pictures of the first `limit`."""
     for item in visual.items:
         record.names.append(item.name)
-        record.numbers[item.name] = {**item.metrics, **agreement(item)}
+        record.numbers[item.name] = {**item.metrics, **agreement(item), **fidelity(item)}
         record.notes.update(dict.fromkeys(item.notes))
+        if item.group is not None:
+            record.groups[item.name] = item.group
     record.shown += visual.items[: max(0, limit - len(record.shown))]
     record.hashes.update({photo.stem: photo.sha256 for photo in batch.photos})
     record.departures.update(dict.fromkeys(visual.departures))
@@ -156,24 +159,35 @@ def conclude(
     experiment: Experiment, network: Network, record: Record, config: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
     """The run's metrics and claims, as `metrics.json` holds them."""
-    metrics = means(record.numbers)
+    metrics, by_group = means(record.numbers), means_by_group(record.numbers, record.groups)
     return results.summary(
         config=config,
         seconds=seconds,
         metrics=metrics,
+        by_group=by_group,
         items=record.numbers,
-        claims=list(verdicts(experiment, network, record, metrics)),
+        claims=list(verdicts(experiment, network, record, metrics, by_group)),
         departures=[*experiment.departures, *network.departures, *record.departures],
         skipped=[asdict(skipped) for skipped in record.skipped],
         notes=list(record.notes),
     )
 
 
-def verdicts(experiment: Experiment, network: Network, record: Record, metrics: Mapping[str, float]) -> Iterator[Claim]:
+def verdicts(
+    experiment: Experiment,
+    network: Network,
+    record: Record,
+    metrics: Mapping[str, float],
+    by_group: Mapping[str, Mapping[str, float]],
+) -> Iterator[Claim]:
+    """Every claim's verdict; one that these photos cannot tell is left out, and the run's notes say why."""
     if record.first is None:
         return
     evidence = claims.Evidence(
-        network, record.first, Seeds(experiment.seed), experiment.techniques, record.numbers, metrics
+        network, record.first, Seeds(experiment.seed), experiment.techniques, record.numbers, metrics, by_group
     )
     for name in experiment.claims:
-        yield claims.CLAIMS[name](evidence)
+        try:
+            yield claims.CLAIMS[name](evidence)
+        except claims.NotMeasuredError as reason:
+            record.notes[f"The claim {name} is not measured: {reason}."] = None

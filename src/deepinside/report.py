@@ -17,10 +17,21 @@ def print_run(folder: Path, found: Mapping[str, Any]) -> None:
     SCREEN.print(f"{found['experiment']} on {found['network']}: {found['seconds']:.1f} s, {folder}", markup=False)
     for name, value in found["metrics"].items():
         SCREEN.print(f"  {name} {value:.4g}", markup=False)
+    if found.get("by_group"):
+        SCREEN.print(groups_table(found["by_group"]))
     if found["claims"]:
         SCREEN.print(claims_table(found["claims"]))
     for skipped in found["skipped"]:
         SCREEN.print(f"  skipped {skipped['name']}: {skipped['reason']}", markup=False)
+
+
+def groups_table(by_group: Mapping[str, Mapping[str, float]]) -> Table:
+    """One line a metric, one column a group of items."""
+    table = Table("mean of", *by_group, title="By group")
+    for name in dict.fromkeys(name for values in by_group.values() for name in values):
+        cells = [f"{values[name]:.4g}" if name in values else "" for values in by_group.values()]
+        table.add_row(name, *cells)
+    return table
 
 
 def claims_table(claims: Iterable[Mapping[str, Any]]) -> Table:

@@ -67,6 +67,7 @@ class Item:
     """What a technique found out about one thing: a photo, a class, a layer.
 
     `panels` are drawn in one row; `metrics` are its scalars; `trace` maps a name to its value at every step, (T,).
+    `group` is the kind of thing it is, where the run's means are to be told by kind too (the size of its object).
     """
 
     name: str
@@ -75,6 +76,7 @@ class Item:
     metrics: Mapping[str, float] = field(default_factory=dict)
     trace: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,6 @@ so that they are known by name.
 """
 
 from deepinside.claims import mahendran, simonyan
-from deepinside.claims.registry import CLAIMS, Evidence, check_known
+from deepinside.claims.registry import CLAIMS, Evidence, NotMeasuredError, check_known
 
-__all__ = ["CLAIMS", "Evidence", "check_known", "mahendran", "simonyan"]
+__all__ = ["CLAIMS", "Evidence", "NotMeasuredError", "check_known", "mahendran", "simonyan"]

@@ -1,7 +1,7 @@
 """The registry of claims: an experiment names those it shows, the pipeline measures them at the end of a run."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deepinside.errors import DeepInsideError
@@ -9,11 +9,17 @@ from deepinside.networks.network import Network
 from deepinside.values import Claim, ImageBatch, Seeds
 
 
+class NotMeasuredError(Exception):
+    """Raised by a claim that the run's photos cannot tell, as where nobody marked the objects; says why, without a
+    full stop. The run is whole without it."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a claim is measured on: the network, the run's first batch of photos, and the numbers of every item.
 
-    `techniques` are the run's variants by name; `items` maps an item's name to its metrics, `metrics` are the means.
+    `techniques` are the run's variants by name; `items` maps an item's name to its metrics, `metrics` are the means,
+    `by_group` those of every group of items.
     """
 
     network: Network
@@ -22,6 +28,7 @@ class Evidence:
     techniques: Mapping[str, Any]
     items: Mapping[str, Mapping[str, float]]
     metrics: Mapping[str, float]
+    by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def metric(self, name: str) -> float:
         """One of the run's metrics; raises DeepInsideError where the run has none of that name."""

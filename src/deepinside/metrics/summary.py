@@ -21,6 +21,17 @@ def means(items: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([values[name] for values in items.values() if name in values])) for name in names}
 
 
+def means_by_group(items: Mapping[str, Mapping[str, float]], groups: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The means over the items of each group, with `count`, their number; `groups` maps an item's name to its group.
+
+    Methods and baselines are metrics of the same items, so they stand side by side over the same photos.
+    """
+    members: dict[str, dict[str, Mapping[str, float]]] = {group: {} for group in sorted(set(groups.values()))}
+    for name, group in groups.items():
+        members[group][name] = items[name]
+    return {group: {"count": float(len(those)), **means(those)} for group, those in members.items()}
+
+
 def rank_correlation(first: Tensor, second: Tensor) -> float:
     """Spearman's rank correlation of two maps of one shape, -1 to 1; 0 where one of them is constant."""
     a, b = first.flatten().numpy(), second.flatten().numpy()

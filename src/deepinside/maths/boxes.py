@@ -2,10 +2,10 @@
 
 Boxes are (x0, y0, x1, y1); pixels or fractions, as long as those compared agree. Functions that take a map take boxes
 in the map's own pixel edges. One headline number misleads here (a photo that its object fills is "localised" by the
-whole image), so everything is meant to be looked at through `by_size`, beside the baselines.
+whole image), so everything is meant to be looked at by `size_bin`, beside the baselines.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,8 @@ from deepinside.errors import DeepInsideError
 
 Array = NDArray[np.float64]
 
-SIZES = ("below 25 %", "25–50 %", "above 50 %")
-"""How much of the photo its object covers."""
+SIZES = ("object 0–25 %", "object 25–50 %", "object 50–100 %")
+"""How much of the photo its object covers, in words that sort by it."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,6 @@ class Answer:
 
     label: str
     box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What was measured on one photo: `size` is the object's share of its area, `values` one number a column."""
-
-    size: float
-    values: Mapping[str, float]
 
 
 # ---- boxes -----------------------------------------------------------------------------------------------------------
@@ -90,18 +82,6 @@ def localised(answers: Sequence[Answer], truth: Sequence[Answer], *, top: int = 
         for answer in answers[:top]
         for thing in truth
     )
-
-
-def localisation_error(
-    answers: Sequence[Sequence[Answer]], truths: Sequence[Sequence[Answer]], *, top: int = 5, threshold: float = 0.5
-) -> float:
-    """Share of photos, 0..1, that are not `localised`: ILSVRC's top-`top` localisation error."""
-    if not truths or len(answers) != len(truths):
-        raise DeepInsideError(
-            f"Localisation error needs answers and truth for the same photos, found {len(answers)} and {len(truths)}."
-        )
-    right = [localised(a, t, top=top, threshold=threshold) for a, t in zip(answers, truths, strict=True)]
-    return 1 - sum(right) / len(right)
 
 
 def box_scores(boxes: Mapping[str, ArrayLike], truth: ArrayLike, *, threshold: float = 0.5) -> dict[str, float]:
@@ -169,25 +149,6 @@ def map_scores(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0)
 def size_bin(share: float) -> str:
     """Which of `SIZES` an object that covers `share` (0..1) of its photo belongs to; 25 and 50 % are in the middle."""
     return SIZES[0] if share < 0.25 else SIZES[1] if share <= 0.5 else SIZES[2]
-
-
-def by_size(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
-    """The mean of every column over all photos and over those of each size, with `photos`, their number.
-
-    Methods and baselines are columns of the same rows, so they stand side by side over the same photos. A column that
-    some rows lack is a mean over the others; one that all rows of a size lack is not in that line. The lines are
-    `all` and `SIZES`, also where they are empty.
-    """
-    lines: dict[str, list[Row]] = {name: [] for name in ("all", *SIZES)}
-    for row in rows:
-        lines["all"].append(row)
-        lines[size_bin(row.size)].append(row)
-    return {name: {"photos": float(len(group)), **_means(group)} for name, group in lines.items()}
-
-
-def _means(rows: Sequence[Row]) -> dict[str, float]:
-    columns = dict.fromkeys(name for row in rows for name in row.values)
-    return {name: float(np.mean([row.values[name] for row in rows if name in row.values])) for name in columns}
 
 
 def _boxes(boxes: ArrayLike) -> Array:
