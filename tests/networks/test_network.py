@@ -11,6 +11,7 @@ from torch import fx, nn
 from deepinside.errors import DeepInsideError
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
+from deepinside.networks.quick import CrossChannelNorm
 from deepinside.networks.spec import InputConvention
 
 
@@ -76,7 +77,7 @@ def test_every_layer_is_a_plain_module(network: Network) -> None:
     assert kinds["conv1"] is nn.Conv2d
     assert kinds["relu1"] is nn.ReLU
     assert kinds["pool5"] is nn.MaxPool2d
-    assert kinds["norm1"] is nn.LocalResponseNorm
+    assert kinds["norm1"] is CrossChannelNorm
     assert kinds["fc8"] is nn.Linear
 
 

@@ -9,6 +9,7 @@ import torch
 from deepinside.errors import DeepInsideError
 from deepinside.networks.convert import convert
 from deepinside.networks.network import Network
+from deepinside.networks.quick import quicken
 from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_groups, read_labels
 from deepinside.networks.surgery import Prepared, operate, read
 from deepinside.networks.verify import check_reference, verify
@@ -54,7 +55,7 @@ def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "") -> Netw
     layers = {layer.name: layer for layer in prepared.layers}
     synonyms = _synonyms(prepared, spec)
     labels = read_labels(spec)
-    network = Network(spec, convert(prepared, file=spec.file), layers, synonyms, labels, sha256)
+    network = Network(spec, quicken(convert(prepared, file=spec.file), layers), layers, synonyms, labels, sha256)
     target = layers[network.target]
     if labels and len(labels) != target.shape[0]:
         raise DeepInsideError(

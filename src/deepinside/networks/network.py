@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.convert import LAYER
+from deepinside.networks.quick import LAYOUT
 from deepinside.networks.spec import InputConvention, Label, Layer, NetworkSpec
 
 Replacement = Callable[[str, nn.Module], nn.Module | None]
@@ -27,7 +28,7 @@ class Part(nn.Module):
         self.convention = convention
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return self.graph(self.convention.native(x))
+        return self.graph(self.convention.native(x).contiguous(memory_format=LAYOUT))
 
 
 class First(nn.Module):
