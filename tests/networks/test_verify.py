@@ -44,7 +44,7 @@ class Off(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         values = self.module(x).clone()
-        values[1].reshape(-1)[0] += 1e-3 * values.abs().max()
+        values[(1, *[0] * (values.ndim - 1))] += 1e-3 * values.abs().max()
         return values
 
 
