@@ -23,7 +23,8 @@ class Photo:
 
     `stem` names it in results; `pixels` is (3, H, W) float32, zero-centred; `original` is (3, h, w) uint8, as a
     person sees it; `sha256` that of the file; `label` the true class's WordNet id or name, where one is known;
-    `boxes` (K, 4) float, x0 y0 x1 y1 in fractions of the original's width and height, where they are known.
+    `boxes` (K, 4) float, x0 y0 x1 y1 in fractions of the original's width and height, where they are known; `view`
+    is the part of the original that `pixels` shows, in the same fractions.
     """
 
     stem: str
@@ -32,6 +33,16 @@ class Photo:
     sha256: str
     label: str | None = None
     boxes: Tensor | None = None
+    view: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+
+    def boxes_in_view(self) -> Tensor:
+        """(K, 4): `boxes` in fractions of what `pixels` shows, cut off at its edges; those outside are left out."""
+        if self.boxes is None:
+            return torch.zeros(0, 4)
+        x0, y0, x1, y1 = self.view
+        moved = (self.boxes - torch.tensor([x0, y0, x0, y0])) / torch.tensor([x1 - x0, y1 - y0] * 2)
+        cut = moved.clamp(0, 1)
+        return cut[(cut[:, 2:] > cut[:, :2]).all(1)]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Self
@@ -22,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from deepinside.errors import DeepInsideError
+from deepinside.images.annotations import Annotation, find, read_annotations
 from deepinside.images.load import UnreadableImage, read_image, to_tensor
 from deepinside.networks.spec import InputConvention
 from deepinside.settings import STRICT
@@ -59,6 +61,9 @@ class ImageSettings:
     limit: take only the first so many. batch: how many are computed at once.
     labels: the photos' true classes: `folder` (the name of the file's folder), `stem` (an `n` and eight digits at the
     start of its name), or a file of lines `name label`, separated by a tab, a comma or a space.
+    annotations: where the objects are and what they are called: a file or a folder of files that
+    `deepinside.images.annotations` reads. A photo without a label gets that of its largest box; of boxes with other
+    labels none is kept.
     original_side: photos are kept for figures at most this many pixels along their longer side.
     """
 
@@ -71,6 +76,7 @@ class ImageSettings:
     limit: PositiveInt | None = None
     batch: PositiveInt = 16
     labels: str | None = None
+    annotations: str | None = None
     original_side: PositiveInt = 1024
 
     @field_validator("names")
@@ -90,7 +96,8 @@ class ImageSettings:
 
 @plain_dataclass(frozen=True)
 class Source:
-    """One photo to be read: its file, a name that is unique in the set and safe as a file's, its class if known.
+    """One photo to be read: its file, a name that is unique in the set and safe as a file's, its class and the boxes
+    of that class if known.
 
     `name` is how a person is told about it: the path below the folder that was asked for.
     """
@@ -99,6 +106,7 @@ class Source:
     stem: str
     name: str
     label: str | None = None
+    objects: Annotation | None = None
 
 
 @plain_dataclass(frozen=True)
@@ -115,6 +123,8 @@ class _Decoded:
     sized: Tensor
     original: Tensor
     sha256: str
+    boxes: Tensor | None
+    view: tuple[float, float, float, float]
 
 
 def sources(settings: ImageSettings) -> list[Source]:
@@ -130,7 +140,8 @@ def sources(settings: ImageSettings) -> list[Source]:
     label = _labeller(settings.labels, paths, base)
     labels = [*(None for _ in settings.names), *map(label, paths)]
     rows = zip(files, unique_stems(short), map(_shown, short), labels, strict=True)
-    return [Source(*row) for row in rows][: settings.limit]
+    found = [Source(*row) for row in rows]
+    return (found if settings.annotations is None else _annotated(found, settings.annotations))[: settings.limit]
 
 
 def batches(
@@ -199,13 +210,18 @@ def resized(image: Image.Image, size: tuple[int, int], *, short_side: int | None
     Stretched as a whole; or, with `short_side`, as if the shorter side had been scaled to it and the middle cut out.
     """
     height, width = size
-    box = None
-    if short_side is not None:
-        scale = min(image.size) / short_side
-        left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-        right, bottom = min(left + width * scale, image.width), min(top + height * scale, image.height)
-        box = (max(left, 0.0), max(top, 0.0), right, bottom)
+    box = view(image.size, size, short_side=short_side)
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+
+
+def view(whole: tuple[int, int], size: tuple[int, int], *, short_side: int | None) -> tuple[float, float, float, float]:
+    """What `resized` shows at `size` (H, W) of an image of `whole` (w, h): left, top, right, bottom in its pixels."""
+    if short_side is None:
+        return 0.0, 0.0, float(whole[0]), float(whole[1])
+    scale = min(whole) / short_side
+    width, height = size[1] * scale, size[0] * scale
+    left, top = (whole[0] - width) / 2, (whole[1] - height) / 2
+    return max(left, 0.0), max(top, 0.0), min(left + width, whole[0]), min(top + height, whole[1])
 
 
 def _size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:
@@ -325,6 +341,31 @@ def _labeller(labels: str | None, paths: Sequence[Path], base: Path) -> Callable
     return lambda path: _look_up(table, path, base)
 
 
+def _annotated(photos: Sequence[Source], annotations: str) -> list[Source]:
+    """The photos with their objects; one that has no label gets theirs."""
+    known = read_annotations(Path(annotations).expanduser())
+    found = [find(known, photo.path) for photo in photos]
+    if not any(found):
+        raise DeepInsideError(
+            f"images.annotations={annotations} has none of the photos, the first of which is "
+            f"{photos[0].path}; a photo is found by its name without the suffix."
+        )
+    return [
+        photo if objects is None else _with_objects(photo, objects)
+        for photo, objects in zip(photos, found, strict=True)
+    ]
+
+
+def _with_objects(photo: Source, objects: Annotation) -> Source:
+    """The photo with the boxes of its own label, or where none is called so, with those of the largest box's label."""
+    main = photo.label if photo.label in objects.labels else objects.label
+    if main is None:
+        return photo
+    boxes = objects.of(main)
+    kept = replace(objects, boxes=boxes, labels=(main,) * len(boxes))
+    return replace(photo, label=photo.label or main, objects=kept)
+
+
 def _wnid(path: Path) -> str | None:
     match = WNID.match(path.stem)
     return match.group() if match else None
@@ -385,15 +426,19 @@ def _read(source: Source, settings: ImageSettings, size: tuple[int, int]) -> _De
     except UnreadableImage as error:
         return Skipped(source.name, error.reason)
     short_side = (settings.short_side or max(size)) if settings.resize == "short_side_crop" else None
+    whole = image.size
+    left, top, right, bottom = view(whole, size, short_side=short_side)
+    shown = (left / whole[0], top / whole[1], right / whole[0], bottom / whole[1])
+    boxes = None if source.objects is None else source.objects.fractions(whole)
     sized = to_tensor(resized(image, size, short_side=short_side))
     image.thumbnail((settings.original_side, settings.original_side), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return _Decoded(source, sized, to_tensor(image), digest)
+    return _Decoded(source, sized, to_tensor(image), digest, boxes, shown)
 
 
 def _batch(decoded: Sequence[_Decoded], convention: InputConvention, first: int) -> ImageBatch:
     pixels = convention.to_network(torch.stack([item.sized for item in decoded]))
     photos = [
-        Photo(item.source.stem, view, item.original, item.sha256, item.source.label)
-        for item, view in zip(decoded, pixels, strict=True)
+        Photo(item.source.stem, one, item.original, item.sha256, item.source.label, item.boxes, item.view)
+        for item, one in zip(decoded, pixels, strict=True)
     ]
     return ImageBatch(tuple(photos), pixels, first)
