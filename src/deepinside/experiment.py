@@ -18,6 +18,9 @@ from deepinside.values import ImageBatch, Seeds, Visual
 class Technique(Protocol):
     """A way of looking inside: a pure function of a network, photos and random streams."""
 
+    def check(self, network: Network) -> None:
+        """Raise DeepInsideError where the settings name what this network has not got; called before any work."""
+
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual: ...
 
 

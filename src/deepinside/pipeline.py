@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,17 +11,28 @@ from typing import Any
 import torch
 
 from deepinside import claims, figures, results
+from deepinside.errors import DeepInsideError
 from deepinside.experiment import Experiment, read_experiment
-from deepinside.images.inputs import Skipped, batches
+from deepinside.images.inputs import Skipped, batches, sources
 from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.provenance import provenance
 from deepinside.values import Claim, ImageBatch, Item, Seeds, Visual
 
-
 LOADED: dict[str, Network] = {}
 """The last network loaded and verified in this process, by its declaration. Networks never change, so it is shared."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a run started."""
+
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    clock: float = field(default_factory=time.perf_counter)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.clock
 
 
 @dataclass
@@ -44,28 +56,44 @@ def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     Raises DeepInsideError where the configuration is refused or the work cannot be done; `folder` then holds the
     reason, with status `failed`, unless it was refused before any work.
     """
+    started = Moment()
     experiment = read_experiment(config)
     claims.check_known(experiment.claims)
+    if experiment.images.root is not None:
+        sources(experiment.images)  # refuses a folder without photos before any work
+    with recorded(folder, config):
+        prepare(experiment)
+        network = load_network(experiment)
+    for technique in experiment.techniques.values():
+        technique.check(network)
+    with recorded(folder, config), results.writing(folder) as aside:
+        return execute(experiment, network, config, aside, started)
+
+
+@contextmanager
+def recorded(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """Whatever goes wrong in the block leaves its reason in `folder`, with status `failed`."""
     try:
-        with results.writing(folder) as aside:
-            return execute(experiment, config, aside)
-    except Exception as error:
+        yield
+    except DeepInsideError as error:
         results.write_failure(folder, config, str(error))
+        raise
+    except Exception as error:
+        results.write_failure(folder, config, f"{type(error).__name__}: {error}")
         raise
 
 
-def execute(experiment: Experiment, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    prepare(experiment)
-    network = load_network(experiment)
+def execute(
+    experiment: Experiment, network: Network, config: Mapping[str, Any], folder: Path, started: Moment
+) -> dict[str, Any]:
     record = look(experiment, network, folder)
-    found = conclude(experiment, network, record, config, time.perf_counter() - clock)
+    found = conclude(experiment, network, record, config, started.seconds())
     figures.save_figure(record.shown, len(record.names), experiment.title, experiment.figure, folder / "figure.png")
     figures.save_traces(record.shown, folder / "trace.png")
     results.write_config(folder / "config.yaml", config)
     origin = provenance(
         network={"name": network.name, "sha256": network.sha256, "checks": dict(network.checks)},
-        images=record.hashes, runtime=asdict(experiment.runtime), seed=experiment.seed, started=started,
+        images=record.hashes, runtime=asdict(experiment.runtime), seed=experiment.seed, started=started.date,
     )  # fmt: skip
     results.write_json(folder / "provenance.json", {**origin, "seconds": found["seconds"]})
     results.write_json(folder / "metrics.json", found)

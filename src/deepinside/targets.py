@@ -1,6 +1,7 @@
 """What is differentiated: a class, a group of classes, or a unit of any layer, found from what the user wrote."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -120,12 +121,23 @@ def nearest(request: str, network: Network) -> str:
     return f"it knows {network.classes} classes{some}"
 
 
+def check(request: str | int, network: Network) -> None:
+    """Raise DeepInsideError where `request` is neither a target per photo nor one the network knows."""
+    if str(request) != "true" and not is_top(str(request)):
+        resolve(request, network)
+
+
+def is_top(request: str) -> bool:
+    """Whether the request is for the best K classes of each photo, as in `top1`."""
+    return re.fullmatch(r"top[1-9]\d*", request) is not None
+
+
 def for_batch(request: str | int, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
     """The targets of every photo of a batch: one, or K of them for `topK`. `scores` is (N, classes)."""
     name = str(request)
     if name == "true":
         return [[true_class(photo.stem, photo.label, network)] for photo in batch.photos]
-    if name.startswith("top") and name[3:].isdigit():
+    if is_top(name):
         best = scores.topk(min(int(name[3:]), scores.shape[1])).indices.tolist()
         return [[class_target(index, network) for index in row] for row in best]
     return [[resolve(request, network)] for _ in batch.photos]

@@ -40,6 +40,11 @@ class ClassModel:
     blur_every: PositiveInt = 4
     optimiser: Momentum | Adam | LBFGS = Field(default_factory=Momentum)
 
+    def check(self, network: Network) -> None:
+        """Raise DeepInsideError where the network does not know a target."""
+        for target in self.targets:
+            resolve(target, network)
+
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """One item a target: its class model, pixels 0-255, with the trace of every part of the gain."""
         targets = [resolve(target, network) for target in self.targets]

@@ -60,6 +60,10 @@ class Inversion:
         default_factory=lambda: Momentum(schedule=((100, 0.004), (200, 0.0004), (100, 0.00004)))
     )
 
+    def check(self, network: Network) -> None:
+        """Raise DeepInsideError where the network does not know a layer."""
+        chosen_layers(self.layers, network)
+
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """One item a photo: the photo, then one reconstruction a layer, `reconstruction_LAYER`, pixels 0-255.
 

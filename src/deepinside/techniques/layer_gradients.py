@@ -19,7 +19,7 @@ from deepinside.maths.gradients import centre_crop
 from deepinside.maths.objectives import Objective, outcome
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, for_batch
+from deepinside.targets import Target, check, for_batch
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
 
 CAFFE = (
@@ -45,6 +45,11 @@ class LayerGradients:
     target: str | int = "top1"
     objective: Objective = "score"
     layers: Literal["caffe", "all"] | tuple[str, ...] = "caffe"
+
+    def check(self, network: Network) -> None:
+        """Raise DeepInsideError where the network does not know the target or a layer."""
+        check(self.target, network)
+        choose(self.layers, network)
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """Per photo and layer two panels, gradient and activation, as grids of channels (see `vis_square`)."""

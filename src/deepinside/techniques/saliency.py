@@ -17,7 +17,7 @@ from deepinside.maths.objectives import Objective
 from deepinside.maths.relu_rules import ReluRule, count_rectifiers, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import PER_PHOTO, Target, for_batch
+from deepinside.targets import PER_PHOTO, Target, check, for_batch
 from deepinside.values import ImageBatch, Item, Look, Panel, Photo, Seeds, Visual, safe_name
 
 Show = Literal["magnitude", "signed", "colour", "input_times_gradient"]
@@ -73,6 +73,14 @@ class Saliency:
     crops: Literal["centre", "ten"] = "centre"
     relu_rule: ReluRule = "gradient"
 
+    def check(self, network: Network) -> None:
+        """Raise DeepInsideError where the network does not know a target."""
+        for request in self.requests():
+            check(request, network)
+
+    def requests(self) -> tuple[str | int, ...]:
+        return self.target if isinstance(self.target, tuple) else (self.target,)
+
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """One item a photo: the photo, and one map (H, W), or (3, H, W) in colour, for each of its targets."""
         if not len(batch):
@@ -92,7 +100,7 @@ class Saliency:
         self, network: Network, batch: ImageBatch, scores: Tensor
     ) -> tuple[list[list[str]], list[list[Target]]]:
         """By photo: the panels' names and the targets."""
-        requests = self.target if isinstance(self.target, tuple) else (self.target,)
+        requests = self.requests()
         found = [for_batch(request, network, batch, scores) for request in requests]
         targets = [[target for part in row for target in part] for row in zip(*found, strict=True)]
         names = [
