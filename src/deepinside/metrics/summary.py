@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import spearmanr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from deepinside.maths.similarity import rank_correlation
 from deepinside.values import Item, Panel
 
 MAPS = ("magnitude", "signed", "colour")
@@ -30,14 +30,6 @@ def means_by_group(items: Mapping[str, Mapping[str, float]], groups: Mapping[str
     for name, group in groups.items():
         members[group][name] = items[name]
     return {group: {"count": float(len(those)), **means(those)} for group, those in members.items()}
-
-
-def rank_correlation(first: Tensor, second: Tensor) -> float:
-    """Spearman's rank correlation of two maps of one shape, -1 to 1; 0 where one of them is constant."""
-    a, b = first.flatten().numpy(), second.flatten().numpy()
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(spearmanr(a, b).statistic)
 
 
 def agreement(item: Item) -> dict[str, float]:

@@ -1,0 +1,33 @@
+"""How alike two maps are: by the order of their pixels, and by structure."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+WINDOW = 7
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Spearman's rank correlation of two maps of one shape, -1 to 1; 0 where one of them is constant."""
+    a, b = first.flatten().cpu().numpy(), second.flatten().cpu().numpy()
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(spearmanr(a, b).statistic)
+
+
+def ssim(first: Tensor, second: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004) of two maps (H, W), each scaled to 0..1 first, at most 1.
+
+    As Adebayo et al. 2018, Sect. 3, compare maps, which have no scale in common.
+    """
+    a, b = unit_range(first), unit_range(second)
+    window = min(WINDOW, *(size - 1 + size % 2 for size in a.shape))
+    return float(structural_similarity(a, b, win_size=window, data_range=1.0))
+
+
+def unit_range(values: Tensor) -> NDArray[np.float64]:
+    """The map moved and scaled to 0..1; a constant one to 0."""
+    array = values.cpu().double().numpy()
+    return np.asarray((array - array.min()) / (np.ptp(array) or 1.0))
