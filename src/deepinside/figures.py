@@ -143,7 +143,8 @@ def save_traces(items: Sequence[Item], path: Path) -> None:
     for number, name in enumerate(names, 1):
         axis = figure.add_subplot(math.ceil(len(names) / columns), columns, number)
         draw_trace(axis, name, {item.title: item.trace[name] for item in items if name in item.trace})
-    figure.axes[0].legend(fontsize=5)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=6)
     figure.savefig(path, dpi=DPI, metadata=NO_STAMP)
 
 

@@ -88,7 +88,8 @@ def execute(
 ) -> dict[str, Any]:
     record = look(experiment, network, folder)
     found = conclude(experiment, network, record, config, started.seconds())
-    figures.save_figure(record.shown, len(record.names), experiment.title, experiment.figure, folder / "figure.png")
+    title = f"{experiment.title}: {network.name}" if experiment.title else network.name
+    figures.save_figure(record.shown, len(record.names), title, experiment.figure, folder / "figure.png")
     figures.save_traces(record.shown, folder / "trace.png")
     results.write_config(folder / "config.yaml", config)
     origin = provenance(

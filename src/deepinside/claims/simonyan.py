@@ -78,6 +78,20 @@ def posterior_lowers_the_others(evidence: Evidence) -> Claim:
 
 
 @claim
+def posterior_shows_less(evidence: Evidence) -> Claim:
+    """Contrast of the images that maximise the posterior, relative to that of class models: ratio of mean RMS."""
+    ratio = evidence.metric("posterior/rms") / evidence.metric("score/rms")
+    return Claim(
+        "posterior_shows_less",
+        "Simonyan et al. 2013, Sect. 2",
+        "images that maximise the posterior are not visually prominent: they have far less contrast than class models",
+        ratio,
+        "≤ 0.5",
+        ratio <= 0.5,
+    )
+
+
+@claim
 def soft_max_mixes_classes(evidence: Evidence) -> Claim:
     """Rank correlation of the maps of the class score and of its posterior, mean over photos."""
     found = evidence.metric("rank_correlation/score~posterior")
