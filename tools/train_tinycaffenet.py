@@ -161,11 +161,11 @@ def accuracy(net: nn.Module, pixels: Tensor, labels: Tensor) -> dict[str, float]
 class Training:
     """Network, its running average, optimiser and schedule, saved and restored as one."""
 
-    def __init__(self, recipe: Recipe, classes: int, images: int):
+    def __init__(self, recipe: Recipe, classes: int, images: int, *, compiled: bool = True):
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.net = TinyCaffeNet(classes, recipe.dropout).to(memory_format=torch.channels_last)
-        self.compiled = torch.compile(self.net)  # the same weights; a third less time a step
+        self.compiled = torch.compile(self.net) if compiled else self.net  # the same weights, a third less time
         decay = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
         self.mean_net = torch.optim.swa_utils.AveragedModel(self.net, multi_avg_fn=decay, use_buffers=True)
         self.optimiser = torch.optim.SGD(
