@@ -4,7 +4,11 @@ Only Hydra is imported here; torch comes when work starts.
 """
 
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepinside import catalogue
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 LOG = logging.getLogger("deepinside")
+# Threads that wait for each other by spinning take ten times as long on a machine that does anything else besides.
+# OpenMP reads this once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 HELP = """deepinside: look inside an image classifier, as the papers did.
 
@@ -24,6 +31,7 @@ HELP = """deepinside: look inside an image classifier, as the papers did.
   deepinside experiment=fig1_class_models technique.l2=0.01
   deepinside -m experiment=fig1_class_models technique.l2=1e-4,1e-3,1e-2
   deepinside --cfg job experiment=fig2_saliency            show the configuration and do nothing
+  deepinside --repeat results/fig2_saliency/tinycaffenet/default     run a result's config.yaml once more
 
 Results go to results/EXPERIMENT/NETWORK/CHANGES/. Hydra's own options: deepinside --hydra-help
 Shell completion: eval "$(deepinside -sc install=bash)"
@@ -41,8 +49,10 @@ def main() -> None:
     try:
         if sys.argv[1:] in (["--help"], ["-h"]):
             print_help()
+        elif sys.argv[1:2] == ["--repeat"]:
+            repeat(sys.argv[2:])
         else:
-            hydra_main()
+            hydra_main("config")
     except DeepInsideError as error:
         sys.exit(f"deepinside: {error}")
     sys.exit(0 if Outcome.complete else 1)
@@ -56,15 +66,52 @@ def print_help() -> None:
             print(f"  {name:<28} {title}")
 
 
-def hydra_main() -> None:
+def repeat(words: list[str]) -> None:
+    """Run the configuration in a result's folder once more, with the command line's changes if there are any."""
+    if not words:
+        raise DeepInsideError("--repeat: expected the folder of a result after it, found nothing.")
+    catalogue.publish_result(Path(words[0]))
+    sys.argv = [sys.argv[0], *words[1:]]
+    hydra_main("repeated")
+
+
+def hydra_main(config_name: str) -> None:
+    """Hand over to Hydra, which calls `task` for every run the command line asks for."""
     import hydra
 
     catalogue.publish()
-    hydra.main(version_base="1.3", config_path=str(HOME / "configs"), config_name="config")(task)()
+    with one_sentence():
+        hydra.main(version_base="1.3", config_path=str(HOME / "configs"), config_name=config_name)(task)()
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn what Hydra refuses into a DeepInsideError; HYDRA_FULL_ERROR=1 shows its own traceback instead."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from deepinside import complaints
+
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = before or "1"  # else Hydra prints its words itself and leaves
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        if before:
+            raise
+        raise DeepInsideError(complaints.sentence(error)) from error
+    except OSError as error:
+        raise DeepInsideError(f"runtime.results: expected a folder that can be written to, found {error}.") from error
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
 
 
 def task(config: "DictConfig") -> None:
-    """One run: say where its result is, or in one sentence why there is none; a sweep's other runs go on."""
+    """One run: say where its result is, or in one sentence why there is none; a sweep's other runs go on.
+
+    That holds for faults of the program itself, too; their traceback goes to the log.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -74,18 +121,20 @@ def task(config: "DictConfig") -> None:
     except (DeepInsideError, OmegaConfBaseException) as error:
         print(f"deepinside: {' '.join(str(error).split())}", file=sys.stderr)
         complete = False
+    except Exception as error:
+        LOG.exception("a fault of the program, not of what was asked for")
+        print(f"deepinside: {type(error).__name__}: {error} (traceback above).", file=sys.stderr)
+        complete = False
     Outcome.complete = Outcome.complete and complete
 
 
 def execute(config: dict[str, Any]) -> bool:
     """Run one configuration; true if nothing was skipped."""
-    from pathlib import Path
-
     from deepinside import report, results
     from deepinside.pipeline import run
 
     for section in ("name", "network", "runtime"):
-        if section not in config:
+        if not config.get(section):
             raise DeepInsideError(f"{section}: expected in the configuration, found {', '.join(config)}.")
     folder = results.place(Path(config["runtime"]["results"]), config, defaults_of(config))
     found = run(config, folder)

@@ -1,0 +1,33 @@
+"""What Hydra refuses, in one sentence: the key, what is allowed there, what was found."""
+
+import difflib
+from collections.abc import Iterable
+
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+NOT_KEYS = {"_target_", "hydra"}
+TAILS = (" expecting {", " See https", " object_type=")
+"""Where what a person needs to know ends: tokens of the parser, the manual's address, kinds of nodes."""
+
+
+def sentence(error: Exception) -> str:
+    """One sentence for an exception of Hydra's or OmegaConf's."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}: expected one of {', '.join(error.options)}; found {name!r}.{hint(name, error.options)}"
+    cause = error if isinstance(error, ConfigAttributeError | ConfigKeyError) else error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+        known = [str(key) for key in cause.parent_node if key not in NOT_KEYS]
+        allowed = f"; allowed here: {', '.join(known)}" if known else ", its place holds one value"
+        return f"{cause.full_key}: no such key{allowed}.{hint(str(cause.key), known)}"
+    words = " ".join(str(error).split())
+    for tail in TAILS:
+        words = words.partition(tail)[0]
+    return f"{words.rstrip('.')}."
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
