@@ -14,6 +14,8 @@ from deepinside.values import ImageBatch
 
 PER_PHOTO = ("top1", "topK", "true")
 """The targets that depend on the photo: the best class, the best K classes (`top5`), the photo's own label."""
+IF_LABELLED = re.compile(r"\s*true\s*\|\s*")
+"""How a target begins that is a photo's own label where it has one, as in `true | top1`."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,9 @@ def nearest(request: str, network: Network) -> str:
 
 def check(request: str | int, network: Network) -> None:
     """Raise DeepInsideError where `request` is neither a target per photo nor one the network knows."""
-    if str(request) != "true" and not is_top(str(request)):
-        resolve(request, network)
+    name = IF_LABELLED.sub("", str(request), count=1)
+    if name != "true" and not is_top(name):
+        resolve(name, network)
 
 
 def is_top(request: str) -> bool:
@@ -135,6 +138,10 @@ def is_top(request: str) -> bool:
 def for_batch(request: str | int, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
     """The targets of every photo of a batch: one, or K of them for `topK`. `scores` is (N, classes)."""
     name = str(request)
+    if start := IF_LABELLED.match(name):
+        others = for_batch(name[start.end() :], network, batch, scores)
+        own = [[true_class(p.stem, p.label, network)] if p.label is not None else [] for p in batch.photos]
+        return [mine or other for mine, other in zip(own, others, strict=True)]
     if name == "true":
         return [[true_class(photo.stem, photo.label, network)] for photo in batch.photos]
     if is_top(name):

@@ -122,13 +122,25 @@ def colour_models(
     background, as in a constant map. The same `seed` gives the same models.
     """
     _check_photo(photo)
-    salient, rest = _most_and_least(saliency, photo.shape[:2], foreground_quantile, background_quantile)
+    _check_saliency(saliency, photo.shape[:2])
+    salient, rest = most_and_least(saliency, foreground=foreground_quantile, background=background_quantile)
     if not salient.any():
         return None
     return ColourModels(
         fit_mixture(photo[salient], components=components, seed=seed),
         fit_mixture(photo[rest], components=components, seed=seed),
     )
+
+
+def most_and_least(saliency: NDArray[Any], *, foreground: float = 0.95, background: float = 0.30) -> tuple[Mask, Mask]:
+    """The pixels on or above the quantile `foreground` of the map, and those on or below the quantile `background`."""
+    _check_saliency(saliency, saliency.shape)
+    if not 0 <= background < foreground <= 1:
+        raise DeepInsideError(
+            f"The quantiles must be 0 ≤ background < foreground ≤ 1, found {background} and {foreground}."
+        )
+    low, high = np.quantile(saliency, [background, foreground])
+    return np.asarray((saliency >= high) & (saliency > low)), np.asarray(saliency <= low)
 
 
 def fit_mixture(
@@ -238,6 +250,15 @@ def random_box(shape: tuple[int, ...], *, size: tuple[float, float], generator: 
     return left, top, left + width, top + height
 
 
+def baselines(shape: tuple[int, ...], *, size: tuple[float, float], seed: int) -> dict[str, Box]:
+    """The boxes that need no map: the whole image, and of `size` (shares) one in the middle and one anywhere."""
+    return {
+        "whole_image": whole_image(shape),
+        "centre": centred_box(shape, size=size),
+        "random": random_box(shape, size=size, generator=np.random.default_rng(seed)),
+    }
+
+
 def _pixels(shape: tuple[int, ...], size: tuple[float, float]) -> tuple[float, float]:
     if not all(0 < share <= 1 for share in size):
         raise DeepInsideError(f"A box's width and height must be shares of the image's in 0..1, found {size}.")
@@ -254,18 +275,6 @@ def _check_saliency(saliency: NDArray[Any], shape: tuple[int, ...]) -> None:
         raise DeepInsideError(f"A saliency map must have its photo's height and width {shape}, found {saliency.shape}.")
     if not np.isfinite(saliency).all() or (saliency < 0).any():
         raise DeepInsideError("A saliency map must be finite and not negative; take the magnitude of the gradient.")
-
-
-def _most_and_least(
-    saliency: NDArray[Any], shape: tuple[int, ...], foreground: float, background: float
-) -> tuple[Mask, Mask]:
-    _check_saliency(saliency, shape)
-    if not 0 <= background < foreground <= 1:
-        raise DeepInsideError(
-            f"The quantiles must be 0 ≤ background < foreground ≤ 1, found {background} and {foreground}."
-        )
-    low, high = np.quantile(saliency, [background, foreground])
-    return np.asarray((saliency >= high) & (saliency > low)), np.asarray(saliency <= low)
 
 
 def _quadratic(colours: Array) -> Array:

@@ -1,0 +1,226 @@
+"""From the saliency map to the object: a mask and a box, learnt from labels alone (Simonyan et al. 2013, Sect. 3.2).
+
+Where people have marked the objects, the boxes are scored beside those that need no network.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from itertools import zip_longest
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from deepinside.maths import boxes as scoring
+from deepinside.maths import segmentation
+from deepinside.maths.boxes import Answer
+from deepinside.maths.gradients import centre_crop, ten_crops
+from deepinside.maths.relu_rules import ReluRule, with_rule
+from deepinside.maths.segmentation import Box, Segmentation
+from deepinside.networks.network import Network
+from deepinside.settings import STRICT
+from deepinside.targets import Target, check, for_batch, resolve
+from deepinside.techniques.saliency import Saliency
+from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
+
+Share = Annotated[float, Field(gt=0, le=1)]
+TOPS = (1, 5)
+"""ILSVRC counts a photo as right if one of the first so many answers is."""
+RED, BLUE, CYAN = (255.0, 0.0, 0.0), (0.0, 0.0, 255.0), (0.0, 255.0, 255.0)
+"""The paper's Fig. 3: pixels of no colour model, of the foreground's, of the background's."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Localisation:
+    """Saliency map, colour models of its most and least salient pixels, one GraphCut, largest piece, box.
+
+    `target` is a class or group (see `deepinside.targets`): "top5" cuts five objects out of each photo, "true | top1"
+    the one of its own class where that is known. `foreground` and `background` are the quantiles of the map above and
+    below which pixels make the two models, of `components` Gaussians each; `smoothness` is GraphCut's weight, for a
+    shorter side of 256 pixels. `threshold` is the quantile whose bounding box is the baseline without colours;
+    `usual_size`, width and height as shares of the photo's, that of the centred and the random box.
+
+    Photos with boxes get their own class cut out too, and its numbers are the run's: a box of another class can never
+    be right (ILSVRC's rule), so nothing else need be looked at for the localisation error.
+    """
+
+    target: str | int = "top1"
+    crops: Literal["centre", "ten"] = "centre"
+    relu_rule: ReluRule = "gradient"
+    foreground: Share = 0.95
+    background: Share = 0.30
+    components: PositiveInt = 5
+    smoothness: float = Field(default=150.0, ge=0, allow_inf_nan=False)
+    threshold: Share = 0.95
+    usual_size: tuple[Share, Share] = (0.72, 0.68)
+
+    @model_validator(mode="after")
+    def _quantiles_are_in_order(self) -> Self:
+        if self.background >= self.foreground:
+            raise ValueError(f"background must be below foreground={self.foreground}, is {self.background}")
+        return self
+
+    def check(self, network: Network) -> None:
+        """Raise DeepInsideError where the network does not know the target."""
+        check(self.target, network)
+
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+        """One item a photo and class: the photo with the box found, the map with those marked, the pixels of the two
+        colour models, the mask. Photos of which one class is shown keep their name, others have the class after it."""
+        if not len(batch):
+            return Visual(())
+        middle = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0]
+        with torch.no_grad():
+            scores = network.scores(middle.cut(batch.pixels, network.size)).cpu()
+        targets = self.targets(network, batch, scores)
+        maps = self.maps(network, batch, targets)
+        rows = zip(batch.photos, targets, maps, scores, strict=True)
+        items = [
+            item
+            for index, (photo, found, shown, row) in enumerate(rows, batch.first)
+            for item in self.items(look_at(network, photo, row, index, seeds), found, shown)
+        ]
+        return Visual(tuple(items), self.departures(batch))
+
+    def targets(self, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
+        """By photo: the targets asked for, and its own class if it has boxes that the network can see."""
+        found = for_batch(self.target, network, batch, scores)
+        own = [own_class(network, photo) for photo in batch.photos]
+        return [row if one is None or one in row else [*row, one] for row, one in zip(found, own, strict=True)]
+
+    def maps(self, network: Network, batch: ImageBatch, targets: Sequence[Sequence[Target]]) -> list[list[Tensor]]:
+        """By photo: the map (H, W) of every target."""
+        crops = (ten_crops if self.crops == "ten" else centre_crop)(
+            (batch.pixels.shape[2], batch.pixels.shape[3]), network.size
+        )
+        ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
+        found: list[list[Tensor]] = [[] for _ in targets]
+        for column in zip_longest(*targets):
+            asked = [place for place, target in enumerate(column) if target is not None]
+            rows = Saliency().maps(ruled, batch.pixels[asked], [column[place] for place in asked], crops)
+            for place, one in zip(asked, rows, strict=True):
+                found[place].append(one.cpu())
+        return found
+
+    def items(self, scene: "Scene", targets: Sequence[Target], maps: Sequence[Tensor]) -> Iterator[Item]:
+        for number, (target, saliency) in enumerate(zip(targets, maps, strict=True), 1):
+            cut = segmentation.segment(
+                scene.levels.byte().permute(1, 2, 0).contiguous().numpy(),
+                saliency.numpy(),
+                foreground_quantile=self.foreground,
+                background_quantile=self.background,
+                components=self.components,
+                smoothness=self.smoothness,
+                seed=scene.seed,
+            )
+            stem = scene.photo.stem
+            name = stem if len(targets) == 1 else f"{stem}_{number}_{safe_name(target.name)}"
+            yield self.item(name, scene, target, saliency, cut)
+
+    def item(self, name: str, scene: "Scene", target: Target, saliency: Tensor, cut: Segmentation) -> Item:
+        marked = len(scene.truth) > 0 and target == scene.own
+        shape = (saliency.shape[0], saliency.shape[1])
+        boxes = {
+            "graph_cut": cut.box,
+            "threshold": segmentation.threshold_box(saliency.numpy(), level=self.threshold),
+            **segmentation.baselines(shape, size=self.usual_size, seed=scene.seed),
+        }
+        numbers = {"mask_share": float(cut.mask.mean()), "found": float(cut.found)}
+        if marked:
+            numbers |= scores_of_boxes(scene, boxes) | scoring.map_scores(saliency.numpy(), scene.truth)
+        return Item(
+            name,
+            name,
+            tuple(self.panels(scene, target, saliency, cut, marked=marked)),
+            numbers,
+            group=scoring.size_bin(numbers["object_share"]) if marked else None,
+        )
+
+    def panels(
+        self, scene: "Scene", target: Target, saliency: Tensor, cut: Segmentation, *, marked: bool
+    ) -> Iterator[Panel]:
+        """The four pictures of the paper's Fig. 3."""
+        said = f"IoU {scoring.best_iou(cut.box, scene.truth):.2f}" if marked else ""
+        yield Panel("box", scene.levels, "photo", said, torch.tensor([cut.box]))
+        yield Panel("saliency", saliency, "magnitude", target.name, scene.truth if marked else None)
+        yield Panel("regions", self.regions(saliency), "photo")
+        yield Panel("mask", torch.from_numpy(cut.mask).float(), "mask", f"{cut.mask.mean():.0%} of the photo")
+
+    def regions(self, saliency: Tensor) -> Tensor:
+        """(3, H, W) RGB: blue where pixels make the foreground's colour model, cyan the background's, red neither."""
+        salient, rest = segmentation.most_and_least(
+            saliency.numpy(), foreground=self.foreground, background=self.background
+        )
+        picture = torch.tensor(RED)[:, None, None].repeat(1, *saliency.shape)
+        for mask, colour in ((salient, BLUE), (rest, CYAN)):
+            picture[:, torch.from_numpy(mask)] = torch.tensor(colour)[:, None]
+        return picture
+
+    def departures(self, batch: ImageBatch) -> tuple[str, ...]:
+        """Where these settings leave the paper, one sentence each."""
+        side = min(batch.pixels.shape[2:])
+        said = {
+            f"photos are cut up at a shorter side of {side} pixels, not the authors' 256": side != 256,
+            f"the rectifiers pass back by the rule of {self.relu_rule}, not the gradient's": (
+                self.relu_rule != "gradient"
+            ),
+            "one centre crop, not the average of ten": self.crops != "ten",
+            f"the colour models are fitted above the {self.foreground:.0%} and below the {self.background:.0%} "
+            "quantile, not 95 % and 30 %": (self.foreground, self.background) != (0.95, 0.30),
+        }
+        return tuple(sentence for sentence, differs in said.items() if differs)
+
+
+@plain_dataclass(frozen=True)
+class Scene:
+    """One photo as it is cut up: `levels` (3, H, W) RGB 0-255, whole numbers; its `own` class and the `truth` boxes
+    (K, 4) in pixel edges of `levels`, none where nobody marked them; the classes in falling order of their scores."""
+
+    photo: Photo
+    levels: Tensor
+    own: Target | None
+    truth: Tensor
+    ranking: tuple[int, ...]
+    seed: int
+
+
+def look_at(network: Network, photo: Photo, scores: Tensor, index: int, seeds: Seeds) -> Scene:
+    """Photo number `index` of the set, to be cut up; `scores` (classes,)."""
+    levels = network.input.to_pixels(photo.pixels).cpu().float()
+    height, width = levels.shape[1:]
+    return Scene(
+        photo,
+        levels.expand(3, -1, -1),
+        own_class(network, photo),
+        photo.boxes_in_view() * torch.tensor([width, height] * 2),
+        tuple(scores.argsort(descending=True, stable=True).tolist()),
+        seeds.generator(index, "localisation").initial_seed() % 2**32,
+    )
+
+
+def own_class(network: Network, photo: Photo) -> Target | None:
+    """The photo's own class where somebody marked its object and some of that is in view.
+
+    Raises DeepInsideError where the network does not know the class.
+    """
+    return resolve(photo.label, network) if photo.label is not None and len(photo.boxes_in_view()) else None
+
+
+def scores_of_boxes(scene: Scene, boxes: Mapping[str, Box]) -> dict[str, float]:
+    """`object_share`, and for each way to find a box its IoU, whether it is right with the class given (IoU ≥ 0.5),
+    and whether class and box are wrong among the first and the first five answers."""
+    found = {"object_share": scoring.object_size(scene.truth, tuple(scene.levels.shape[1:]))}
+    found |= scoring.box_scores(boxes, scene.truth)
+    for name, box in boxes.items():
+        found |= {f"{name}/top{top}_error": float(not is_right(scene, box, top)) for top in TOPS}
+    return found
+
+
+def is_right(scene: Scene, box: Box, top: int) -> bool:
+    """ILSVRC's rule. Answers of other classes count as wrong whatever their box, so they are given the same one."""
+    own = scene.own.channels if scene.own is not None else ()
+    answers = [Answer("own" if index in own else str(index), box) for index in scene.ranking[:top]]
+    truth = [Answer("own", (x0, y0, x1, y1)) for x0, y0, x1, y1 in scene.truth.tolist()]
+    return scoring.localised(answers, truth, top=top)
