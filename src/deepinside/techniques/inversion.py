@@ -1,5 +1,6 @@
 """Inversion: the image that a layer's representation is left with (Mahendran & Vedaldi 2014 and 2016)."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
@@ -128,7 +129,12 @@ class Inversion:
         """Where these settings leave the paper, one sentence each."""
         used = type(self.optimiser).__name__
         count = len(chosen_layers("all", network))
+        side = math.sqrt(math.prod(network.size))
         said = {
+            f"total variation's weight scaled from inputs of {self.energy.side:g} pixels to {side:g}": abs(
+                side / self.energy.side - 1
+            )
+            > 0.05,
             f"optimised by {used}, not by the paper's {self.energy.paper_optimiser}": used
             != self.energy.paper_optimiser,
             f"weights by share of the depth: the paper gives them for twenty layers, these are {count}": count != 20,
