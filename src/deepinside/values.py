@@ -7,8 +7,9 @@ deviation) is applied inside `Network` and nowhere else, so a gradient is always
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 import torch
@@ -128,4 +129,16 @@ class Seeds:
 
 def safe_name(name: str) -> str:
     """`name` as part of a file's name: no separators, blanks or characters a file system or a shell minds."""
-    return re.sub(r"[^\w.+,=-]+", "_", name).strip("_") or "_"
+    return re.sub(r"[^\w.+,=-]+", "_", name).strip("_.") or "_"
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """`names` with -2, -3, … after the second, third, … of the same; file systems may not tell capitals apart."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        tries = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        free = next(candidate for candidate in tries if candidate.casefold() not in taken)
+        taken.add(free.casefold())
+        found.append(free)
+    return found

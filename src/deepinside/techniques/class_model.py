@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,7 +17,7 @@ from deepinside.maths.optimisers import LBFGS, Adam, Momentum, Optimised, Parts
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import Target, resolve
-from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name
+from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name, unique
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -53,7 +54,9 @@ class ClassModel:
             start = self.begin(network, batch, len(targets), seeds)
         found = self.optimiser.maximise(start, gain, self.soften if self.blur else None)
         items = [item(network, found, start, i, target) for i, target in enumerate(targets)]
-        return Visual(tuple(items), self.departures())
+        names = unique(item.name for item in items)  # ImageNet has two classes called crane
+        named = (replace(item, name=name) for item, name in zip(items, names, strict=True))
+        return Visual(tuple(named), self.departures())
 
     def begin(self, network: Network, batch: ImageBatch, count: int, seeds: Seeds) -> Tensor:
         """The start images, (count, C, H, W).

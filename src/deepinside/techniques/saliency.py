@@ -18,7 +18,7 @@ from deepinside.maths.relu_rules import ReluRule, count_rectifiers, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import PER_PHOTO, Target, check, for_batch
-from deepinside.values import ImageBatch, Item, Look, Panel, Photo, Seeds, Visual, safe_name
+from deepinside.values import ImageBatch, Item, Look, Panel, Photo, Seeds, Visual, safe_name, unique
 
 Show = Literal["magnitude", "signed", "colour", "input_times_gradient"]
 
@@ -104,7 +104,7 @@ class Saliency:
         found = [for_batch(request, network, batch, scores) for request in requests]
         targets = [[target for part in row for target in part] for row in zip(*found, strict=True)]
         names = [
-            [panel_name(request, target) for request, part in zip(requests, row, strict=True) for target in part]
+            unique(panel_name(request, target) for request, part in zip(requests, row, strict=True) for target in part)
             for row in zip(*found, strict=True)
         ]
         return names if len(targets[0]) > 1 else [["saliency"] for _ in names], targets
