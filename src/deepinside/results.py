@@ -1,6 +1,7 @@
 """The folder a run leaves: written aside, named when whole, so that what has its name is a result."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -31,9 +32,12 @@ def place(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) ->
     The same configuration always gets the same place. A place that holds another configuration, say because the
     experiment's YAML was edited since, is left alone: the new run's folder ends in `~` and a digest.
     """
-    folder = root / config["name"] / config["network"]["name"] / variation(differences(config, defaults))
-    known = read_config(folder) if is_done(folder) else None
-    if known is None or identity(known) == identity(config):
+    names = [safe_name(str(name)) for name in (config["name"], config["network"]["name"])]
+    folder = root.joinpath(*names, variation(differences(config, defaults)))
+    if not is_done(folder):
+        return folder
+    known = read_config(folder)
+    if known is not None and identity(known) == identity(config):
         return folder
     return folder.with_name(f"{folder.name}~{digest(identity(config))}")
 
@@ -75,16 +79,20 @@ def digest(value: Any) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    path = folder / "config.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:
     """The folder's `metrics.json`, or None where there is none that can be read."""
     try:
-        return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def is_done(folder: Path) -> bool:
@@ -97,9 +105,9 @@ def is_done(folder: Path) -> bool:
 def writing(folder: Path) -> Iterator[Path]:
     """An empty folder aside to write into; it takes the place of `folder` when the block ends without an error."""
     aside = folder.with_name(f"{folder.name}.part-{os.getpid()}")
-    sweep(folder)
-    aside.mkdir(parents=True)
     try:
+        sweep(folder)
+        aside.mkdir(parents=True)
         yield aside
         replace(folder, aside)
     except OSError as error:
@@ -115,7 +123,13 @@ def replace(folder: Path, aside: Path) -> None:
     if folder.exists():
         folder.rename(old)
     aside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    for gone in (old, failed_beside(folder)):
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def failed_beside(folder: Path) -> Path:
+    """Where a run that failed leaves its reason when `folder` holds an earlier run's whole result."""
+    return folder.with_name(f"{folder.name}.failed")
 
 
 def sweep(folder: Path) -> None:
@@ -141,8 +155,16 @@ def alive(process: int) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented, keys in their own order; a number JSON cannot hold is refused."""
+    """Indented, keys in their own order. Raises DeepInsideError for NaN and infinity, which JSON does not know."""
+    if isinstance(value, Mapping):
+        refuse_nan(path.name, flatten(value))
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def refuse_nan(name: str, numbers: Mapping[str, Any]) -> None:
+    for key, number in numbers.items():
+        if isinstance(number, float) and not math.isfinite(number):
+            raise DeepInsideError(f"{name}: expected numbers, found {number} for {key}; the run cannot be trusted.")
 
 
 def write_config(path: Path, config: Mapping[str, Any]) -> None:
@@ -151,7 +173,7 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
 
 def write_failure(folder: Path, config: Mapping[str, Any], reason: str) -> None:
     """Record why a run failed, in its place, or beside it where a whole result of an earlier run stands."""
-    target = folder.with_name(f"{folder.name}.failed") if is_done(folder) else folder
+    target = failed_beside(folder) if is_done(folder) else folder
     with writing(target) as aside:
         names = {"experiment": config["name"], "network": config["network"]["name"]}
         write_json(aside / "metrics.json", {"schema": SCHEMA, **names, "status": "failed", "reason": reason})
