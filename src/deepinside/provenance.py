@@ -37,6 +37,8 @@ def code() -> dict[str, Any]:
 
 
 def git(*words: str) -> str | None:
+    if not (HOME / ".git").exists():  # an installed package may lie inside somebody else's repository
+        return None
     try:
         done = subprocess.run(["git", *words], cwd=HOME, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
