@@ -2,9 +2,12 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Literal, Protocol
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+import torch
+from matplotlib import colormaps
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
 from deepinside.errors import DeepInsideError
@@ -13,6 +16,8 @@ from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec
 from deepinside.settings import STRICT, build, construct
 from deepinside.values import ImageBatch, Seeds, Visual
+
+EXAMPLES = ("inferno", "gray", "gray_r", "viridis")
 
 
 class Technique(Protocol):
@@ -34,6 +39,15 @@ class Runtime:
     results: str = "results"
     model_cache: str | None = None
 
+    @field_validator("device")
+    @classmethod
+    def _device_is_there(cls, device: str) -> str:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(f"no such device here ({str(error).splitlines()[0].rstrip('.')})") from error
+        return device
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FigureSettings:
@@ -45,6 +59,13 @@ class FigureSettings:
     limit: PositiveInt = 24
     magnitude_map: str = "inferno"
     inches: float = Field(default=1.8, gt=0)
+
+    @field_validator("magnitude_map")
+    @classmethod
+    def _map_is_known(cls, name: str) -> str:
+        if name not in colormaps:
+            raise ValueError(f"expected one of matplotlib's colour maps, such as {', '.join(EXAMPLES)}")
+        return name
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -80,7 +101,16 @@ def read_experiment(config: Mapping[str, Any]) -> Experiment:
         raise DeepInsideError("technique: expected a technique such as technique=saliency, found none.")
     sections = {name: construct(kind, plain.pop(name, {}), name) for name, kind in SECTIONS.items()}
     plain["techniques"] = build_variants(technique, variants or {})
+    refuse_unknown(plain)
     return construct(Experiment, {**plain, **sections}, "")
+
+
+def refuse_unknown(plain: Mapping[str, Any]) -> None:
+    """Raise DeepInsideError for a key at the top that means nothing, naming those that do."""
+    known = ["technique", "variants", *(field.name for field in fields(Experiment) if field.name != "techniques")]
+    for name in plain:
+        if name not in known and name != "techniques":
+            raise DeepInsideError(f"{name}: no such key; allowed here: {', '.join(known)}.")
 
 
 def build_variants(technique: Mapping[str, Any], variants: Mapping[str, Any]) -> dict[str, Technique]:
