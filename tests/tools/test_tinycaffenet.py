@@ -66,9 +66,9 @@ def uncompiled(recipe: Recipe) -> Training:
 
 
 def test_another_recipe_does_not_resume(tmp_path: Path) -> None:
-    uncompiled(Recipe(epochs=2)).save(tmp_path / "checkpoint.pt")
+    uncompiled(Recipe(epochs=2, batch=16)).save(tmp_path / "checkpoint.pt")
     with pytest.raises(SystemExit, match="another recipe"):
-        uncompiled(Recipe(epochs=3)).restore(tmp_path / "checkpoint.pt")
+        uncompiled(Recipe(epochs=3, batch=16)).restore(tmp_path / "checkpoint.pt")
 
 
 def test_augmentation_shifts_and_mirrors_whole_images() -> None:
