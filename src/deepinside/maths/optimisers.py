@@ -1,6 +1,7 @@
 """How an image is optimised: gradient ascent with momentum, Adam or L-BFGS, always upwards.
 
-Every image of a batch is optimised as if it were alone: gain and gradient of one depend on no other.
+Every image of a batch is optimised as if it were alone, its gradient is even computed alone: kernels round otherwise
+for other sizes of batch, and what differs in the last digit after one step differs visibly after many.
 """
 
 from abc import abstractmethod
@@ -70,7 +71,7 @@ class Momentum:
         for step, (rate, fresh) in enumerate(rates(self.schedule or ((self.steps, self.rate),))):
             gradient, parts = climb(gain, x, step)
             trace.add(step, parts, gradient)
-            largest = torch.maximum(largest, gradient.square().mean((1, 2, 3), keepdim=True).sqrt())
+            largest = torch.maximum(largest, root_mean_square(gradient))
             scale = rate / largest if self.rate_in == "pixels" else rate
             velocity = scale * gradient + (0 if fresh else self.momentum * velocity)
             x = finish(x + velocity, step, polish)
@@ -145,7 +146,7 @@ class LBFGS:
         return Optimised(torch.cat([one.images for one in climbed]), trace)
 
     def _one(self, start: Tensor, gain: Gain, items: range, polish: Polish | None) -> Optimised:
-        x, trace = start.clone().requires_grad_(), Trace()
+        x, trace = start.clone().requires_grad_(), Trace(items)
         lbfgs = self._solver(x)
         for step in range(self.steps):
             gradient, parts = climb(gain, x.detach(), step, items)
@@ -174,11 +175,23 @@ def rates(schedule: tuple[tuple[int, float], ...]) -> Iterator[tuple[float, bool
             yield rate, step == 0
 
 
+def root_mean_square(x: Tensor) -> Tensor:
+    """(N, 1, 1, 1), each image's on its own: see above on rounding."""
+    return torch.stack([image.square().mean().sqrt() for image in x]).view(-1, 1, 1, 1)
+
+
 def climb(gain: Gain, x: Tensor, step: int, items: range | None = None) -> tuple[Tensor, dict[str, Tensor]]:
     """The gradient of the gain at `x`, (N, C, H, W), and the gain's parts, with the total under "gain"."""
+    places = items or range(len(x))
+    climbed = [climb_one(gain, x[i : i + 1], step, places[i : i + 1]) for i in range(len(x))]
+    gradients, parts = zip(*climbed, strict=True)
+    return torch.cat(gradients), {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def climb_one(gain: Gain, x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
     x = x.detach().requires_grad_()
     with torch.enable_grad():
-        total, parts = gain(x, step, items or range(len(x)))
+        total, parts = gain(x, step, items)
         (gradient,) = torch.autograd.grad(total.sum(), x)
     return gradient, {"gain": total.detach(), **{name: part.detach() for name, part in parts.items()}}
 
@@ -192,12 +205,13 @@ class Trace:
 
     CHECK_EVERY = 50  # a look at the numbers waits for the device, so not every step
 
-    def __init__(self) -> None:
+    def __init__(self, items: range | None = None) -> None:
         self.rows: list[dict[str, Tensor]] = []
+        self.first = items[0] if items else 0
 
     def add(self, step: int, parts: Parts, gradient: Tensor) -> None:
         if step == 0:
-            refuse_dead_start(gradient)
+            refuse_dead_start(gradient, self.first)
         self.rows.append({**parts, "gradient_norm": gradient.flatten(1).norm(dim=1)})
         if step % self.CHECK_EVERY == 0:
             refuse_divergence(self.rows[-1]["gradient_norm"], step)
@@ -207,12 +221,12 @@ class Trace:
         return Optimised(images, {name: torch.stack([row[name] for row in self.rows], 1) for name in self.rows[0]})
 
 
-def refuse_dead_start(gradient: Tensor) -> None:
-    """Raise where an image's gradient is exactly zero: no step would ever move it."""
+def refuse_dead_start(gradient: Tensor, first: int) -> None:
+    """Raise where an image's gradient is exactly zero: no step would ever move it. `first` is the first one's place."""
     dead = (gradient.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
     if dead:
         raise DeepInsideError(
-            f"optimisation: the gradient at the start is zero for item {dead[0]} ({len(dead)} of {len(gradient)}), so "
+            f"optimisation: the gradient at the start is zero for item {first + dead[0]} ({len(dead)} of {len(gradient)}), so "
             "it can never move; start from technique.start=noise or take a target before the last rectifier."
         )
 
