@@ -4,7 +4,7 @@ A claim that does not hold on a network is reported so, with its number. One mod
 so that they are known by name.
 """
 
-from deepinside.claims import mahendran, simonyan
+from deepinside.claims import adebayo, mahendran, simonyan
 from deepinside.claims.registry import CLAIMS, Evidence, NotMeasuredError, check_known
 
-__all__ = ["CLAIMS", "Evidence", "NotMeasuredError", "check_known", "mahendran", "simonyan"]
+__all__ = ["CLAIMS", "Evidence", "NotMeasuredError", "adebayo", "check_known", "mahendran", "simonyan"]

@@ -1,0 +1,102 @@
+"""Deletion and insertion: does the class stand or fall with the pixels that a map calls important?
+
+Petsiuk, Das & Saenko 2018, "RISE", Sect. 4.1: pixels are taken out of the photo in the map's order, the most important
+first, and the posterior of the class is followed; or put into a blurred photo. A good map makes it fall early
+(deletion: a small area under the curve) or rise early (insertion: a large one).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from deepinside.maths.gradients import centre_crop, image_gradient
+from deepinside.maths.objectives import measure
+from deepinside.maths.regularisers import blur
+from deepinside.maths.relu_rules import ReluRule, with_rule
+from deepinside.networks.network import Network
+from deepinside.settings import STRICT
+from deepinside.targets import Target, check, for_batch
+from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual
+
+Curves = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Faithfulness:
+    """Deletion and insertion curves of the saliency map, beside those of a random order of the pixels.
+
+    `target` is a class or group (see `deepinside.targets`), "top1" or "true". The pixels go in `steps` equal parts.
+    Deleted pixels take the training mean (zero in image space); insertion starts from the photo blurred by
+    `blur` · its shorter side. `relu_rule` as in `deepinside.maths.relu_rules`.
+    """
+
+    target: str | int = "top1"
+    relu_rule: ReluRule = "gradient"
+    steps: PositiveInt = 32
+    blur: PositiveFloat = 0.05
+
+    def check(self, network: Network) -> None:
+        """Raise DeepInsideError where the network does not know the target."""
+        check(self.target, network)
+
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+        """One item a photo: the photo, its map, the curves by share of pixels as traces, and their areas."""
+        if not len(batch):
+            return Visual(())
+        x = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0].cut(batch.pixels, network.size)
+        with torch.no_grad():
+            targets = [row[0] for row in for_batch(self.target, network, batch, network.scores(x))]
+        ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
+        maps = image_gradient(ruled, x, targets).abs().amax(1)
+        chance = [
+            torch.rand(maps.shape[1:], generator=seeds.generator(batch.first + i, "order")) for i in range(len(x))
+        ]
+        with torch.no_grad():
+            curves = self.curves(network, x, maps, targets, "")
+            curves |= self.curves(network, x, torch.stack(chance).to(maps), targets, "random_")
+        shown = (x + network.mean).cpu()
+        return Visual(tuple(item(p, shown[i], maps[i].cpu(), curves, i) for i, p in enumerate(batch.photos)))
+
+    def curves(self, network: Network, x: Tensor, maps: Tensor, targets: Sequence[Target], name: str) -> Curves:
+        """The posterior (N, steps + 1) as ever more pixels are deleted, or inserted, in the falling order of `maps`."""
+        order = ranks(maps)
+        blurred = blur(x, self.blur * min(x.shape[2:]))
+        shares = [step / self.steps for step in range(self.steps + 1)]
+        return {
+            f"{name}deletion": follow(network, x, torch.zeros_like(x), order, shares, targets),
+            f"{name}insertion": follow(network, blurred, x, order, shares, targets),
+        }
+
+
+def ranks(maps: Tensor) -> Tensor:
+    """Each pixel's place in the falling order of its map, as a share 0..1 below 1; (N, H, W) as `maps`."""
+    flat = maps.flatten(1)
+    places = flat.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return (places.to(maps) / flat.shape[1]).view(maps.shape)
+
+
+def follow(
+    network: Network, start: Tensor, end: Tensor, order: Tensor, shares: Sequence[float], targets: Sequence[Target]
+) -> Tensor:
+    """The posterior (N, len(shares)) of images that have the pixels ranked below each share from `end`."""
+    posteriors = [
+        measure(network, torch.where(order[:, None] < share, end, start), targets, "posterior") for share in shares
+    ]
+    return torch.stack(posteriors, 1).cpu()
+
+
+def area(curve: Tensor) -> float:
+    """Area under a curve over 0..1, by trapezia."""
+    return torch.trapezoid(curve.double(), dx=1 / (len(curve) - 1)).item()
+
+
+def item(photo: Photo, shown: Tensor, saliency: Tensor, curves: Curves, index: int) -> Item:
+    """One photo's map and curves."""
+    trace = {name: values[index] for name, values in curves.items()}
+    areas = {f"{name}_area": area(curve) for name, curve in trace.items()}
+    caption = f"deletion {areas['deletion_area']:.2f}, insertion {areas['insertion_area']:.2f}"
+    panels = (Panel("photo", shown, "photo", photo.stem), Panel("saliency", saliency, "magnitude", caption))
+    return Item(photo.stem, photo.stem, panels, areas, trace)

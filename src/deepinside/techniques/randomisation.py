@@ -1,0 +1,120 @@
+"""The randomisation test: does a map still look the same when what the network has learnt is taken away?
+
+Adebayo et al. 2018, "Sanity Checks for Saliency Maps", Sect. 3.1: weights are replaced by random ones layer by layer,
+from the class scores down (cascading), and the map is compared with that of the trained network. A map that stays
+alike does not depend on the weights, so it cannot explain what they do.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from deepinside.errors import DeepInsideError
+from deepinside.maths.gradients import centre_crop, image_gradient
+from deepinside.maths.relu_rules import ReluRule, with_rule
+from deepinside.maths.similarity import rank_correlation, ssim
+from deepinside.networks.network import Network
+from deepinside.settings import STRICT
+from deepinside.targets import Target, check, for_batch
+from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Randomisation:
+    """Saliency maps (largest absolute value over channels) while the network's weights are randomised from the top.
+
+    `target` is a class, group, unit, "top1" or "true", found on the trained network. `rules` are those of
+    `deepinside.maths.relu_rules` to compare. `stages` maps at most are made, the layers spread evenly over them.
+    """
+
+    target: str | int = "top1"
+    rules: tuple[ReluRule, ...] = Field(default=("gradient", "guided", "deconvnet"), min_length=1)
+    stages: PositiveInt = 8
+
+    def check(self, network: Network) -> None:
+        """Raise DeepInsideError where the network does not know the target."""
+        check(self.target, network)
+
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+        """One item a photo and rule: its map, the map after each stage, and how alike they are at every stage."""
+        if not len(batch):
+            return Visual(())
+        x = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0].cut(batch.pixels, network.size)
+        with torch.no_grad():
+            targets = [row[0] for row in for_batch(self.target, network, batch, network.scores(x))]
+        networks = {"trained": network, **self.randomise(network, targets[0].layer, seeds)}
+        found = {rule: {name: maps(one, rule, x, targets) for name, one in networks.items()} for rule in self.rules}
+        shown = (x + network.mean).cpu()
+        items = [item(p, shown[i], rule, found[rule], i) for i, p in enumerate(batch.photos) for rule in self.rules]
+        return Visual(tuple(items))
+
+    def randomise(self, network: Network, top: str, seeds: Seeds) -> dict[str, Network]:
+        """The networks of all stages by the lowest layer that is random; each stage takes over the one before."""
+        networks: dict[str, Network] = {}
+        for layers in cascade(network, top, self.stages):
+            network = networks[layers[-1]] = randomised(network, layers, seeds)
+        return networks
+
+
+def maps(network: Network, rule: ReluRule, x: Tensor, targets: Sequence[Target]) -> Tensor:
+    """M_ij = max over channels of |w_ijc|, (N, H, W), by the rule."""
+    ruled = network if rule == "gradient" else with_rule(network, rule)[0]
+    return image_gradient(ruled, x, targets).abs().amax(1).cpu()
+
+
+def cascade(network: Network, top: str, stages: int) -> list[tuple[str, ...]]:
+    """The layers with weights from `top` down, in `stages` parts at most, one for each stage to add."""
+    places = list(network.layers)
+    below = places[: places.index(top) + 1]
+    weighted = [name for name in reversed(below) if has_weights(network.module_of(name))]
+    if not weighted:
+        raise DeepInsideError(f"randomisation: expected layers with weights below {top}, found none.")
+    ends = torch.linspace(1, len(weighted), min(stages, len(weighted))).round().long().tolist()
+    return [tuple(weighted[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def has_weights(module: nn.Module | None) -> bool:
+    return module is not None and any(parameter.numel() for parameter in module.parameters())
+
+
+def randomised(network: Network, layers: Sequence[str], seeds: Seeds) -> Network:
+    """A network whose `layers` have random weights; the others are shared with `network`, which stays as it is."""
+
+    def choose(layer: str, module: nn.Module) -> nn.Module | None:
+        return redrawn(module, seeds.generator(0, f"randomise/{layer}")) if layer in layers else None
+
+    return network.with_modules(choose)
+
+
+def redrawn(module: nn.Module, generator: torch.Generator) -> nn.Module:
+    """A copy with every parameter drawn anew from a normal distribution of the old one's mean and deviation.
+
+    So the scale of activations stays what it was, and only what was learnt is lost.
+    """
+    new = copy.deepcopy(module)
+    for parameter in new.parameters():
+        deviation, mean = torch.std_mean(parameter, correction=0)
+        parameter.data = mean + deviation * torch.randn(parameter.shape, generator=generator).to(parameter)
+    return new
+
+
+def item(photo: Photo, shown: Tensor, rule: ReluRule, found: Mapping[str, Tensor], index: int) -> Item:
+    """One photo's maps by one rule, and their likeness to the trained network's at every stage and on average."""
+    (_, own), *after = [(name, values[index]) for name, values in found.items()]
+    ranks = torch.tensor([rank_correlation(own, other) for _, other in after])
+    structure = torch.tensor([ssim(own, other) for _, other in after])
+    panels = [Panel("photo", shown, "photo", photo.stem), Panel("trained", own, "magnitude")]
+    for (layer, other), rank in zip(after, ranks.tolist(), strict=True):
+        panels.append(Panel(f"down_to_{safe_name(layer)}", other, "magnitude", f"{rank:.2f}"))
+    metrics = {**summary(f"{rule}/rank_correlation", ranks), **summary(f"{rule}/ssim", structure)}
+    trace = {"rank_correlation": ranks, "ssim": structure}
+    return Item(f"{photo.stem}_{rule}", f"{photo.stem}, {rule}", tuple(panels), metrics, trace)
+
+
+def summary(name: str, values: Tensor) -> dict[str, float]:
+    """The mean over stages, the first stage (the top layer alone) and the last (every layer)."""
+    return {f"{name}_mean": values.mean().item(), f"{name}_top": values[0].item(), f"{name}_all": values[-1].item()}
