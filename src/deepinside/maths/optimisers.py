@@ -226,8 +226,8 @@ def refuse_dead_start(gradient: Tensor, first: int) -> None:
     dead = (gradient.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
     if dead:
         raise DeepInsideError(
-            f"optimisation: the gradient at the start is zero for item {first + dead[0]} ({len(dead)} of {len(gradient)}), so "
-            "it can never move; start from technique.start=noise or take a target before the last rectifier."
+            f"optimisation: the gradient at the start is zero for item {first + dead[0]} "
+            f"({len(dead)} of {len(gradient)}), so it can never move; start from technique.start=noise or take a target before the last rectifier."
         )
 
 
