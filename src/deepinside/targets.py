@@ -89,7 +89,9 @@ def class_name(index: int, network: Network) -> str:
 
 def class_indices(request: str, network: Network) -> list[int]:
     """The index of a class given by index, WordNet id or name; an empty list where there is none."""
-    if request.isdigit():
+    if not request:
+        return []
+    if request.isdecimal():
         return [int(request)] if int(request) < network.classes else []
     wanted = request.casefold()
     exact = [label.index for label in network.labels if wanted in {label.wnid, label.name.casefold()}]
@@ -104,7 +106,7 @@ def unit(request: str, network: Network) -> Target:
     place: tuple[int, int] | Literal["max"] | None = None
     if numbers[1:] == ["max"]:
         place, numbers = "max", numbers[:1]
-    if not all(number.isdigit() for number in numbers) or len(numbers) not in (1, 3):
+    if not all(number.isdecimal() for number in numbers) or len(numbers) not in (1, 3):
         raise DeepInsideError(f"target: expected layer:channel, :max or :row:column after it, found {request!r}.")
     found = [int(number) for number in numbers]
     if any(number >= size for number, size in zip(found, shape, strict=False)) or len(found) > len(shape):
