@@ -51,24 +51,24 @@ class ClassModel:
         targets = [resolve(target, network) for target in self.targets]
         gain = Climb(self, network, targets, seeds)
         with torch.no_grad():
-            start = self.begin(network, batch, len(targets), seeds)
+            start = self.begin(network, batch, targets, seeds)
         found = self.optimiser.maximise(start, gain, self.soften if self.blur else None)
         items = [item(network, found, start, i, target) for i, target in enumerate(targets)]
         names = unique(item.name for item in items)  # ImageNet has two classes called crane
         named = (replace(item, name=name) for item, name in zip(items, names, strict=True))
         return Visual(tuple(named), self.departures())
 
-    def begin(self, network: Network, batch: ImageBatch, count: int, seeds: Seeds) -> Tensor:
-        """The start images, (count, C, H, W).
+    def begin(self, network: Network, batch: ImageBatch, targets: Sequence[Target], seeds: Seeds) -> Tensor:
+        """The start images, (targets, C, H, W).
 
         zero: the zero image of zero-centred space, the paper's. mean: the training mean itself, as a network input.
         noise: uniform in [0, `noise`). photo: the first photo of `images`.
         """
-        zero = network.mean.new_zeros(count, len(network.mean), *network.size)
+        zero = network.mean.new_zeros(len(targets), len(network.mean), *network.size)
         if self.start == "mean":
             return zero + network.mean
         if self.start == "noise":
-            noise = [torch.rand(zero.shape[1:], generator=seeds.generator(i, "start")) for i in range(count)]
+            noise = [torch.rand(zero.shape[1:], generator=stream(seeds, target, "start")) for target in targets]
             return self.noise * torch.stack(noise).to(zero)
         if self.start == "photo":
             return zero + photo(batch)
@@ -92,7 +92,7 @@ class ClassModel:
 
 @plain_dataclass(frozen=True)
 class Climb:
-    """The gain of a class model: score minus penalties, with its jitter drawn from each item's own stream."""
+    """The gain of a class model: score minus penalties, with its jitter drawn from each target's own stream."""
 
     settings: ClassModel
     network: Network
@@ -117,8 +117,14 @@ class Climb:
     def offsets(self, step: int, items: range) -> list[tuple[int, int]]:
         """Differs from the paper: the image is moved a little before every step, which favours broad shapes."""
         reach = self.settings.jitter
-        draws = [torch.randint(-reach, reach + 1, (2,), generator=self.seeds.generator(i, f"{step}")) for i in items]
+        streams = [stream(self.seeds, self.targets[i], f"jitter {step}") for i in items]
+        draws = [torch.randint(-reach, reach + 1, (2,), generator=one) for one in streams]
         return [(int(draw[0]), int(draw[1])) for draw in draws]
+
+
+def stream(seeds: Seeds, target: Target, name: str) -> torch.Generator:
+    """A target's own stream of random numbers, whatever other targets stand before it."""
+    return seeds.generator(target.channels[0], f"{name} of {target.name} in {target.layer}")
 
 
 def photo(batch: ImageBatch) -> Tensor:
@@ -134,7 +140,7 @@ def item(network: Network, found: Optimised, start: Tensor, index: int, target: 
     with torch.no_grad():
         score = measure(network, x, [target], "score").item()
         metrics = {"score": score, "rms": x.square().mean().sqrt().item()}
-        if target.layer == network.target:
+        if target.layer == network.target and len(target.channels) < network.classes:
             metrics |= against_others(network, start[index : index + 1], x, target)
     # the training mean is added back for display, as in the paper
     shown = Panel("class_model", (x[0] + network.mean).cpu(), "photo", f"score {score:.1f}")
@@ -149,5 +155,5 @@ def against_others(network: Network, start: Tensor, x: Tensor, target: Target) -
     """
     before, after = (class_posterior(network.scores(image), target)[0] for image in (start, x))
     gained = (after[0] - after[1]) - (before[0] - before[1])
-    share = (before[1] - after[1]) / gained
-    return {"posterior": after.softmax(0)[0].item(), "share_by_lowering_others": share.item()}
+    share = {"share_by_lowering_others": ((before[1] - after[1]) / gained).item()} if gained else {}
+    return {"posterior": after.softmax(0)[0].item(), **share}
