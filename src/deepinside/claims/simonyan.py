@@ -29,11 +29,16 @@ def taylor_first_order(evidence: Evidence) -> Claim:
     )
 
 
+ROUNDING = 1e-11
+"""Errors of a score in float64 below this share of it say nothing."""
+
+
 def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     """log-log slope of |S(I + t·d) − S(I) − t·w·d| over t, by photo, (N,), in float64.
 
     A network of rectifiers is piecewise linear, smooth only through LRN: at steps below its kinks the error is of
-    second order, at a kink of first. Steps from 1/16 to 1/1024 of a pixel level along a random direction.
+    second order, at a kink of first. Steps from 1/16 to 1/1024 of a pixel level along a random direction. On a linear
+    piece there is no error above rounding; that is counted as second order, or as the faster fall that led there.
     """
     exact = network.to(dtype=torch.float64)
     whole = (batch.pixels.shape[2], batch.pixels.shape[3])
@@ -47,7 +52,9 @@ def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     slope = (slope_of * direction).flatten(1).sum(1)
     steps = torch.tensor([2.0**-k for k in range(4, 11, 2)], dtype=torch.float64)
     errors = torch.stack([taylor_error(exact, x, direction, t, start, slope, targets) for t in steps.tolist()])
-    return fit_slope(steps.log(), errors.clamp(min=1e-300).log())
+    rounding = ROUNDING * start.abs().clamp(min=1)
+    orders = fit_slope(steps.log(), errors.maximum(rounding).log())
+    return orders.where(errors[-1] > rounding, orders.clamp(min=2))
 
 
 def taylor_error(
