@@ -295,7 +295,8 @@ def test_keras_names_resolve_on_vgg16() -> None:
     blocks = [f"block{block}_conv{layer}" for block in (3, 4, 5) for layer in (1, 2, 3)]
     rectifiers = [f"relu{block}_{layer}" for block in (3, 4, 5) for layer in (1, 2, 3)]
     assert chosen_layers(layers, declared("vgg16")) == dict(zip(blocks, rectifiers, strict=True))
-    assert list(chosen_layers(layers, declared("caffenet"))) == ["relu3", "relu4", "relu5"]
+    stand_ins = ["relu2", "norm2", "conv3", "relu3", "conv4", "relu4", "conv5", "relu5", "pool5"]
+    assert list(chosen_layers(layers, declared("caffenet"))) == stand_ins
 
 
 def test_layers_by_share_of_the_depth_and_unknown_ones(caffe: Network) -> None:
