@@ -227,7 +227,8 @@ def refuse_dead_start(gradient: Tensor, first: int) -> None:
     if dead:
         raise DeepInsideError(
             f"optimisation: the gradient at the start is zero for item {first + dead[0]} "
-            f"({len(dead)} of {len(gradient)}), so it can never move; start from technique.start=noise or take a target before the last rectifier."
+            f"({len(dead)} of {len(gradient)}), so it can never move; "
+            "start from technique.start=noise or take a target before the last rectifier."
         )
 
 
