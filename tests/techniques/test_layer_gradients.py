@@ -129,7 +129,7 @@ def test_a_network_of_other_names_is_shown_over_its_depth(network: Network) -> N
     renamed = replace(network, layers=other, spec=replace(network.spec, target=f"block{len(other) - 1}"))
     names, (note,) = choose("caffe", renamed)
     assert names[0] == "block0" and names[-1] == renamed.target and len(names) == min(12, len(other))
-    assert "layers by depth" in note
+    assert "spread over its depth" in note
 
 
 def test_all_layers_and_alternatives(network: Network) -> None:

@@ -26,8 +26,8 @@ CAFFE = (
     "conv1", "pool1", "norm1", "conv2", "pool2", "norm2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8",
 )  # fmt: skip
 """The blobs of the Caffe class project, in CaffeNet's order."""
-FEWEST = 4
-"""With fewer of these blobs than this, a network is shown by layers spread over its depth instead."""
+KIN = ("pool5", "fc6")
+"""A network that has both is built as CaffeNet is; MobileNetV2's conv1 to conv5 are just the first five of many."""
 SPREAD = 12
 
 
@@ -35,7 +35,7 @@ SPREAD = 12
 class LayerGradients:
     """∂S_c/∂(activation) at `layers`, and the activations, one item a photo and layer.
 
-    `layers`: "caffe" for the blobs of the Caffe class project that the network has (or, where it has next to none,
+    `layers`: "caffe" for the blobs of the Caffe class project that the network has (or, for a network built otherwise,
     layers spread over its depth), "all", or names; a name may list alternatives, `norm1 | pool1/norm1`.
     `target` is a class, group or unit (see `deepinside.targets`), "top1" or "true".
     Caffe's own blobs are overwritten by the rectifier after them, so its conv1 *data* are relu1 here, while its conv1
@@ -126,13 +126,15 @@ def one_of(request: str, network: Network) -> str:
 
 
 def caffe_layers(network: Network) -> tuple[list[str], tuple[str, ...]]:
-    """The Caffe project's blobs that the network has, or layers spread over its depth where there are too few."""
+    """The Caffe project's blobs that the network has, or layers spread over its depth where it is built otherwise."""
     present = [name for name in CAFFE if name in network.layers]
-    if len(present) < FEWEST:
+    if not set(KIN) <= set(present):
         known = list(network.layers)
         last = known.index(network.target)
         places = torch.linspace(0, last, min(SPREAD, last + 1)).round().long().unique().tolist()
-        return [known[place] for place in places], (f"{network.name} has not got CaffeNet's blobs: layers by depth.",)
+        return [known[place] for place in places], (
+            f"{network.name} is not built as CaffeNet is: layers spread over its depth.",
+        )
     lacking = [name for name in CAFFE if name not in network.layers]
     return present, (f"{network.name} has no {', '.join(lacking)}.",) if lacking else ()
 
