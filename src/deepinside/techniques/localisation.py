@@ -146,7 +146,8 @@ class Localisation:
         yield Panel("box", scene.levels, "photo", said, torch.tensor([cut.box]))
         yield Panel("saliency", saliency, "magnitude", target.name, scene.truth if marked else None)
         yield Panel("regions", self.regions(saliency), "photo")
-        yield Panel("mask", torch.from_numpy(cut.mask).float(), "mask", f"{cut.mask.mean():.0%} of the photo")
+        size = f"{cut.mask.mean():.0%} of the photo" if cut.found else "no object found: the whole photo"
+        yield Panel("mask", torch.from_numpy(cut.mask).float(), "mask", size)
 
     def regions(self, saliency: Tensor) -> Tensor:
         """(3, H, W) RGB: blue where pixels make the foreground's colour model, cyan the background's, red neither."""
