@@ -151,17 +151,23 @@ def defaults_of(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def compose_plain(words: list[str]) -> dict[str, Any]:
-    """The configuration that these command-line words compose, resolved; a run in progress is not disturbed."""
+    """The configuration that these command-line words compose, resolved."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(composed(words), resolve=True)  # type: ignore[return-value]
+
+
+def composed(words: list[str]) -> "DictConfig":
+    """The configuration that these command-line words compose; a run in progress is not disturbed."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
-    from omegaconf import OmegaConf
 
     catalogue.publish()
     state = Singleton.get_state()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(HOME / "configs"), version_base="1.3"):
-            return OmegaConf.to_container(compose("config", words), resolve=True)  # type: ignore[return-value]
+            return compose("config", words)
     finally:
         Singleton.set_state(state)

@@ -1,0 +1,23 @@
+"""What a run changes in its process, put back after each test that runs one."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory; threads, determinism and logging are afterwards what they were before."""
+    monkeypatch.chdir(tmp_path)
+    threads, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield tmp_path
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(exact)
+    torch.utils.deterministic.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
+    root.handlers[:], root.level = handlers, level

@@ -1,0 +1,62 @@
+"""The corridor in tests: the command line called in this process, and experiments made small."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from deepinside import cli
+
+SMALL = {"steps": 3, "restarts": 1, "stages": 2, "limit": 1}
+"""The most that a setting of this name may be in a test."""
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
+    """The exit code, or the sentence, that `deepinside WORDS` ends with."""
+    monkeypatch.setattr(sys, "argv", ["deepinside", *words])
+    monkeypatch.setattr(cli.Outcome, "complete", True)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return found
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """The bytes of everything in a result that the same run must repeat."""
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    del found["provenance.json"]
+    numbers = metrics(folder)
+    del numbers["seconds"]
+    return {**found, "metrics.json": json.dumps(numbers).encode()}
+
+
+def photo(path: Path, level: int = 128) -> Path:
+    """A photo of a grey square on white."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", (40, 36), "white")
+    image.paste((level, level, level), (8, 8, 30, 30))
+    image.save(path, format="PNG")
+    return path
+
+
+def small(node: Any) -> Any:
+    """A configuration whose optimisations take few steps and whose photos are few, whatever the experiment."""
+    if isinstance(node, Mapping):
+        return {key: shrunk(key, small(value)) for key, value in node.items()}
+    return [small(value) for value in node] if isinstance(node, list) else node
+
+
+def shrunk(key: str, value: Any) -> Any:
+    if key == "schedule":
+        return [[1, rate] for _, rate in value]
+    if key == "limit":
+        return SMALL[key]
+    return min(value, SMALL[key]) if key in SMALL and isinstance(value, int) else value

@@ -1,0 +1,83 @@
+"""The YAML files a user may name."""
+
+from pathlib import Path
+
+import pytest
+
+from deepinside import catalogue, cli
+from deepinside.errors import DeepInsideError
+from deepinside.home import HOME
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_everything_that_ships_is_there_with_a_title(bench: Path) -> None:
+    assert {"tinycaffenet", "caffenet", "vgg16", "vgg19", "resnet50"} <= set(catalogue.files("network"))
+    assert {"fig1_class_models", "fig2_saliency"} <= set(catalogue.files("experiment"))
+    for group in catalogue.GROUPS:
+        assert all(catalogue.titles(group).values()), group
+
+
+def test_ones_own_files_come_over_those_that_ship_and_are_composed(bench: Path) -> None:
+    own = put(bench / "experiments" / "mine.yaml", "title: Mine\nseed: 7\ntechnique: {target: top5}\n")
+    put(bench / "experiments" / "fig2_saliency.yaml", "title: Mine instead\n")
+    assert catalogue.files("experiment")["mine"] == own
+    config = cli.compose_plain(["experiment=mine"])
+    assert (config["name"], config["seed"], config["technique"]["target"]) == ("mine", 7, "top5")
+    assert cli.compose_plain(["experiment=fig2_saliency"])["title"] == "Mine instead"
+
+
+def test_ones_own_network_remembers_its_folder(bench: Path) -> None:
+    text = (HOME / "conf_models" / "squeezenet.yaml").read_text(encoding="utf-8").replace("name: squeezenet", "")
+    path = put(bench / "conf_models" / "mine.yaml", text)
+    assert catalogue.network_node("mine", path)["folder"] == str(path.parent)
+    shipped = catalogue.files("network")["caffenet"]
+    assert "folder" not in catalogue.network_node("caffenet", shipped)
+
+
+def test_an_experiment_stands_over_the_defaults_and_the_command_line_over_it(bench: Path) -> None:
+    put(bench / "experiments" / "mine.yaml", "defaults: [{override /network: vgg16}, _self_]\nseed: 7\n")
+    assert cli.compose_plain(["experiment=mine"])["network"]["name"] == "vgg16"
+    config = cli.compose_plain(["experiment=mine", "network=tinycaffenet", "seed=8"])
+    assert (config["network"]["name"], config["seed"]) == ("tinycaffenet", 8)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- a\n- b\n", "just words", "a: \x00", ""])
+def test_a_file_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+    with pytest.raises(DeepInsideError, match=r"odd\.yaml: expected"):
+        catalogue.read(put(tmp_path / "odd.yaml", text))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(b"a: \xff\xfe")
+    with pytest.raises(DeepInsideError, match=r"odd\.yaml: expected a YAML file"):
+        catalogue.read(path)
+
+
+def test_powers_of_ten_are_numbers_as_on_the_command_line(tmp_path: Path) -> None:
+    found = catalogue.read(put(tmp_path / "a.yaml", "a: 1e-4\nb: 1.5E+3\nc: n01443537\nd: 1e-4x\ne: .5e1\nf: '1e-4'\n"))
+    assert found == {"a": 1e-4, "b": 1500.0, "c": "n01443537", "d": "1e-4x", "e": 5.0, "f": "1e-4"}
+
+
+def test_a_weight_per_value_falls_with_the_image() -> None:
+    assert catalogue.per_value(1.2e-3, (10, 10)) == 4e-6
+    tiny = cli.compose_plain(["technique=class_model"])["technique"]["l2"]
+    large = cli.compose_plain(["technique=class_model", "network=caffenet"])["technique"]["l2"]
+    assert tiny * 64 * 64 == pytest.approx(large * 224 * 224, rel=1e-2)
+
+
+def test_composing_disturbs_no_run_in_progress() -> None:
+    from hydra.core.global_hydra import GlobalHydra
+
+    cli.compose_plain([])
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_a_place_without_a_configuration_cannot_be_repeated(tmp_path: Path) -> None:
+    with pytest.raises(DeepInsideError, match="--repeat: expected the folder of a result"):
+        catalogue.publish_result(tmp_path)
