@@ -1,6 +1,7 @@
 """Pictures of panels: single PNG files, the figure of a run, and the curves of its traces."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,14 @@ def save_figure(items: Sequence[Item], total: int, title: str, settings: "Figure
     figure = draw(items, settings)
     shown = "" if total <= len(items) else f" (first {len(items)} of {total})"
     figure.suptitle(plain(title + shown), fontsize=10)
-    figure.savefig(path, dpi=DPI, metadata=NO_STAMP, bbox_inches="tight")
+    save(figure, path, bbox_inches="tight")
+
+
+def save(figure: Figure, path: Path, **options: Any) -> None:
+    """The figure as a PNG; a letter its font has not got, in a photo's name, is drawn as a box without ado."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph ")
+        figure.savefig(path, dpi=DPI, metadata=NO_STAMP, **options)
 
 
 def chosen(item: Item, wanted: Sequence[str]) -> list[Panel]:
@@ -145,7 +153,7 @@ def save_traces(items: Sequence[Item], path: Path) -> None:
         draw_trace(axis, name, {item.title: item.trace[name] for item in items if name in item.trace})
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=6)
-    figure.savefig(path, dpi=DPI, metadata=NO_STAMP)
+    save(figure, path)
 
 
 def draw_trace(axis: Any, name: str, lines: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-SCREEN = Console(highlight=False, soft_wrap=True)
+SCREEN = Console(highlight=False, soft_wrap=True, emoji=False)
 if not SCREEN.is_terminal:
     SCREEN.width = 140  # a log has no edge to wrap at
 
