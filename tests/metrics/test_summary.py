@@ -1,0 +1,60 @@
+"""Means over items, and the agreement of variants' maps."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
+from deepinside.values import Item, Panel
+
+UP = torch.arange(12.0).view(3, 4)
+
+
+def item(*panels: tuple[str, Tensor, str]) -> Item:
+    return Item("one", "one", tuple(Panel(name, values, look) for name, values, look in panels))  # type: ignore[arg-type]
+
+
+def test_means_are_over_the_items_that_have_the_number() -> None:
+    assert means({"a": {"score": 1, "only": 5}, "b": {"score": 3}}) == {"score": 2, "only": 5}
+    assert means({}) == {}
+
+
+def test_means_by_group() -> None:
+    items = {"a": {"iou": 0.2}, "b": {"iou": 0.4}, "c": {"iou": 0.9}}
+    found = means_by_group(items, {"a": "small", "b": "small", "c": "large"})
+    assert found["small"] == pytest.approx({"count": 2, "iou": 0.3})
+    assert found["large"] == {"count": 1, "iou": 0.9}
+
+
+def test_maps_of_one_order_agree_and_of_the_opposite_disagree() -> None:
+    found = agreement(item(("a/map", UP, "magnitude"), ("b/map", UP.exp(), "magnitude"), ("c/map", -UP, "signed")))
+    assert found == pytest.approx({"rank_correlation/a~b": 1, "rank_correlation/a~c": -1})
+
+
+def test_the_mean_is_over_maps_of_the_same_name() -> None:
+    found = agreement(item(("a/x", UP, "signed"), ("a/y", UP, "signed"), ("b/x", UP, "signed"), ("b/y", -UP, "signed")))
+    assert found == pytest.approx({"rank_correlation/a~b": 0})
+
+
+def test_photos_masks_and_maps_of_other_sizes_are_not_compared() -> None:
+    assert agreement(item(("a/photo", UP, "photo"), ("b/photo", UP, "photo"))) == {}
+    assert agreement(item(("a/map", UP, "signed"), ("b/map", UP.T, "signed"))) == {}
+    assert agreement(item(("map", UP, "signed"), ("other", UP, "signed"))) == {}
+
+
+def test_a_constant_map_agrees_with_nothing() -> None:
+    found = agreement(item(("a/map", UP, "magnitude"), ("b/map", torch.zeros(3, 4), "magnitude")))
+    assert found == {"rank_correlation/a~b": 0}
+
+
+def test_a_reconstruction_is_compared_with_the_photo() -> None:
+    photo = 255 * torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = fidelity(
+        item(
+            ("photo", photo, "photo"),
+            ("v/reconstruction_fc6", photo, "photo"),
+            ("reconstruction_x", photo * 0, "photo"),
+        )
+    )
+    assert found["v/fc6/psnr"] == 100 and found["v/fc6/ssim"] == pytest.approx(1)
+    assert found["x/psnr"] < 15 and found["x/ssim"] < 0.2
