@@ -120,6 +120,16 @@ def test_a_photos_own_class_is_looked_at_beside_what_was_asked_for(network: Netw
     assert [panel(i, "saliency").caption for i in items(network, photos(1, label="espresso"))] == ["tabby"]
 
 
+def test_the_label_where_there_is_one_and_the_best_class_elsewhere(network: Network) -> None:
+    batch = photos(2)
+    mixed = replace(batch, photos=(replace(batch.photos[0], label="goose"), batch.photos[1]))
+    found = items(network, mixed, target="true | top1")
+    assert [panel(item, "saliency").caption for item in found] == ["goose", "tabby"]
+    Localisation(target="true | top1").check(network)
+    with pytest.raises(DeepInsideError, match="found 'topp'"):
+        Localisation(target="true | topp").check(network)
+
+
 def test_five_classes_give_five_items_and_the_marked_one_the_numbers(network: Network) -> None:
     found = items(network, photos(1, label="malamute", boxes=TRUTH), target="top5")
     assert [panel(item, "saliency").caption for item in found] == [
@@ -173,6 +183,14 @@ def test_nothing_is_left_on_the_network(network: Network) -> None:
     assert set(vars(network.module)) == state
     assert all(parameter.grad is None for parameter in network.module.parameters())
     assert not any(part._forward_hooks or part._backward_hooks for part in network.module.modules())
+
+
+def test_a_photo_of_one_colour_has_no_object(network: Network) -> None:
+    x = torch.full((1, 3, SIDE, SIDE), 200.0) - MEAN
+    (item,) = items(network, ImageBatch((Photo("plain", x[0], torch.zeros(3, 4, 4, dtype=torch.uint8), ""),), x))
+    assert item.metrics == {"mask_share": 1, "found": 0}
+    assert panel(item, "mask").caption.startswith("no object found")
+    assert panel(item, "box").boxes.tolist() == [[0, 0, SIDE, SIDE]]
 
 
 def test_no_photos_no_items(network: Network) -> None:
