@@ -4,12 +4,18 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+import torch
 from PIL import Image
+from pydantic.dataclasses import dataclass
 
 from deepinside import cli
+from deepinside.errors import DeepInsideError
+from deepinside.networks.network import Network
+from deepinside.settings import STRICT
+from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual
 
 SMALL = {"steps": 3, "restarts": 1, "stages": 2, "limit": 1}
 """The most that a setting of this name may be in a test."""
@@ -60,3 +66,27 @@ def shrunk(key: str, value: Any) -> Any:
     if key == "limit":
         return SMALL[key]
     return min(value, SMALL[key]) if key in SMALL and isinstance(value, int) else value
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Probe:
+    """A technique that needs no network: the photo and its mean level; what `trouble` names goes wrong in it."""
+
+    trouble: Literal["none", "refused", "error", "fault", "nan"] = "none"
+    noise: float = 0.0
+
+    def check(self, network: Network) -> None:
+        if self.trouble == "refused":
+            raise DeepInsideError("trouble: expected none, found a refusal.")
+
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+        if self.trouble == "error":
+            raise DeepInsideError("probe: diverged; take smaller steps.")
+        if self.trouble == "fault":
+            raise ZeroDivisionError("a fault of the program")
+        return Visual(tuple(self.item(photo, batch.first + i, seeds) for i, photo in enumerate(batch.photos)))
+
+    def item(self, photo: Photo, place: int, seeds: Seeds) -> Item:
+        values = photo.pixels + self.noise * torch.randn(photo.pixels.shape, generator=seeds.generator(place, "probe"))
+        level = float("nan") if self.trouble == "nan" else values.mean().item()
+        return Item(photo.stem, photo.stem, (Panel("map", values[0], "signed"),), {"level": level})

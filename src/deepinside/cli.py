@@ -115,11 +115,13 @@ def task(config: "DictConfig") -> None:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from deepinside import complaints
+
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         complete = execute(plain)  # type: ignore[arg-type]
     except (DeepInsideError, OmegaConfBaseException) as error:
-        print(f"deepinside: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"deepinside: {complaints.sentence(error)}", file=sys.stderr)
         complete = False
     except Exception as error:
         LOG.exception("a fault of the program, not of what was asked for")
