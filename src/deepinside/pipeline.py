@@ -105,7 +105,8 @@ def prepare(experiment: Experiment) -> None:
     """The same threads and the same algorithms every time, so that the same run gives the same bytes."""
     torch.set_num_threads(experiment.runtime.threads)
     torch.use_deterministic_algorithms(True, warn_only=experiment.runtime.device != "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+    # nothing here reads memory it has not written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def load_network(experiment: Experiment) -> Network:

@@ -4,6 +4,7 @@ import argparse
 import fnmatch
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from deepinside.errors import DeepInsideError
 from deepinside.results import is_done, read_metrics, write_json
 
 KEPT = ("experiment", "network", "metrics", "claims")
+SHOWN = ("fig1_class_models",)
+"""The experiments whose figures are kept too, because the README shows them."""
 
 
 def results_of(root: Path, network: str) -> dict[str, dict[str, Any]]:
@@ -28,10 +31,13 @@ def keep(root: Path, reference: Path, network: str) -> None:
     """Write the numbers of `root` as the reference."""
     found = results_of(root, network)
     if not found:
-        raise DeepInsideError(f"expected whole results for {network} in {root}, found none; run `make reproduce` first.")
+        raise DeepInsideError(f"expected whole results for {network} in {root}, found none; run `make reproduce`.")
     reference.mkdir(parents=True, exist_ok=True)
     for name, metrics in found.items():
         write_json(reference / f"{name}.json", {key: metrics[key] for key in KEPT})
+        if name in SHOWN:
+            (reference / "figures").mkdir(exist_ok=True)
+            shutil.copy(root / name / network / "default" / "figure.png", reference / "figures" / f"{name}.png")
         print(f"kept {name}: {len(metrics['metrics'])} numbers, {len(metrics['claims'])} claims")
 
 

@@ -40,4 +40,5 @@ def quicken(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.GraphModu
     for name, part in list(module.named_modules()):
         if isinstance(part, nn.LocalResponseNorm) and name in channels:
             module.set_submodule(name, CrossChannelNorm(part, channels[name]))
-    return module.to(memory_format=LAYOUT).eval()
+    module.to(memory_format=LAYOUT)  # type: ignore[call-overload]
+    return module.eval()
