@@ -17,13 +17,15 @@ from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual
 
-SMALL = {"steps": 3, "restarts": 1, "stages": 2, "limit": 1}
+SMALL = {"steps": 3, "restarts": 1, "stages": 2, "limit": 1, "threads": 1}
 """The most that a setting of this name may be in a test."""
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
     """The exit code, or the sentence, that `deepinside WORDS` ends with."""
-    monkeypatch.setattr(sys, "argv", ["deepinside", *words])
+    # one thread: on a busy machine two wait for each other longer than they compute
+    alone = [] if words[0].startswith("--") else ["runtime.threads=1"]
+    monkeypatch.setattr(sys, "argv", ["deepinside", *words, *alone])
     monkeypatch.setattr(cli.Outcome, "complete", True)
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -25,6 +25,7 @@ def config(root: Path | None, variants: dict[str, Any] | None = None, **probe: A
     found = copy.deepcopy(_composed())
     found["technique"] = {"_target_": f"{Probe.__module__}.{Probe.__qualname__}", **probe}
     found["images"] |= {"root": root and str(root), "names": [], "batch": 2}
+    found["runtime"]["threads"] = 1
     return {**found, "variants": variants or {}}
 
 
