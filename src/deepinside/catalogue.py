@@ -5,7 +5,7 @@ published to Hydra's ConfigStore under the group's name. The working directory's
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import yaml
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
 
+PUBLISHED: dict[tuple[str, str], tuple[Path, int]] = {}
+"""Which version of a file Hydra knows already; a sweep of many runs would else read all of them anew for each."""
 GROUPS = {"network": "conf_models", "experiment": "experiments"}
 FLOAT = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
 
@@ -50,10 +52,19 @@ def publish() -> None:
 
     OmegaConf.register_new_resolver("per_value", per_value, replace=True)
     store = ConfigStore.instance()
-    for name, path in files("network").items():
+    for name, path in changed("network"):
         store.store(group="network", name=name, node=network_node(name, path))
-    for name, path in files("experiment").items():
+    for name, path in changed("experiment"):
         store.store(group="experiment", name=name, node={"name": name, **read(path)}, package="_global_")
+
+
+def changed(group: str) -> Iterator[tuple[str, Path]]:
+    """The group's files that are new or were written to since they were last published."""
+    for name, path in files(group).items():
+        version = (path, path.stat().st_mtime_ns)
+        if PUBLISHED.get((group, name)) != version:
+            yield name, path
+            PUBLISHED[group, name] = version
 
 
 def publish_result(place: Path) -> None:

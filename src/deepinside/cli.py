@@ -163,13 +163,12 @@ def composed(words: list[str]) -> "DictConfig":
     """The configuration that these command-line words compose; a run in progress is not disturbed."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.singleton import Singleton
 
     catalogue.publish()
-    state = Singleton.get_state()
+    running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(HOME / "configs"), version_base="1.3"):
             return compose("config", words)
     finally:
-        Singleton.set_state(state)
+        GlobalHydra.instance().hydra = running
