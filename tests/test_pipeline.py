@@ -217,3 +217,10 @@ def test_double_precision_is_what_it_says(photos: Path, bench: Path) -> None:
     given["runtime"]["precision"] = "float64"
     single, double = pipeline.run(config(photos), bench / "a"), pipeline.run(given, bench / "b")
     assert single["metrics"]["level"] == pytest.approx(double["metrics"]["level"], rel=1e-5)
+
+
+def test_two_targets_of_one_name_keep_a_picture_each(bench: Path) -> None:
+    few = ["technique.optimiser.steps=1", "technique.targets=[lion,lion,LION]", "runtime.threads=1"]
+    found = pipeline.run(cli.compose_plain(["technique=class_model", "images=none", *few]), bench / "out")
+    assert list(found["items"]) == ["lion", "lion-2", "lion-3"]
+    assert len(list((bench / "out" / "panels" / "class_model").iterdir())) == 3
