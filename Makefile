@@ -39,8 +39,8 @@ reference: $(READY) ## make the numbers in results/ the committed ones
 models: $(READY) ## fetch NETWORK into the cache and check it
 	@$(BIN)/deepinside-model fetch $(NETWORK)
 
-test: $(READY) ## the test suite
-	@$(BIN)/python -m pytest
+test: $(READY) ## the test suite, a process a core
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -14,10 +14,15 @@ from graphs import save, squeeze
 from PIL import Image
 from twins import TWINS, write_twin
 
+from deepinside.cli import compose_plain
 from deepinside.errors import DeepInsideError
+from deepinside.home import HOME
+from deepinside.images.inputs import ImageSettings, batches
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec, conf_models, find_spec, read_labels
+from deepinside.settings import build
+from deepinside.values import Seeds
 
 SHARED = Path(__file__).parents[3] / "shared"
 SQUEEZENET = SHARED / "models" / "squeezenet1.0-9.onnx"
@@ -120,6 +125,37 @@ def test_an_unknown_layer_lists_the_known_ones(network: Network) -> None:
     with pytest.raises(DeepInsideError) as raised:
         network.resolve("convolution 99")
     assert all(name in str(raised.value) for name in network.layers)
+
+
+SMALL = {
+    "class_model": ["technique.optimiser.steps=1"],
+    "saliency": ["technique.relu_rule=guided"],
+    "layer_gradients": [],
+    "inversion": ["technique.layers=[40%]", "technique.optimiser.schedule=[[1,0.004]]"],
+    "inversion_2016": ["technique.layers=[40%]", "technique.optimiser.schedule=[[1,1.0]]"],
+    "localisation": ["technique.components=2"],
+    "randomisation": ["technique.stages=1", "technique.rules=[guided]"],
+    "faithfulness": ["technique.steps=2"],
+}
+"""Every technique with as little work as it can do."""
+
+
+def test_no_technique_is_left_out() -> None:
+    assert set(SMALL) == {path.stem for path in (HOME / "configs" / "technique").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_technique_runs(network: Network, name: str) -> None:
+    words = [f"technique={name}", f"network={network.name}", *SMALL[name]]
+    technique = build(compose_plain(words)["technique"], "technique")
+    (batch,) = batches(ImageSettings(names=("chelsea",), resize="short_side_crop"), network.input, skipped=[])
+    technique.check(network)
+    visual = technique(network, batch, Seeds(0))
+    assert visual.items
+    for item in visual.items:
+        assert item.panels
+        assert all(panel.values.isfinite().all() for panel in item.panels)
+        assert all(np.isfinite(value) for value in item.metrics.values())
 
 
 def test_a_twin_is_as_large_as_the_zoos_file(network: Network) -> None:
