@@ -1,16 +1,16 @@
 """Claims of Simonyan, Vedaldi & Zisserman 2013, and of those who replicated it, as code."""
 
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from deepinside.claims.registry import Evidence, NotMeasuredError, claim
-from deepinside.maths.gradients import centre_crop, image_gradient
+from deepinside.maths.gradients import centred, image_gradient
 from deepinside.maths.objectives import measure
 from deepinside.maths.relu_rules import MASKS, Rectifier, ReluRule, replaced, without_rectifiers
 from deepinside.networks.network import Network
-from deepinside.targets import Target, for_batch
+from deepinside.targets import Target
 from deepinside.values import Claim, ImageBatch, Seeds
 
 
@@ -41,10 +41,8 @@ def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     piece there is no error above rounding; that is counted as second order, or as the faster fall that led there.
     """
     exact = network.to(dtype=torch.float64)
-    whole = (batch.pixels.shape[2], batch.pixels.shape[3])
-    x = centre_crop(whole, network.size)[0].cut(batch.pixels, network.size).double()
+    x, targets = centred(exact, replace(batch, pixels=batch.pixels.double()), "top1")
     with torch.no_grad():
-        targets = [row[0] for row in for_batch("top1", exact, batch, exact.scores(x))]
         start = measure(exact, x, targets, "score")
     slope_of = image_gradient(exact, x, targets)
     draws = [torch.randn(x.shape[1:], generator=seeds.generator(batch.first + i, "taylor")) for i in range(len(x))]
@@ -58,7 +56,7 @@ def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
 
 
 def taylor_error(
-    network: Network, x: Tensor, direction: Tensor, t: float, start: Tensor, slope: Tensor, targets: list[Any]
+    network: Network, x: Tensor, direction: Tensor, t: float, start: Tensor, slope: Tensor, targets: list[Target]
 ) -> Tensor:
     with torch.no_grad():
         return (measure(network, x + t * direction, targets, "score") - start - t * slope).abs()
@@ -146,10 +144,7 @@ def rule_difference(network: Network, batch: ImageBatch) -> float:
     The gradient's rule in every rectifier against autograd on the untouched network; and, on the network without
     rectifiers, every rule against autograd.
     """
-    whole = (batch.pixels.shape[2], batch.pixels.shape[3])
-    x = centre_crop(whole, network.size)[0].cut(batch.pixels, network.size)
-    with torch.no_grad():
-        targets = [row[0] for row in for_batch("top1", network, batch, network.scores(x))]
+    x, targets = centred(network, batch, "top1")
     linear = without_rectifiers(network)
     pairs = [(ruled(network, "gradient"), network), *((ruled(linear, rule), linear) for rule in MASKS)]
     return max(relative_difference(one, other, x, targets) for one, other in pairs)

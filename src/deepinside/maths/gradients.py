@@ -9,7 +9,8 @@ from torch import Tensor
 from deepinside.errors import DeepInsideError
 from deepinside.maths.objectives import Objective, measure
 from deepinside.networks.network import Network
-from deepinside.targets import Target
+from deepinside.targets import Target, for_batch
+from deepinside.values import ImageBatch
 
 
 def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
@@ -71,3 +72,10 @@ def average(maps: Sequence[Tensor], crops: Sequence[Crop], whole: tuple[int, int
         crop.put(canvas, one)
         crop.put(cover, torch.ones_like(one[(0,) * (one.ndim - 2)]))
     return canvas / cover.clamp(min=1)
+
+
+def centred(network: Network, batch: ImageBatch, request: str | int) -> tuple[Tensor, list[Target]]:
+    """The centre crop of every photo, (N, C, H, W), and what `request` means for each: its first target."""
+    x = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0].cut(batch.pixels, network.size)
+    with torch.no_grad():
+        return x, [row[0] for row in for_batch(request, network, batch, network.scores(x))]

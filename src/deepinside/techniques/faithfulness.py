@@ -12,13 +12,13 @@ from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from deepinside.maths.gradients import centre_crop, image_gradient
+from deepinside.maths.gradients import centred, image_gradient
 from deepinside.maths.objectives import measure
 from deepinside.maths.regularisers import blur
 from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, check, for_batch
+from deepinside.targets import Target, check
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual
 
 Curves = dict[str, Tensor]
@@ -46,9 +46,7 @@ class Faithfulness:
         """One item a photo: the photo, its map, the curves by share of pixels as traces, and their areas."""
         if not len(batch):
             return Visual(())
-        x = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0].cut(batch.pixels, network.size)
-        with torch.no_grad():
-            targets = [row[0] for row in for_batch(self.target, network, batch, network.scores(x))]
+        x, targets = centred(network, batch, self.target)
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         maps = image_gradient(ruled, x, targets).abs().amax(1)
         chance = [

@@ -15,11 +15,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import centre_crop
+from deepinside.maths.gradients import centred
 from deepinside.maths.objectives import Objective, outcome
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, check, for_batch
+from deepinside.targets import Target, check
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
 
 CAFFE = (
@@ -55,9 +55,7 @@ class LayerGradients:
         """Per photo and layer two panels, gradient and activation, as grids of channels (see `vis_square`)."""
         if not len(batch):
             return Visual(())
-        x = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0].cut(batch.pixels, network.size)
-        with torch.no_grad():
-            targets = [row[0] for row in for_batch(self.target, network, batch, network.scores(x))]
+        x, targets = centred(network, batch, self.target)
         names, notes = choose(self.layers, network)
         found = gradients_at(network, x, targets, names, self.objective)
         missing = [name for name in names if name not in found]

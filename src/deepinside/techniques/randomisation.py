@@ -14,12 +14,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import centre_crop, image_gradient
+from deepinside.maths.gradients import centred, image_gradient
 from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.maths.similarity import rank_correlation, ssim
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, check, for_batch
+from deepinside.targets import Target, check
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
 
 
@@ -43,9 +43,7 @@ class Randomisation:
         """One item a photo and rule: its map, the map after each stage, and how alike they are at every stage."""
         if not len(batch):
             return Visual(())
-        x = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0].cut(batch.pixels, network.size)
-        with torch.no_grad():
-            targets = [row[0] for row in for_batch(self.target, network, batch, network.scores(x))]
+        x, targets = centred(network, batch, self.target)
         networks = {"trained": network, **self.randomise(network, targets[0].layer, seeds)}
         found = {rule: {name: maps(one, rule, x, targets) for name, one in networks.items()} for rule in self.rules}
         shown = (x + network.mean).cpu()
