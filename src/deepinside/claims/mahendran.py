@@ -1,9 +1,10 @@
 """Claims of Mahendran & Vedaldi 2014 (arXiv 1412.0035) on what representations keep of a photo, as code."""
 
-from scipy.stats import spearmanr
+import torch
 
 from deepinside.claims.registry import Evidence, claim
 from deepinside.errors import DeepInsideError
+from deepinside.maths.similarity import rank_correlation
 from deepinside.values import Claim, safe_name
 
 
@@ -11,7 +12,7 @@ from deepinside.values import Claim, safe_name
 def inversion_loses_pixels_not_representation(evidence: Evidence) -> Claim:
     """Spearman's rank correlation of the reconstructions' PSNR with the depth of their layers."""
     fidelity = by_depth(evidence, "psnr")
-    found = float(spearmanr(range(len(fidelity)), list(fidelity.values())).statistic)
+    found = rank_correlation(torch.arange(len(fidelity)), torch.tensor(list(fidelity.values()), dtype=torch.float64))
     return Claim(
         "inversion_loses_pixels_not_representation",
         "Mahendran & Vedaldi 2014, Sect. 5",

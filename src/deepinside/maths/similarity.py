@@ -1,9 +1,10 @@
-"""How alike two maps are: by the order of their pixels, and by structure."""
+"""How alike two maps are: by the order of their pixels, and by structure.
+
+The libraries are imported where they are called: they take a second, and most runs compare nothing.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 WINDOW = 7
@@ -11,6 +12,8 @@ WINDOW = 7
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
     """Spearman's rank correlation of two maps of one shape, -1 to 1; 0 where one of them is constant."""
+    from scipy.stats import spearmanr
+
     a, b = first.flatten().cpu().numpy(), second.flatten().cpu().numpy()
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
@@ -22,6 +25,8 @@ def ssim(first: Tensor, second: Tensor) -> float:
 
     As Adebayo et al. 2018, Sect. 3, compare maps, which have no scale in common.
     """
+    from skimage.metrics import structural_similarity
+
     a, b = unit_range(first), unit_range(second)
     window = min(WINDOW, *(size - 1 + size % 2 for size in a.shape))
     return float(structural_similarity(a, b, win_size=window, data_range=1.0))

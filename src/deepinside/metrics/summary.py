@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from deepinside.maths.similarity import rank_correlation
@@ -59,6 +58,8 @@ def fidelity(item: Item) -> dict[str, float]:
 
 def likeness(photo: Tensor, other: Tensor) -> dict[str, float]:
     """PSNR and SSIM of two pictures (C, H, W) of pixel values 0-255, H and W at least 7."""
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # takes a second, and few runs need it
+
     a, b = (values.double().clamp(0, 255).numpy() for values in (photo, other))
     psnr = BEST_PSNR if np.array_equal(a, b) else peak_signal_noise_ratio(a, b, data_range=255)
     ssim = structural_similarity(a, b, data_range=255, channel_axis=0)
