@@ -154,7 +154,7 @@ def batches(
     photo's number does not depend on the size of a batch. Without `root` and `names` there is one empty batch.
     Raises DeepInsideError where there is nothing to read, or nothing that can be read.
     """
-    size = _size(settings, convention)
+    size = loaded_size(settings, convention)
     if settings.root is None and not settings.names:
         yield ImageBatch((), convention.to_network(torch.zeros(0, 3, *size, dtype=torch.uint8)))
         return
@@ -224,7 +224,8 @@ def view(whole: tuple[int, int], size: tuple[int, int], *, short_side: int | Non
     return max(left, 0.0), max(top, 0.0), min(left + width, whole[0]), min(top + height, whole[1])
 
 
-def _size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:
+def loaded_size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:
+    """Height and width of the photos a technique gets: the network's times `enlarge`."""
     size = (round(convention.size[0] * settings.enlarge), round(convention.size[1] * settings.enlarge))
     if settings.short_side is not None and settings.short_side < max(size):
         raise DeepInsideError(

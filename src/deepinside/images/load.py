@@ -67,6 +67,12 @@ def read_image(path: Path) -> tuple[Image.Image, str]:
         raise UnreadableImage(path, _one_line(error)) from None
 
 
+def as_seen(image: Image.Image) -> Image.Image:
+    """A Pillow image of any mode as one of mode RGB: in sRGB, eight bits a channel, on white, upright."""
+    colours, alpha = _split(image)
+    return _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
+
+
 def to_tensor(image: Image.Image) -> Tensor:
     """(3, h, w) uint8 of a Pillow image of mode RGB."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
@@ -103,8 +109,7 @@ def _decode(data: bytes) -> Image.Image:
         if width * height > MAX_PIXELS:
             raise ValueError(f"its header declares {width}×{height} pixels, more than the limit of {MAX_PIXELS}")
         image.load()
-        colours, alpha = _split(image)
-        return _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
+        return as_seen(image)
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
