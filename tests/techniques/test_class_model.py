@@ -9,7 +9,7 @@ import toys
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.optimisers import LBFGS, Adam, Momentum, Optimiser
+from deepinside.maths.optimisers import LBFGS, Adam, Momentum, Rule
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import conf_models, find_spec
@@ -17,7 +17,7 @@ from deepinside.techniques.class_model import ClassModel
 from deepinside.values import ImageBatch, Item, Seeds
 
 NOTHING = ImageBatch((), torch.zeros(0, 3, 32, 32))
-OPTIMISERS: tuple[Optimiser, ...] = (
+OPTIMISERS: tuple[Rule, ...] = (
     Momentum(steps=20, rate=0.4, rate_in="pixels"),
     Momentum(steps=20, rate=100.0),
     Adam(steps=15),
@@ -60,7 +60,7 @@ def raw(network: Network, found: list[Item]) -> Tensor:
     ids=lambda o: type(o).__name__,
 )
 def test_a_linear_scores_class_model_is_its_weights_over_twice_lambda(
-    tmp_path: Path, optimiser: Optimiser, convention: toys.InputConvention
+    tmp_path: Path, optimiser: Rule, convention: toys.InputConvention
 ) -> None:
     toy = toys.linear(tmp_path, convention)
     found = items(toy.network, 0, 1, 2, start="zero", l2=0.5, optimiser=optimiser)
@@ -77,13 +77,13 @@ def test_a_group_of_a_linear_score_is_the_mean_of_its_weights(tmp_path: Path) ->
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda o: type(o).__name__)
 @pytest.mark.parametrize("extra", [{"start": "zero"}, {"jitter": 3, "total_variation": 1e-7}], ids=["paper", "jitter"])
-def test_many_classes_are_as_one_at_a_time(network: Network, optimiser: Optimiser, extra: dict[str, Any]) -> None:
+def test_many_classes_are_as_one_at_a_time(network: Network, optimiser: Rule, extra: dict[str, Any]) -> None:
     names = ("goose", "cats", "lemon", "conv2:5")
     compare(network, names, optimiser=optimiser, **extra)
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda o: type(o).__name__)
-def test_many_classes_are_as_one_at_a_time_on_the_embedded_network(embedded: Network, optimiser: Optimiser) -> None:
+def test_many_classes_are_as_one_at_a_time_on_the_embedded_network(embedded: Network, optimiser: Rule) -> None:
     compare(embedded, ("goose", "school bus", "cats"), optimiser=optimiser, jitter=4, l2=1e-7)
 
 

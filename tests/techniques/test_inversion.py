@@ -71,9 +71,8 @@ def panel(item: Item, name: str) -> Tensor:
 
 def match_of(network: Network, layer: str, energy: Mahendran2014 | Mahendran2016) -> Match:
     photos = toys.photos(network, 1, level=60).pixels.to(network.mean)
-    goals = [Goal(layer, 0, 0, 0)]
-    wanted = representations(network, photos, goals)
-    return Match(Inversion(energy=energy), network, goals, tuple(photos.shape[1:]), wanted, Seeds(0))
+    goals = (Goal(layer, 0, 0, 0, Seeds(0), energy),)
+    return Match(network, goals, tuple(photos.shape[1:]), representations(network, photos, goals))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_the_gain_of_2014_is_the_papers_energy_times_sigma_squared(caffe: Networ
     x = 70 * torch.randn(1, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     gain, parts = match(x, 0, range(1))
     image, sigma = x[0].numpy(), 68.92 * math.sqrt(3 * 32 * 32)
-    code, wanted = (values.numpy() for values in (caffe.activations(x, ["pool1"])["pool1"], match.wanted["pool1"]))
+    code, wanted = (values.numpy() for values in (caffe.activations(x, ["pool1"])["pool1"], match.wanted[0]))
     error = ((code - wanted) ** 2).sum() / (wanted**2).sum()
     depth = (list(caffe.layers).index("pool1") + 1) / len(caffe.layers)
     weight = 1 if depth <= 0.3 else 10 if depth <= 0.6 else 100
@@ -230,7 +229,7 @@ def test_the_best_restart_is_shown_and_all_are_reported(caffe: Network) -> None:
     assert len(set(errors)) == 3
     assert item.metrics["conv1/error"] == min(errors)
     shown = (panel(item, "reconstruction_conv1") - caffe.mean)[None]
-    assert match_of(caffe, "conv1", FREE).errors(shown, [Goal("conv1", 0, 0, 0)]).item() == pytest.approx(min(errors))
+    assert match_of(caffe, "conv1", FREE).errors(shown, range(1)).item() == pytest.approx(min(errors))
 
 
 @pytest.mark.parametrize(
@@ -254,9 +253,9 @@ def test_jitter_moves_a_window_of_a_larger_image_and_ends_in_the_middle(caffe: N
     assert stride(caffe, "fc8") == stride(caffe, "pool5") == 11  # the last layer with positions
     match = match_of(caffe, "pool5", energy)
     x = torch.arange(39.0 * 39).view(1, 1, 39, 39).expand(1, 3, 39, 39)
-    offsets = {match.offsets(x, step, match.goals)[0] for step in range(300)}
+    offsets = {match.offset(match.goals[0], x, step) for step in range(300)}
     assert {row for row, _ in offsets} == {column for _, column in offsets} == set(range(8))
-    assert match.offsets(x, 300, match.goals) == [(3, 3)]
+    assert match.offset(match.goals[0], x, 300) == (3, 3)
     assert torch.equal(match.window(x, [(2, 5)]), x[:, :, 2:34, 5:37])
 
 

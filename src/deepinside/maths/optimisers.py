@@ -1,13 +1,14 @@
 """How an image is optimised: gradient ascent with momentum, Adam or L-BFGS, always upwards.
 
-Every image of a batch is optimised as if it were alone, its gradient is even computed alone: kernels round otherwise
-for other sizes of batch, and what differs in the last digit after one step differs visibly after many.
+Every image of a batch is optimised as if it were alone: which others stand beside it changes nothing, to the last
+digit, where the network's kernels round alike for every size of batch (see `deepinside.networks.quick`).
 """
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Literal, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -15,9 +16,17 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
+from deepinside.maths import watching
 from deepinside.settings import STRICT
 
+Result = TypeVar("Result")
 Parts = Mapping[str, Tensor]
+Memory = Mapping[str, Tensor]
+"""What a rule carries from step to step besides the images, such as a velocity."""
+Schedule = tuple[tuple[PositiveInt, PositiveFloat], ...]
+
+AT_ONCE = 16
+"""Images whose gradients are computed in one pass; more only take more memory."""
 
 
 class Gain(Protocol):
@@ -29,8 +38,23 @@ class Gain(Protocol):
     def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]: ...
 
 
-Polish = Callable[[Tensor, int], Tensor]
-"""What is done to the images (N, C, H, W) after a step, such as a blur or a projection."""
+class Joinable(Gain, Protocol):
+    """A gain that can take others' images into its batch: those with an equal `kind`."""
+
+    @property
+    def kind(self) -> Hashable: ...
+
+    def join(self, others: Sequence[Self]) -> Self:
+        """One gain for this one's images and then those of `others`, in order."""
+        ...
+
+    def polish(self, x: Tensor, step: int, items: range) -> Tensor:
+        """What becomes of the images (N, C, H, W) after a step."""
+        ...
+
+
+Polish = Callable[[Tensor, int, range], Tensor]
+"""What is done to the images (N, C, H, W) after a step, such as a blur or a projection; the last are their places."""
 
 
 @plain_dataclass(frozen=True)
@@ -40,16 +64,45 @@ class Optimised:
     images: Tensor
     trace: Parts
 
+    def part(self, items: range) -> "Optimised":
+        """What was found for some of the images."""
+        cut = slice(items.start, items.stop)
+        return Optimised(self.images[cut], {name: values[cut] for name, values in self.trace.items()})
 
-class Optimiser(Protocol):
-    """`maximise` raises `gain` from `start` and returns what came of it."""
 
-    @abstractmethod
-    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised: ...
+class Stepwise:
+    """A rule that moves all images of a batch once a step. Raises DeepInsideError on a zero gradient at the start and
+    on NaN or infinity."""
+
+    def length(self) -> int:
+        """How many steps it takes."""
+        raise NotImplementedError
+
+    def begin(self, start: Tensor) -> Memory:
+        """Its memory before the first step."""
+        raise NotImplementedError
+
+    def move(self, x: Tensor, memory: Memory, gradient: Tensor, step: int) -> tuple[Tensor, Memory]:
+        """The images after this step, and its memory."""
+        raise NotImplementedError
+
+    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
+        """Climb from `start` (N, C, H, W); a climb that a watcher remembers goes on where it was left."""
+        known = watching.recall() or {"step": 0, "images": start, "memory": self.begin(start), "trace": {}}
+        memory, trace = on_device(known["memory"], start), Trace(known["trace"])
+        x = known["images"].to(start).clone()
+        for step in range(known["step"], self.length()):
+            gradient, parts = climb(gain, x, step, range(len(x)))
+            trace.add(step, parts, gradient)
+            x, memory = self.move(x, memory, gradient, step)
+            x = x if polish is None else polish(x, step, range(len(x)))
+            state = partial(snapshot, step + 1, x, memory, trace)
+            watching.report(watching.Step(step + 1, self.length(), x, trace.rows[-1], state))
+        return trace.close(x)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Momentum:
+class Momentum(Stepwise):
     """Gradient ascent: v ← momentum·v + rate·∇, x ← x + v.
 
     `schedule` lists (steps, rate) phases instead of one `steps` and `rate`; the momentum starts anew in each.
@@ -61,25 +114,25 @@ class Momentum:
     steps: PositiveInt = 200
     rate: PositiveFloat = 1.0
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    schedule: tuple[tuple[PositiveInt, PositiveFloat], ...] = ()
+    schedule: Schedule = ()
     rate_in: Literal["gradient", "pixels"] = "gradient"
 
-    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
-        """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
-        x, velocity, trace = start.clone(), torch.zeros_like(start), Trace()
-        largest = start.new_zeros(len(start), 1, 1, 1)
-        for step, (rate, fresh) in enumerate(rates(self.schedule or ((self.steps, self.rate),))):
-            gradient, parts = climb(gain, x, step)
-            trace.add(step, parts, gradient)
-            largest = torch.maximum(largest, root_mean_square(gradient))
-            scale = rate / largest if self.rate_in == "pixels" else rate
-            velocity = scale * gradient + (0 if fresh else self.momentum * velocity)
-            x = finish(x + velocity, step, polish)
-        return trace.close(x)
+    def length(self) -> int:
+        return length(self.schedule) or self.steps
+
+    def begin(self, start: Tensor) -> Memory:
+        return {"velocity": torch.zeros_like(start), "largest": start.new_zeros(len(start), 1, 1, 1)}
+
+    def move(self, x: Tensor, memory: Memory, gradient: Tensor, step: int) -> tuple[Tensor, Memory]:
+        rate, fresh = phase(self.schedule or ((self.steps, self.rate),), step)
+        largest = torch.maximum(memory["largest"], root_mean_square(gradient))
+        scale = rate / largest if self.rate_in == "pixels" else rate
+        velocity = scale * gradient + (0 if fresh else self.momentum * memory["velocity"])
+        return x + velocity, {"velocity": velocity, "largest": largest}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class AdaGrad:
+class AdaGrad(Stepwise):
     """G ← memory·G + ∇², v ← momentum·v + ∇ / (1/rate + √G), x ← x + v: AdaGrad with a memory that fades.
 
     Mahendran & Vedaldi 2016 (arXiv 1512.02017). Where gradients are large a step is about a pixel level before
@@ -91,23 +144,24 @@ class AdaGrad:
     rate: PositiveFloat = 53.3
     momentum: float = Field(default=0.9, ge=0, lt=1)
     memory: float = Field(default=0.9, ge=0, le=1)
-    schedule: tuple[tuple[PositiveInt, PositiveFloat], ...] = ()
+    schedule: Schedule = ()
 
-    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
-        """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
-        x, trace = start.clone(), Trace()
-        velocity, squares = torch.zeros_like(start), torch.zeros_like(start)
-        for step, (rate, fresh) in enumerate(rates(self.schedule or ((self.steps, self.rate),))):
-            gradient, parts = climb(gain, x, step)
-            trace.add(step, parts, gradient)
-            squares = gradient.square() + (0 if fresh else self.memory * squares)
-            velocity = gradient / (1 / rate + squares.sqrt()) + (0 if fresh else self.momentum * velocity)
-            x = finish(x + velocity, step, polish)
-        return trace.close(x)
+    def length(self) -> int:
+        return length(self.schedule) or self.steps
+
+    def begin(self, start: Tensor) -> Memory:
+        return {"velocity": torch.zeros_like(start), "squares": torch.zeros_like(start)}
+
+    def move(self, x: Tensor, memory: Memory, gradient: Tensor, step: int) -> tuple[Tensor, Memory]:
+        rate, fresh = phase(self.schedule or ((self.steps, self.rate),), step)
+        squares = gradient.square() + (0 if fresh else self.memory * memory["squares"])
+        before = 0 if fresh else self.momentum * memory["velocity"]
+        velocity = gradient / (1 / rate + squares.sqrt()) + before
+        return x + velocity, {"velocity": velocity, "squares": squares}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Adam:
+class Adam(Stepwise):
     """Kingma & Ba 2015, with PyTorch's constants; `rate` is about the change of a pixel level a step."""
 
     steps: PositiveInt = 200
@@ -115,17 +169,18 @@ class Adam:
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
 
-    def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
-        """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
-        x = start.clone().requires_grad_()
-        adam = torch.optim.Adam([x], self.rate, (self.beta1, self.beta2), maximize=True)
-        trace = Trace()
-        for step in range(self.steps):
-            x.grad, parts = climb(gain, x.detach(), step)
-            trace.add(step, parts, x.grad)
-            adam.step()
-            x.data = finish(x.data, step, polish)
-        return trace.close(x.detach())
+    def length(self) -> int:
+        return self.steps
+
+    def begin(self, start: Tensor) -> Memory:
+        return {"mean": torch.zeros_like(start), "square": torch.zeros_like(start)}
+
+    def move(self, x: Tensor, memory: Memory, gradient: Tensor, step: int) -> tuple[Tensor, Memory]:
+        mean = memory["mean"].lerp(gradient, 1 - self.beta1)
+        square = (memory["square"] * self.beta2).addcmul(gradient, gradient, value=1 - self.beta2)
+        spread = square.sqrt() / math.sqrt(1 - self.beta2 ** (step + 1)) + 1e-8
+        rate = self.rate / (1 - self.beta1 ** (step + 1))
+        return x.addcdiv(mean, spread, value=rate), {"mean": mean, "square": square}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -140,26 +195,42 @@ class LBFGS:
     tolerance: NonNegativeFloat = 0.0
 
     def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
-        """Climb from `start`; raises DeepInsideError on a zero gradient at the start and on NaN or infinity."""
-        climbed = [self._one(start[i : i + 1], gain, range(i, i + 1), polish) for i in range(len(start))]
-        trace = {name: torch.cat([one.trace[name] for one in climbed]) for name in climbed[0].trace}
-        return Optimised(torch.cat([one.images for one in climbed]), trace)
+        """Climb from `start` (N, C, H, W); a climb that a watcher remembers goes on where it was left.
 
-    def _one(self, start: Tensor, gain: Gain, items: range, polish: Polish | None) -> Optimised:
-        x, trace = start.clone().requires_grad_(), Trace(items)
-        lbfgs = self._solver(x)
-        for step in range(self.steps):
+        Raises DeepInsideError on a zero gradient at the start and on NaN or infinity.
+        """
+        known = watching.recall() or {"step": 0, "images": start, "memory": {}, "trace": {}}
+        images, trace = known["images"].to(start).clone(), Trace(known["trace"])
+        first, done = divmod(known["step"], self.steps)
+        for i in range(first, len(start)):
+            self._one(i, images, trace, gain, polish, done=done, memory=known["memory"] if done else {})
+            done = 0
+        return trace.close(images)
+
+    def _one(
+        self, i: int, images: Tensor, trace: "Trace", gain: Gain, polish: Polish | None, *, done: int, memory: Any
+    ) -> None:
+        """Climb with image number `i` of `images`, in place, from step `done` on."""
+        items = range(i, i + 1)
+        x = images[i : i + 1].clone().requires_grad_()
+        lbfgs = self._solver(x, memory)
+        for step in range(done, self.steps):
             gradient, parts = climb(gain, x.detach(), step, items)
-            trace.add(step, parts, gradient)
+            trace.add(step, parts, gradient, first=i)
             lbfgs.step(lambda step=step: self._loss(x, gain, step, items))
-            x.data = finish(x.data, step, polish)
-        return trace.close(x.detach())
+            x.data = x.data if polish is None else polish(x.data, step, items)
+            images[i] = x.data[0]
+            number = i * self.steps + step + 1
+            state = partial(snapshot, number, images, lbfgs.state_dict()["state"], trace)
+            watching.report(watching.Step(number, len(images) * self.steps, images, trace.rows[-1], state))
 
-    def _solver(self, x: Tensor) -> torch.optim.LBFGS:
-        return torch.optim.LBFGS(
+    def _solver(self, x: Tensor, memory: Any) -> torch.optim.LBFGS:
+        lbfgs = torch.optim.LBFGS(
             [x], max_iter=1, history_size=self.history, line_search_fn="strong_wolfe",
             tolerance_grad=self.tolerance, tolerance_change=self.tolerance, max_eval=25,
         )  # fmt: skip
+        lbfgs.load_state_dict({**lbfgs.state_dict(), "state": memory})
+        return lbfgs
 
     @staticmethod
     def _loss(x: Tensor, gain: Gain, step: int, items: range) -> Tensor:
@@ -168,27 +239,75 @@ class LBFGS:
         return -parts["gain"].sum()
 
 
-def rates(schedule: tuple[tuple[int, float], ...]) -> Iterator[tuple[float, bool]]:
-    """The rate of every step, and whether it is the first of its phase."""
+Rule = Momentum | AdaGrad | Adam | LBFGS
+
+
+@plain_dataclass(frozen=True)
+class Request:
+    """An optimisation that a technique asks for: from `start` (N, C, H, W), what `gain` says, by `optimiser`."""
+
+    optimiser: Rule
+    start: Tensor
+    gain: Joinable
+
+    def answer(self) -> Optimised:
+        """Do it."""
+        return self.optimiser.maximise(self.start, self.gain, self.gain.polish)
+
+    @property
+    def kind(self) -> Hashable:
+        """Requests of one kind can be joined: the same rule, images of one size, gains of one kind."""
+        return self.optimiser, self.start.shape[1:], self.gain.kind
+
+    def join(self, others: Sequence["Request"]) -> "Request":
+        """One request for the images of this one and then those of `others`."""
+        start = torch.cat([self.start, *(other.start for other in others)])
+        return Request(self.optimiser, start, self.gain.join([other.gain for other in others]))
+
+
+Climbs = Generator[Request, Optimised, Result]
+"""A technique in the middle of its work: it asks for optimisations, is sent what they found, and returns its result."""
+
+
+def alone(climbs: Climbs[Result]) -> Result:
+    """The technique's result, each of its requests answered by itself."""
+    try:
+        request = next(climbs)
+        while True:
+            request = climbs.send(request.answer())
+    except StopIteration as end:
+        return end.value
+
+
+def length(schedule: Schedule) -> int:
+    return sum(steps for steps, _ in schedule)
+
+
+def phase(schedule: Schedule, step: int) -> tuple[float, bool]:
+    """The rate of a step, and whether it is the first of its phase."""
     for steps, rate in schedule:
-        for step in range(steps):
-            yield rate, step == 0
+        if step < steps:
+            return rate, step == 0
+        step -= steps
+    raise IndexError(step)
 
 
 def root_mean_square(x: Tensor) -> Tensor:
-    """(N, 1, 1, 1), each image's on its own: see above on rounding."""
-    return torch.stack([image.square().mean().sqrt() for image in x]).view(-1, 1, 1, 1)
+    """(N, 1, 1, 1), of each image."""
+    return x.square().flatten(1).mean(1).sqrt().view(-1, 1, 1, 1)
 
 
-def climb(gain: Gain, x: Tensor, step: int, items: range | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+def climb(gain: Gain, x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
     """The gradient of the gain at `x`, (N, C, H, W), and the gain's parts, with the total under "gain"."""
-    places = items or range(len(x))
-    climbed = [climb_one(gain, x[i : i + 1], step, places[i : i + 1]) for i in range(len(x))]
+    portions = [range(i, min(i + AT_ONCE, len(x))) for i in range(0, len(x), AT_ONCE)]
+    climbed = [climb_some(gain, x[p.start : p.stop], step, items[p.start : p.stop]) for p in portions]
+    if len(climbed) == 1:
+        return climbed[0]
     gradients, parts = zip(*climbed, strict=True)
     return torch.cat(gradients), {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def climb_one(gain: Gain, x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
+def climb_some(gain: Gain, x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         total, parts = gain(x, step, items)
@@ -196,29 +315,46 @@ def climb_one(gain: Gain, x: Tensor, step: int, items: range) -> tuple[Tensor, d
     return gradient, {"gain": total.detach(), **{name: part.detach() for name, part in parts.items()}}
 
 
-def finish(x: Tensor, step: int, polish: Polish | None) -> Tensor:
-    return x if polish is None else polish(x, step)
-
-
 class Trace:
     """Collects the parts of the gain and the gradient's norm by step, and stops what goes wrong."""
 
     CHECK_EVERY = 50  # a look at the numbers waits for the device, so not every step
 
-    def __init__(self, items: range | None = None) -> None:
-        self.rows: list[dict[str, Tensor]] = []
-        self.first = items[0] if items else 0
+    def __init__(self, known: Mapping[str, Tensor]) -> None:
+        steps = len(next(iter(known.values()))) if known else 0
+        self.rows: list[dict[str, Tensor]] = [{name: values[i] for name, values in known.items()} for i in range(steps)]
 
-    def add(self, step: int, parts: Parts, gradient: Tensor) -> None:
+    def add(self, step: int, parts: Parts, gradient: Tensor, *, first: int = 0) -> None:
+        """One step of the images whose first is number `first`."""
         if step == 0:
-            refuse_dead_start(gradient, self.first)
+            refuse_dead_start(gradient, first)
         self.rows.append({**parts, "gradient_norm": gradient.flatten(1).norm(dim=1)})
         if step % self.CHECK_EVERY == 0:
             refuse_divergence(self.rows[-1]["gradient_norm"], step)
 
+    def stacked(self) -> dict[str, Tensor]:
+        """By part, (rows, images of a row)."""
+        return {name: torch.stack([row[name] for row in self.rows]) for name in self.rows[0]}
+
     def close(self, images: Tensor) -> Optimised:
+        """The outcome, the trace sorted by image; raises DeepInsideError where an image is not finite."""
         refuse_divergence(images, len(self.rows))
-        return Optimised(images, {name: torch.stack([row[name] for row in self.rows], 1) for name in self.rows[0]})
+        by_image = {name: in_order(values, len(images)) for name, values in self.stacked().items()}
+        return Optimised(images, by_image)
+
+
+def in_order(values: Tensor, images: int) -> Tensor:
+    """(images, steps) from rows of k images each, (rows, k), the rows of one group of images following each other."""
+    k = values.shape[1]
+    return values.view(images // k, -1, k).transpose(1, 2).reshape(images, -1)
+
+
+def snapshot(step: int, images: Tensor, memory: Any, trace: Trace) -> watching.Snapshot:
+    return {"step": step, "images": images, "memory": memory, "trace": trace.stacked()}
+
+
+def on_device(memory: Memory, like: Tensor) -> Memory:
+    return {name: values.to(like) for name, values in memory.items()}
 
 
 def refuse_dead_start(gradient: Tensor, first: int) -> None:

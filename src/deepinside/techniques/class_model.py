@@ -1,6 +1,6 @@
 """The class model: the image a class score likes best (Simonyan et al. 2013, Sect. 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from typing import Literal
@@ -13,7 +13,7 @@ from torch import Tensor
 from deepinside.errors import DeepInsideError
 from deepinside.maths import regularisers
 from deepinside.maths.objectives import Objective, class_posterior, measure
-from deepinside.maths.optimisers import LBFGS, Adam, Momentum, Optimised, Parts
+from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Climbs, Momentum, Optimised, Parts, Request, alone
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import Target, resolve
@@ -39,7 +39,7 @@ class ClassModel:
     jitter: NonNegativeInt = 0
     blur: NonNegativeFloat = 0.0
     blur_every: PositiveInt = 4
-    optimiser: Momentum | Adam | LBFGS = Field(default_factory=Momentum)
+    optimiser: Momentum | AdaGrad | Adam | LBFGS = Field(default_factory=Momentum)
 
     def check(self, network: Network) -> None:
         """Raise DeepInsideError where the network does not know a target."""
@@ -48,11 +48,15 @@ class ClassModel:
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """One item a target: its class model, pixels 0-255, with the trace of every part of the gain."""
+        return alone(self.climbs(network, batch, seeds))
+
+    def climbs(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Climbs[Visual]:
+        """The same as a generator that asks for its one optimisation, so that runs of a sweep can share a batch."""
         targets = [resolve(target, network) for target in self.targets]
-        gain = Climb(self, network, targets, seeds)
+        gain = Climb(network, self.objective, tuple(Model(self, target, seeds) for target in targets))
         with torch.no_grad():
             start = self.begin(network, batch, targets, seeds)
-        found = self.optimiser.maximise(start, gain, self.soften if self.blur else None)
+        found = yield Request(self.optimiser, start, gain)
         items = [item(network, found, start, i, target) for i, target in enumerate(targets)]
         names = unique(item.name for item in items)  # ImageNet has two classes called crane
         named = (replace(item, name=name) for item, name in zip(items, names, strict=True))
@@ -74,9 +78,6 @@ class ClassModel:
             return zero + photo(batch)
         return zero
 
-    def soften(self, x: Tensor, step: int) -> Tensor:
-        return regularisers.blur(x, self.blur) if (step + 1) % self.blur_every == 0 else x
-
     def departures(self) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""
         said = {
@@ -91,35 +92,67 @@ class ClassModel:
 
 
 @plain_dataclass(frozen=True)
-class Climb:
-    """The gain of a class model: score minus penalties, with its jitter drawn from each target's own stream."""
+class Model:
+    """One class model to be found: its settings, its target, and where its random numbers come from."""
 
     settings: ClassModel
-    network: Network
-    targets: Sequence[Target]
+    target: Target
     seeds: Seeds
 
-    def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
-        seen = regularisers.shift(x, self.offsets(step, items)) if self.settings.jitter else x
-        score = measure(self.network, seen, [self.targets[i] for i in items], self.settings.objective)
-        penalty = self.penalty(x)
-        return score - penalty, {"score": score, "regulariser": penalty}
-
-    def penalty(self, x: Tensor) -> Tensor:
-        s = self.settings
-        penalty = s.l2 * regularisers.squared_norm(x)
-        if s.total_variation:
-            penalty = penalty + s.total_variation * regularisers.total_variation(x)
-        if s.p_norm:
-            penalty = penalty + s.p_norm * regularisers.p_norm(x, 6)
-        return penalty
-
-    def offsets(self, step: int, items: range) -> list[tuple[int, int]]:
+    def offset(self, step: int) -> tuple[int, int]:
         """Differs from the paper: the image is moved a little before every step, which favours broad shapes."""
         reach = self.settings.jitter
-        streams = [stream(self.seeds, self.targets[i], f"jitter {step}") for i in items]
-        draws = [torch.randint(-reach, reach + 1, (2,), generator=one) for one in streams]
-        return [(int(draw[0]), int(draw[1])) for draw in draws]
+        if not reach:
+            return 0, 0
+        draw = torch.randint(-reach, reach + 1, (2,), generator=stream(self.seeds, self.target, f"jitter {step}"))
+        return int(draw[0]), int(draw[1])
+
+    def blurs_after(self, step: int) -> bool:
+        return self.settings.blur > 0 and (step + 1) % self.settings.blur_every == 0
+
+
+@plain_dataclass(frozen=True)
+class Climb:
+    """The gain of class models: of each its score minus its own penalties, with jitter from its own stream."""
+
+    network: Network
+    objective: Objective
+    models: tuple[Model, ...]
+
+    @property
+    def kind(self) -> Hashable:
+        return self.network, self.objective
+
+    def join(self, others: Sequence["Climb"]) -> "Climb":
+        return replace(self, models=sum((other.models for other in others), self.models))
+
+    def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
+        models = self.models[items.start : items.stop]
+        seen = x
+        if any(model.settings.jitter for model in models):
+            seen = regularisers.shift(x, [model.offset(step) for model in models])
+        score = measure(self.network, seen, [model.target for model in models], self.objective)
+        penalty = penalties(x, [model.settings for model in models])
+        return score - penalty, {"score": score, "regulariser": penalty}
+
+    def polish(self, x: Tensor, step: int, items: range) -> Tensor:
+        """Every image blurred whose turn it is."""
+        models = self.models[items.start : items.stop]
+        if not any(model.blurs_after(step) for model in models):
+            return x
+        one_by_one = zip(x.split(1), models, strict=True)
+        return torch.cat([regularisers.blur(i, m.settings.blur) if m.blurs_after(step) else i for i, m in one_by_one])
+
+
+def penalties(x: Tensor, settings: Sequence[ClassModel]) -> Tensor:
+    """(N,): what is subtracted from the score of each image, by its own weights."""
+    weights = {name: [getattr(one, name) for one in settings] for name in ("l2", "total_variation", "p_norm")}
+    penalty = x.new_tensor(weights["l2"]) * regularisers.squared_norm(x)
+    if any(weights["total_variation"]):
+        penalty = penalty + x.new_tensor(weights["total_variation"]) * regularisers.total_variation(x)
+    if any(weights["p_norm"]):
+        penalty = penalty + x.new_tensor(weights["p_norm"]) * regularisers.p_norm(x, 6)
+    return penalty
 
 
 def stream(seeds: Seeds, target: Target, name: str) -> torch.Generator:

@@ -2,9 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import torch
 from pydantic import Field, PositiveInt
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths.gradients import centre_crop
-from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum, Parts
+from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Climbs, Momentum, Parts, Request, alone
 from deepinside.maths.preimage import Mahendran2014, Mahendran2016
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
@@ -28,9 +30,11 @@ class Goal:
     photo: int
     restart: int
     number: int  # the photo's place in the whole set, which names its streams
+    seeds: Seeds
+    energy: Mahendran2014 | Mahendran2016
 
-    def generator(self, seeds: Seeds, stream: str) -> torch.Generator:
-        return seeds.generator(self.number, f"{stream}/{self.layer}/{self.restart}")
+    def generator(self, stream: str) -> torch.Generator:
+        return self.seeds.generator(self.number, f"{stream}/{self.layer}/{self.restart}")
 
 
 @plain_dataclass(frozen=True)
@@ -71,15 +75,18 @@ class Inversion:
         Metrics: `LAYER/error`, the normalised squared error of the representation, and with several restarts
         `LAYER/error_restart_K` of each. Raises DeepInsideError where a photo's representation is zero.
         """
+        return alone(self.climbs(network, batch, seeds))
+
+    def climbs(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Climbs[Visual]:
+        """The same as a generator that asks for its optimisations, so that runs of a sweep can share a batch."""
         if not len(batch):
             return Visual(())
         layers = chosen_layers(self.layers, network)
         whole = (batch.pixels.shape[2], batch.pixels.shape[3])
         photos = centre_crop(whole, network.size)[0].cut(batch.pixels, network.size)
-        found = [
-            one for group in self.groups(list(layers.values()), network)
-            for one in self.invert(network, photos, self.goals(group, batch), seeds)
-        ]  # fmt: skip
+        found: list[Preimage] = []
+        for group in self.groups(list(layers.values()), network):
+            found += yield from self.invert(network, photos, self.goals(group, batch, seeds))
         items = (self.item(network, batch, photos, layers, found, place) for place in range(len(batch)))
         return Visual(tuple(items), self.departures(network))
 
@@ -89,22 +96,22 @@ class Inversion:
             group = list(alike)
             yield from (group[i : i + self.layers_at_once] for i in range(0, len(group), self.layers_at_once))
 
-    def goals(self, layers: Sequence[str], batch: ImageBatch) -> list[Goal]:
+    def goals(self, layers: Sequence[str], batch: ImageBatch, seeds: Seeds) -> list[Goal]:
         return [
-            Goal(layer, photo, restart, batch.first + photo)
-            for layer in layers for photo in range(len(batch)) for restart in range(self.restarts)
+            Goal(layer, place, restart, batch.first + place, seeds, self.energy)
+            for layer in layers for place in range(len(batch)) for restart in range(self.restarts)
         ]  # fmt: skip
 
-    def invert(self, network: Network, photos: Tensor, goals: Sequence[Goal], seeds: Seeds) -> list[Preimage]:
+    def invert(self, network: Network, photos: Tensor, goals: Sequence[Goal]) -> Climbs[list[Preimage]]:
         """One image for every goal, all in one batch."""
         margin = self.energy.margin(stride(network, goals[0].layer))
         shape = (photos.shape[1], photos.shape[2] + margin, photos.shape[3] + margin)
-        start = torch.stack([self.energy.start(shape, goal.generator(seeds, "start")) for goal in goals]).to(photos)
-        match = Match(self, network, goals, tuple(photos.shape[1:]), representations(network, photos, goals), seeds)
-        found = self.optimiser.maximise(start, match, lambda x, _: self.energy.project(x))
+        start = torch.stack([self.energy.start(shape, goal.generator("start")) for goal in goals]).to(photos)
+        match = Match(network, tuple(goals), tuple(photos.shape[1:]), representations(network, photos, goals))
+        found = yield Request(self.optimiser, start, match)
         with torch.no_grad():
             images = match.window(found.images, [(margin // 2, margin // 2)] * len(goals))
-            errors = match.errors(images, goals).tolist()
+            errors = match.errors(images, range(len(goals))).tolist()
         return [Preimage(g, images[i], errors[i], found.trace["error"][i]) for i, g in enumerate(goals)]
 
     def item(
@@ -147,34 +154,53 @@ class Match:
     """The gain that is raised: minus the weighted error of each goal's representation, minus its penalty.
 
     `shape` (C, H, W) is what the network takes; the images may be larger by the energy's margin, so that it sees
-    windows of them. `wanted` holds by layer the photos' representations (N, …).
+    windows of them. `wanted` holds each goal's representation, (1, …).
     """
 
-    settings: Inversion
     network: Network
-    goals: Sequence[Goal]
+    goals: tuple[Goal, ...]
     shape: tuple[int, ...]
-    wanted: Mapping[str, Tensor]
-    seeds: Seeds
+    wanted: tuple[Tensor, ...]
+
+    @property
+    def kind(self) -> Hashable:
+        return self.network, self.shape
+
+    def join(self, others: Sequence["Match"]) -> "Match":
+        goals = sum((other.goals for other in others), self.goals)
+        return replace(self, goals=goals, wanted=sum((other.wanted for other in others), self.wanted))
 
     def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
         goals = self.goals[items.start : items.stop]
-        energy, depths = self.settings.energy, [depth(self.network, goal.layer) for goal in goals]
-        error = self.errors(self.window(x, self.offsets(x, step, goals)), goals)
-        penalty = energy.penalty(x, self.shape, depths)
-        gain = -energy.error_weights(self.shape, depths, x) * error - penalty
-        return gain, {"error": error, "regulariser": penalty}
+        error = self.errors(self.window(x, [self.offset(goal, x, step) for goal in goals]), items)
+        depths = [depth(self.network, goal.layer) for goal in goals]
+        energies = [goal.energy for goal in goals]
+        penalty = by_kind(energies, lambda e, rows: e.penalty(x[rows], self.shape, [depths[i] for i in rows]))
+        weights = by_kind(energies, lambda e, rows: e.error_weights(self.shape, [depths[i] for i in rows], x))
+        return -weights * error - penalty, {"error": error, "regulariser": penalty}
 
-    def errors(self, seen: Tensor, goals: Sequence[Goal]) -> Tensor:
-        """(N,): ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² of what the network sees for each goal, (N, C, H, W)."""
-        layers = list(dict.fromkeys(goal.layer for goal in goals))
-        found = self.network.activations(seen, layers)
-        rows = {layer: [i for i, goal in enumerate(goals) if goal.layer == layer] for layer in layers}
-        errors = [
-            normalised_error(found[layer][rows[layer]], self.wanted[layer][[goals[i].photo for i in rows[layer]]])
-            for layer in layers
-        ]
-        return torch.cat(errors)[torch.tensor([i for layer in layers for i in rows[layer]]).argsort()]
+    def errors(self, seen: Tensor, items: range) -> Tensor:
+        """(N,): ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² of what the network sees for the goals `items`, (N, C, H, W)."""
+        layers = [goal.layer for goal in self.goals[items.start : items.stop]]
+        wanted = self.wanted[items.start : items.stop]
+        found = self.network.activations(seen, list(dict.fromkeys(layers)))
+        return by_kind(
+            layers,
+            lambda layer, rows: normalised_error(found[layer][rows], torch.cat([wanted[i] for i in rows])),
+        )
+
+    def polish(self, x: Tensor, step: int, items: range) -> Tensor:
+        """The images kept within their energies' bounds."""
+        energies = [goal.energy for goal in self.goals[items.start : items.stop]]
+        return by_kind(energies, lambda energy, rows: energy.project(x[rows]))
+
+    def offset(self, goal: Goal, x: Tensor, step: int) -> tuple[int, int]:
+        """Where a goal's window lies: at random in the first `jitter_steps` steps, then in the middle."""
+        margin = x.shape[2] - self.shape[1]
+        if step >= goal.energy.jitter_steps or not margin:
+            return margin // 2, margin // 2
+        row, column = torch.randint(0, margin + 1, (2,), generator=goal.generator(f"jitter/{step}")).tolist()
+        return row, column
 
     def window(self, x: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
         """What the network sees of images `x`: a window of its own size, at each image's (row, column)."""
@@ -184,14 +210,13 @@ class Match:
         cut = [image[:, r : r + height, c : c + width] for image, (r, c) in zip(x, offsets, strict=True)]
         return torch.stack(cut)
 
-    def offsets(self, x: Tensor, step: int, goals: Sequence[Goal]) -> list[tuple[int, int]]:
-        """Where each goal's window lies: at random in the first `jitter_steps` steps, then in the middle."""
-        margin = x.shape[2] - self.shape[1]
-        if step >= self.settings.energy.jitter_steps or not margin:
-            return [(margin // 2, margin // 2)] * len(goals)
-        streams = [goal.generator(self.seeds, f"jitter/{step}") for goal in goals]
-        draws = [torch.randint(0, margin + 1, (2,), generator=stream).tolist() for stream in streams]
-        return [(row, column) for row, column in draws]
+
+def by_kind(kinds: Sequence[Any], compute: Callable[[Any, list[int]], Tensor]) -> Tensor:
+    """`compute(kind, rows)` for the rows of each kind, (rows, …), put back in order, (N, …)."""
+    rows = {kind: [i for i, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)}
+    values = torch.cat([compute(kind, places) for kind, places in rows.items()])
+    order = [i for places in rows.values() for i in places]
+    return values if order == sorted(order) else values[torch.tensor(order, device=values.device).argsort()]
 
 
 def normalised_error(found: Tensor, wanted: Tensor) -> Tensor:
@@ -199,8 +224,8 @@ def normalised_error(found: Tensor, wanted: Tensor) -> Tensor:
     return (found - wanted).square().flatten(1).sum(1) / wanted.square().flatten(1).sum(1)
 
 
-def representations(network: Network, photos: Tensor, goals: Sequence[Goal]) -> dict[str, Tensor]:
-    """By layer the photos' activations (N, …); refuses one that is zero, which no image could be found from."""
+def representations(network: Network, photos: Tensor, goals: Sequence[Goal]) -> tuple[Tensor, ...]:
+    """Every goal's activations (1, …); refuses one that is zero, which no image could be found from."""
     with torch.no_grad():
         wanted = network.activations(photos, list(dict.fromkeys(goal.layer for goal in goals)))
     for layer, values in wanted.items():
@@ -209,7 +234,7 @@ def representations(network: Network, photos: Tensor, goals: Sequence[Goal]) -> 
                 f"inversion: expected a representation at {layer}, found all zeros for one of the photos; "
                 "leave the layer out of technique.layers."
             )
-    return wanted
+    return tuple(wanted[goal.layer][goal.photo : goal.photo + 1] for goal in goals)
 
 
 def reconstruction(network: Network, name: str, best: Preimage) -> Panel:
