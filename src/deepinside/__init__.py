@@ -1,1 +1,59 @@
-"""deepinside: the papers that first looked inside image classifiers, replicated and measured."""
+"""deepinside: the papers that first looked inside image classifiers, replicated and measured.
+
+    import deepinside as di
+
+    net = di.load("tinycaffenet")
+    di.saliency(net, "cat.jpg", target="Egyptian cat")
+
+What it offers is in `deepinside.api`, which is imported, and torch with it, when the first of it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepinside.api import (
+        DeepInsideError,
+        Finding,
+        Findings,
+        Network,
+        class_model,
+        faithfulness,
+        inversion,
+        layer_gradients,
+        load,
+        localisation,
+        photos,
+        randomisation,
+        saliency,
+    )
+
+__all__ = [
+    "DeepInsideError",
+    "Finding",
+    "Findings",
+    "Network",
+    "class_model",
+    "faithfulness",
+    "inversion",
+    "layer_gradients",
+    "load",
+    "localisation",
+    "photos",
+    "randomisation",
+    "saliency",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("deepinside")
+    if name not in __all__:
+        raise AttributeError(f"module 'deepinside' has no attribute {name!r}")
+    return getattr(import_module("deepinside.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -42,7 +42,7 @@ class First(nn.Module):
         return self.part(x)[0]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """A verified network.
 
@@ -64,6 +64,10 @@ class Network:
     departures: tuple[str, ...] = ()
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     _parts: dict[tuple[str, ...], Part] = field(default_factory=dict, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.size))
+        return f"<{self.name}: {self.spec.title}; {len(self.layers)} layers, input {size}, {self.classes} classes>"
 
     @property
     def name(self) -> str:

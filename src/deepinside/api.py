@@ -1,0 +1,308 @@
+"""deepinside as a library: the functions that `import deepinside as di` offers.
+
+    net = di.load("tinycaffenet")
+    di.saliency(net, "cat.jpg", target="Egyptian cat").map
+
+Each function is one technique: the class that the command line runs, with the defaults of its YAML in
+`configs/technique/`, so that the same settings give the same numbers, byte for byte. Keyword arguments are the
+technique's own settings; anything else is refused. Photos may be given as paths (a file, a folder, a glob), Pillow
+images, uint8 arrays (H, W, 3), uint8 tensors (3, H, W), or several of these; `photos` prepares them once for many
+calls. Whatever is wrong is a DeepInsideError of one sentence. Nothing is written, printed or fetched, but a network
+that is not here yet.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+import torch
+
+from deepinside import catalogue, complaints, defaults
+from deepinside.errors import DeepInsideError
+from deepinside.experiment import Runtime
+from deepinside.findings import Finding, Findings
+from deepinside.images.given import Given, gather
+from deepinside.images.inputs import ImageSettings, batches
+from deepinside.maths.objectives import Objective
+from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum
+from deepinside.maths.preimage import Mahendran2014, Mahendran2016
+from deepinside.maths.relu_rules import ReluRule
+from deepinside.networks.load import load as load_spec
+from deepinside.networks.network import Network
+from deepinside.networks.spec import NetworkSpec
+from deepinside.settings import construct
+from deepinside.techniques.saliency import Show
+from deepinside.values import ImageBatch, Seeds
+
+__all__ = [
+    "DeepInsideError",
+    "Finding",
+    "Findings",
+    "Network",
+    "class_model",
+    "faithfulness",
+    "inversion",
+    "layer_gradients",
+    "load",
+    "localisation",
+    "photos",
+    "randomisation",
+    "saliency",
+]
+
+Photos = Given | Sequence[Given] | ImageBatch
+AT_ONCE = 16
+"""Photos computed at once, as many as the command line takes; it changes no result."""
+ROOM_FOR_CROPS = 1.143
+"""256/224: how much larger photos are loaded where ten crops of the network's size are cut out of them."""
+
+
+# ---- networks and photos ---------------------------------------------------------------------------------------------
+
+
+def load(network: str | Path, *, device: str = "cpu", precision: Literal["float32", "float64"] = "float32") -> Network:
+    """A network, verified: torch and onnxruntime agree at each of its layers, which are frozen.
+
+    `network` is a name that `deepinside-model list` knows (its file is fetched at first use), the path of a YAML, or
+    that of an .onnx file. No ONNX file says how its network wants its pixels: what is guessed then stands in the
+    network's `departures`; `deepinside-model draft` writes the YAML to correct.
+
+    Raises DeepInsideError for an unknown name or device, a file that is not what it should be, and wherever the two
+    disagree.
+    """
+    runtime = construct(Runtime, {"device": device, "precision": precision}, "load")
+    spec, guessed = declaration(network)
+    found = load_spec(spec)
+    found = replace(found, departures=(*found.departures, *guessed))
+    return found.to(device=runtime.device, dtype=getattr(torch, precision))
+
+
+def declaration(network: str | Path) -> tuple[NetworkSpec, tuple[str, ...]]:
+    """What is known of a network, and a sentence on what is only guessed of it."""
+    path = Path(network)
+    if path.suffix == ".onnx":
+        from deepinside.networks.draft import draft
+
+        spec = draft(path).spec
+        return spec, (f"the input convention of {path.name} is a guess: {convention(spec)}",)
+    if path.suffix in (".yaml", ".yml"):
+        return construct(NetworkSpec, catalogue.network_node(path.stem, path.resolve()), "network"), ()
+    known = catalogue.files("network")
+    if str(network) not in known:
+        near = complaints.hint(str(network), known)
+        raise DeepInsideError(f"load: expected one of {', '.join(known)}, or a file; found {str(network)!r}.{near}")
+    return construct(NetworkSpec, catalogue.network_node(str(network), known[str(network)]), "network"), ()
+
+
+def convention(spec: NetworkSpec) -> str:
+    """How the network wants its pixels, in words."""
+    used = spec.input
+    return f"{used.channels}, scale {used.scale:g}, mean {list(used.mean)}, std {list(used.std)}"
+
+
+def photos(network: Network, photo: Photos, **settings: Any) -> ImageBatch:
+    """Photos as `network` takes them, to be given to several functions: `pixels` is (N, 3, H, W), zero-centred.
+
+    `settings` are those of `images` on the command line (`deepinside.images.inputs.ImageSettings`): `resize`,
+    `enlarge`, `short_side`, `limit`, and for paths `recursive`, `labels` and `annotations`.
+
+    Raises DeepInsideError for what is no photo or cannot be read, and for an unknown setting.
+    """
+    check_network(network)
+    if isinstance(photo, ImageBatch):
+        return photo
+    plain = {"resize": "short_side_crop", **settings}
+    return gather(photo, construct(ImageSettings, plain, "photos"), network.input)
+
+
+# ---- the keyword arguments: each technique's settings, all optional --------------------------------------------------
+
+Optimiser = Momentum | AdaGrad | Adam | LBFGS | Mapping[str, Any] | Literal["momentum", "adagrad", "adam", "lbfgs"]
+Energy = Mahendran2014 | Mahendran2016 | Mapping[str, Any] | Literal["mahendran2014", "mahendran2016"]
+
+
+class ClassModelSettings(TypedDict, total=False):
+    objective: Objective
+    l2: float
+    start: Literal["zero", "mean", "noise", "photo"]
+    noise: float
+    p_norm: float
+    total_variation: float
+    jitter: int
+    blur: float
+    blur_every: int
+    optimiser: Optimiser
+
+
+class SaliencySettings(TypedDict, total=False):
+    target: str | int | Sequence[str | int]
+    objective: Objective
+    show: Show
+    crops: Literal["centre", "ten"]
+    relu_rule: ReluRule
+
+
+class LayerGradientsSettings(TypedDict, total=False):
+    target: str | int
+    objective: Objective
+    layers: Literal["caffe", "all"] | Sequence[str]
+
+
+class InversionSettings(TypedDict, total=False):
+    layers: str | Sequence[str]
+    energy: Energy
+    restarts: int
+    layers_at_once: int
+    optimiser: Optimiser
+
+
+class LocalisationSettings(TypedDict, total=False):
+    target: str | int
+    crops: Literal["centre", "ten"]
+    relu_rule: ReluRule
+    foreground: float
+    background: float
+    components: int
+    smoothness: float
+    threshold: float
+    usual_size: tuple[float, float]
+
+
+class RandomisationSettings(TypedDict, total=False):
+    target: str | int
+    rules: Sequence[ReluRule]
+    stages: int
+
+
+class FaithfulnessSettings(TypedDict, total=False):
+    target: str | int
+    relu_rule: ReluRule
+    steps: int
+    blur: float
+
+
+# ---- the techniques --------------------------------------------------------------------------------------------------
+
+
+def class_model(
+    network: Network, targets: str | int | Sequence[str | int], *, photo: Photos | None = None, seed: int = 0,
+    **settings: Unpack[ClassModelSettings],
+) -> Findings:  # fmt: skip
+    """The image a class score likes best, one finding for each of `targets`: `image` (3, H, W), RGB levels 0-255.
+
+    arg max over I of S_c(I) − l2·‖I‖², Simonyan et al. 2013, eq. 1. A target is a class (name, index or WordNet id), a
+    group such as "cats", or a unit `layer:channel`. `photo` is what `start="photo"` starts from. `trace` has the score,
+    the penalty and the gradient's norm at every step. Settings: `deepinside.techniques.class_model.ClassModel`.
+    """
+    several = targets if isinstance(targets, list | tuple) else (targets,)
+    return look("class_model", network, photo, seed, {"targets": several, **settings})
+
+
+def saliency(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[SaliencySettings]) -> Findings:
+    """How much each pixel matters to a class, one finding a photo: `map` (H, W), score per pixel level.
+
+    M = max over channels of |∂S_c/∂I|, Simonyan et al. 2013, Sect. 3.1; with `relu_rule` "deconvnet" or "guided" that
+    of Sect. 4 (and Springenberg et al. 2014). `target` is a class, a group, a unit, "top1" (the default), "topK" or
+    "true". With `crops="ten"` photos are loaded 1.143 times larger.
+    Settings: `deepinside.techniques.saliency.Saliency`.
+    """
+    return look("saliency", network, photo, seed, settings)
+
+
+def layer_gradients(
+    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[LayerGradientsSettings]
+) -> Findings:
+    """∂S_c/∂(activation) at `layers`, one finding a photo and layer: grids of channels `gradient` and `activation`.
+
+    After the Caffe class project's third exercise. Settings: `deepinside.techniques.layer_gradients.LayerGradients`.
+    """
+    return look("layer_gradients", network, photo, seed, settings)
+
+
+def inversion(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[InversionSettings]) -> Findings:
+    """The image that a layer's representation is left with, one finding a photo: `images` by layer, (3, H, W).
+
+    arg min over x of ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + R(x), Mahendran & Vedaldi 2014, eq. 1; with energy and optimiser
+    "mahendran2016" their later version. `metrics` has each layer's normalised error, PSNR and SSIM.
+    Settings: `deepinside.techniques.inversion.Inversion`.
+    """
+    return look("inversion", network, photo, seed, settings)
+
+
+def localisation(
+    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[LocalisationSettings]
+) -> Findings:
+    """Where the object is, one finding a photo and class: `box` (4,), `mask` (H, W) and `map` (H, W).
+
+    Colour models of the most and least salient pixels and one GraphCut, Simonyan et al. 2013, Sect. 3.2. Photos that
+    come with boxes (`photos(…, annotations=…)`) are scored.
+    Settings: `deepinside.techniques.localisation.Localisation`.
+    """
+    return look("localisation", network, photo, seed, settings)
+
+
+def randomisation(
+    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[RandomisationSettings]
+) -> Findings:
+    """Whether maps still look the same with random weights, one finding a photo and rule; likeness as `trace`.
+
+    Adebayo et al. 2018, Sect. 3.1. Settings: `deepinside.techniques.randomisation.Randomisation`.
+    """
+    return look("randomisation", network, photo, seed, settings)
+
+
+def faithfulness(
+    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[FaithfulnessSettings]
+) -> Findings:
+    """Deletion and insertion curves of the saliency map, one finding a photo: posteriors (steps + 1,) as `trace`.
+
+    Petsiuk et al. 2018, Sect. 4.1. Settings: `deepinside.techniques.faithfulness.Faithfulness`.
+    """
+    return look("faithfulness", network, photo, seed, settings)
+
+
+# ---- behind them -----------------------------------------------------------------------------------------------------
+
+
+def look(name: str, network: Network, photo: Photos | None, seed: int, settings: Mapping[str, Any]) -> Findings:
+    """Check everything, then run the technique on the photos, `AT_ONCE` at a time."""
+    check_network(network)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise DeepInsideError(f"seed: expected a whole number of at least 0, found {seed!r}.")
+    technique = defaults.technique(name, network.size, settings)
+    technique.check(network)
+    room = {"enlarge": ROOM_FOR_CROPS} if settings.get("crops") == "ten" else {}
+    batch = none(network) if photo is None else photos(network, photo, **room)
+    with exact(network.device):
+        visuals = [technique(network, part, Seeds(seed)) for part in parts(batch, network)]
+    return Findings.of(name, network.name, visuals)
+
+
+def none(network: Network) -> ImageBatch:
+    """The batch of a class model that starts from no photo."""
+    return next(batches(ImageSettings(), network.input, skipped=[]))
+
+
+def check_network(network: object) -> None:
+    if not isinstance(network, Network):
+        raise DeepInsideError(f"network: expected one that deepinside.load gave, found {network!r}.")
+
+
+def parts(batch: ImageBatch, network: Network) -> Iterator[ImageBatch]:
+    """The photos in batches of `AT_ONCE`, where the network is; one empty batch where there are none."""
+    for first in range(0, max(len(batch), 1), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        yield replace(batch, photos=batch.photos[some], pixels=batch.pixels[some].to(network.mean), first=first)
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """The algorithms that give the same bytes every time; afterwards those the program had chosen."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)

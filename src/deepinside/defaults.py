@@ -1,0 +1,48 @@
+"""A technique with the settings of its YAML and one's own over them, as the command line would compose it."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from deepinside import cli, complaints
+from deepinside.errors import DeepInsideError
+from deepinside.experiment import Technique, merge
+from deepinside.home import HOME
+from deepinside.settings import build
+
+TECHNIQUES = HOME / "configs" / "technique"
+
+
+def technique(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> Technique:
+    """The technique `name` for a network of input `size` (height, width), with `settings` over its defaults.
+
+    A word for a part that has YAMLs of its own chooses one of them (`optimiser="adam"`), a mapping changes some of its
+    keys, an object takes its place. Raises DeepInsideError for an unknown key or choice, and a wrong type or range.
+    """
+    chosen = {key: value for key, value in settings.items() if isinstance(value, str) and (TECHNIQUES / key).is_dir()}
+    words = [f"technique={name}", *(f"technique/{key}={value}" for key, value in sorted(chosen.items()))]
+    changes = {key: plain(value) for key, value in settings.items() if key not in chosen}
+    made: Technique = build(merge(copy.deepcopy(composed(tuple(words), size)), changes), name)
+    return made
+
+
+def plain(value: Any) -> Any:
+    """Sequences as the YAML has them, so that a list does where a tuple is meant."""
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@lru_cache
+def composed(words: tuple[str, ...], size: Sequence[int]) -> dict[str, Any]:
+    """The section `technique` that these command-line words compose for a network of input `size`."""
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        config = cli.composed(list(words))
+        OmegaConf.set_struct(config, False)
+        config.network.input.size = list(size)
+        return OmegaConf.to_container(config.technique, resolve=True)  # type: ignore[return-value]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise DeepInsideError(complaints.sentence(error)) from error

@@ -1,0 +1,283 @@
+"""What the library's functions return: small frozen values that show themselves in a notebook and can be saved."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import TypeVar, overload
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from deepinside import figures, results
+from deepinside.errors import DeepInsideError
+from deepinside.experiment import FigureSettings
+from deepinside.metrics.summary import agreement, fidelity, means
+from deepinside.values import Item, Panel, Visual
+
+Found = TypeVar("Found")
+MAPS = ("magnitude", "signed", "colour")
+SHOWN = 24
+"""The most items that are drawn; all are there, and saved."""
+SIDE = 160
+"""Pictures are shown at least so many pixels wide, each of their own pixels a square."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Finding:
+    """What was found about one thing: a photo, a class, a layer of a photo.
+
+    `item` is what the technique returned; `metrics` are its numbers, those of the runner's `metrics.json`.
+    """
+
+    item: Item
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def of(cls, item: Item) -> "Finding":
+        """A technique's item with the numbers that the runner adds to it."""
+        return cls(item, {**item.metrics, **agreement(item), **fidelity(item)})
+
+    @property
+    def name(self) -> str:
+        """Its name, unlike every other's and fit for a file."""
+        return self.item.name
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.item.title
+
+    @property
+    def panels(self) -> dict[str, Panel]:
+        """Every picture by name: its raw values and how to see them (`deepinside.values.Panel`)."""
+        return {panel.name: panel for panel in self.item.panels}
+
+    @property
+    def trace(self) -> Mapping[str, Tensor]:
+        """By name, a value at every step, (T,); empty where nothing was optimised or followed."""
+        return self.item.trace
+
+    @property
+    def maps(self) -> dict[str, Tensor]:
+        """The maps by name, each (H, W), or (3, H, W) in colour: score per pixel level."""
+        return {name: panel.values for name, panel in self.panels.items() if panel.look in MAPS}
+
+    @property
+    def map(self) -> Tensor:
+        """The one map. Raises DeepInsideError where there is none, or several."""
+        return only("map", self.maps, self)
+
+    @property
+    def images(self) -> dict[str, Tensor]:
+        """The pictures that were found by name, each (3, H, W) RGB, levels 0-255, not clipped."""
+        return {n: p.values for n, p in self.panels.items() if p.look == "photo" and n not in ("photo", "box")}
+
+    @property
+    def image(self) -> Tensor:
+        """The one picture that was found, a class model or a reconstruction. Raises DeepInsideError as `map`."""
+        return only("image", self.images, self)
+
+    @property
+    def photo(self) -> Tensor:
+        """The photo as the network saw it, (3, H, W) RGB, levels 0-255."""
+        return only("photo", {n: p.values for n, p in self.panels.items() if n in ("photo", "box")}, self)
+
+    @property
+    def mask(self) -> Tensor:
+        """The object's mask, (H, W) of 0 and 1. Raises DeepInsideError where none was looked for."""
+        return only("mask", {n: p.values for n, p in self.panels.items() if p.look == "mask"}, self)
+
+    @property
+    def box(self) -> Tensor:
+        """The object's box, (4,): x0 y0 x1 y1 in pixel edges of `photo`. Raises DeepInsideError as `mask`."""
+        found = {n: p.boxes[0] for n, p in self.panels.items() if n == "box" and p.boxes is not None}
+        return only("box", found, self)
+
+    def save(self, folder: str | Path) -> Path:
+        """As `Findings.save`, this one alone."""
+        return Findings("", "", (self,)).save(folder)
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in list(self.metrics.items())[:4])
+        return f"<{self.title}: {', '.join(self.panels)}{'; ' if numbers else ''}{numbers}>"
+
+    def _repr_html_(self) -> str:
+        return f"<table>{row(self)}</table>"
+
+    def _repr_png_(self) -> bytes:
+        return drawn([self.item])
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Findings(Sequence[Finding]):
+    """What a technique found, one `Finding` after the other: by place, by name, or in a loop.
+
+    Where there is just one, its `map`, `image`, `photo`, `mask`, `box` and `trace` can be asked for here.
+    `departures` says where the settings leave the paper.
+    """
+
+    technique: str
+    network: str
+    items: tuple[Finding, ...]
+    departures: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, technique: str, network: str, visuals: Sequence[Visual]) -> "Findings":
+        """What a technique found in several batches."""
+        items = tuple(Finding.of(item) for visual in visuals for item in visual.items)
+        said = dict.fromkeys(sentence for visual in visuals for sentence in visual.departures)
+        return cls(technique, network, items, tuple(said))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The mean of every number over the items that have it, as in the runner's `metrics.json`."""
+        return means({item.name: item.metrics for item in self.items})
+
+    @property
+    def map(self) -> Tensor:
+        """The only one's `map`, and so for the next five. Raises DeepInsideError where there are several."""
+        return self.one().map
+
+    @property
+    def image(self) -> Tensor:
+        return self.one().image
+
+    @property
+    def photo(self) -> Tensor:
+        return self.one().photo
+
+    @property
+    def mask(self) -> Tensor:
+        return self.one().mask
+
+    @property
+    def box(self) -> Tensor:
+        return self.one().box
+
+    @property
+    def trace(self) -> Mapping[str, Tensor]:
+        return self.one().trace
+
+    def one(self) -> Finding:
+        """The only one. Raises DeepInsideError where there are several."""
+        return only("finding", {item.name: item for item in self.items}, self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `arrays.npz`, `figure.png`, `trace.png`, `metrics.json` and `panels/PANEL/ITEM.png` into `folder`.
+
+        They are the runner's files, byte for byte in `arrays.npz` and the panels; `metrics.json` has no `status`, so
+        that the folder is not taken for a run's result. Returns the folder. Raises DeepInsideError where it cannot be
+        written.
+        """
+        folder, settings = Path(folder), FigureSettings()
+        items = [one.item for one in self.items]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with results.ArrayFile(folder / "arrays.npz") as arrays:
+                for item in items:
+                    arrays.add(item)
+            for item in items:
+                for panel in item.panels:
+                    place = folder / "panels" / panel.name / f"{item.name}.png"
+                    figures.save_panel(panel, place, settings.magnitude_map)
+            figures.save_figure(items, len(items), self.heading(), settings, folder / "figure.png")
+            figures.save_traces(items[:SHOWN], folder / "trace.png")
+            results.write_json(folder / "metrics.json", self.summary())
+        except OSError as error:
+            raise DeepInsideError(f"save: expected a folder that can be written to, found {error}.") from error
+        return folder
+
+    def summary(self) -> dict[str, object]:
+        """What `metrics.json` holds."""
+        return {
+            "technique": self.technique,
+            "network": self.network,
+            "metrics": self.metrics,
+            "departures": list(self.departures),
+            "items": {item.name: dict(item.metrics) for item in self.items},
+        }
+
+    def heading(self) -> str:
+        return f"{self.technique.replace('_', ' ')}: {self.network}" if self.technique else ""
+
+    @overload
+    def __getitem__(self, place: int | str) -> Finding: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Findings": ...
+    def __getitem__(self, place: int | str | slice) -> "Finding | Findings":
+        if isinstance(place, slice):
+            return Findings(self.technique, self.network, self.items[place], self.departures)
+        if isinstance(place, int):
+            return self.items[place]
+        known = {item.name: item for item in self.items}
+        if place not in known:
+            raise DeepInsideError(f"expected one of {', '.join(known)}; found {place!r}.")
+        return known[place]
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        names = ", ".join(item.name for item in self.items[:6])
+        return f"<{self.heading()}: {names}{', …' if len(self) > 6 else ''}>"
+
+    def _repr_html_(self) -> str:
+        said = [f"the first {SHOWN} of {len(self)}"] if len(self) > SHOWN else []
+        said += [f"differs from the paper: {sentence}" for sentence in self.departures]
+        notes = "".join(f"<br><small>{escape(sentence)}</small>" for sentence in said)
+        return f"<table>{''.join(map(row, self.items[:SHOWN]))}</table>{notes}"
+
+    def _repr_png_(self) -> bytes:
+        return drawn([one.item for one in self.items[:SHOWN]])
+
+
+def only(what: str, found: Mapping[str, Found], of: "Finding | Findings") -> Found:
+    """The one value in `found`; in one sentence what there is instead."""
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if isinstance(of, Findings):
+        raise DeepInsideError(f"expected one {what}, found {len(found)}; choose by place or name: {', '.join(found)}.")
+    if found:
+        raise DeepInsideError(
+            f"{of.name}: expected one {what}, found {len(found)}; choose in .panels: {', '.join(found)}."
+        )
+    raise DeepInsideError(f"{of.name}: expected a {what}, found none; its .panels are {', '.join(of.panels)}.")
+
+
+def drawn(items: Sequence[Item]) -> bytes:
+    """The items' figure as a PNG."""
+    buffer = BytesIO()
+    figure = figures.draw_rows(items, FigureSettings())
+    figures.save(figure, buffer, bbox_inches="tight")  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def row(one: Finding) -> str:
+    """One item as a row of an HTML table; whatever it is called stands there as text."""
+    numbers = "".join(f"<br>{escape(name)} {value:.4g}" for name, value in list(one.metrics.items())[:6])
+    cells = "".join(map(cell, one.panels.values()))
+    head = f'<th style="text-align:left;vertical-align:top">{escape(one.title)}<small>{numbers}</small></th>'
+    return f"<tr>{head}{cells}</tr>"
+
+
+def cell(panel: Panel) -> str:
+    pixels = figures.picture(panel, FigureSettings().magnitude_map)
+    name = escape(figures.heading(panel))
+    return (
+        f'<td style="text-align:center;vertical-align:top"><img alt="{name}" width="{max(SIDE, pixels.shape[1])}" '
+        f'style="image-rendering:pixelated" src="data:image/png;base64,{png(pixels)}"><br>'
+        f"<small>{name}<br>{escape(panel.caption)}</small></td>"
+    )
+
+
+def png(pixels: np.ndarray) -> str:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
