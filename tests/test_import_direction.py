@@ -22,6 +22,8 @@ ORDER = (
     ("figures", "provenance", "results", "report"),
     ("pipeline", "findings"),
     ("catalogue", "complaints"),
+    ("compose",),
+    ("sweeps",),
     ("cli", "reference"),
     ("defaults",),
     ("api",),
@@ -83,7 +85,7 @@ def test_techniques_and_mathematics_are_pure(path: Path) -> None:
 
 def test_only_the_command_line_knows_hydra() -> None:
     knowing = {part(path) for path in MODULES if outside(path) & {"hydra", "omegaconf"}}
-    assert knowing == {"cli", "catalogue", "complaints", "defaults"}
+    assert knowing == {"cli", "catalogue", "complaints", "compose", "defaults", "sweeps"}
 
 
 def test_the_pipeline_names_no_technique() -> None:

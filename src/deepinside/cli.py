@@ -6,12 +6,13 @@ Only Hydra is imported here; torch comes when work starts.
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepinside import catalogue
+from deepinside import catalogue, compose
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
 
@@ -30,16 +31,22 @@ HELP = """deepinside: look inside an image classifier, as the papers did.
   deepinside experiment=fig2_saliency images.root=FOLDER   on your own photos
   deepinside experiment=fig1_class_models technique.l2=0.01
   deepinside -m experiment=fig1_class_models technique.l2=1e-4,1e-3,1e-2
+  deepinside -m experiment=fig2_saliency network='glob(*caffenet)' seed='range(4)' hydra/launcher=joblib
   deepinside --cfg job experiment=fig2_saliency            show the configuration and do nothing
   deepinside --repeat results/fig2_saliency/tinycaffenet/default     run a result's config.yaml once more
 
-Results go to results/EXPERIMENT/NETWORK/CHANGES/. Hydra's own options: deepinside --hydra-help
+Results go to results/EXPERIMENT/NETWORK/CHANGES/, the record of a sweep (-m) to results/sweeps/NAME/.
+What is done already is skipped; a run that was killed is finished by the same command.
+Hydra's own options: deepinside --hydra-help
 Shell completion: eval "$(deepinside -sc install=bash)"
 """
 
 
+composed, compose_plain = compose.composed, compose.compose_plain
+
+
 class Outcome:
-    """Whether everything asked for was done, over all runs of a sweep."""
+    """Whether everything asked for was done in this process; Hydra drops what a single run returns."""
 
     complete = True
 
@@ -79,7 +86,10 @@ def hydra_main(config_name: str) -> None:
     """Hand over to Hydra, which calls `task` for every run the command line asks for."""
     import hydra
 
+    from deepinside.sweeps import plugins
+
     catalogue.publish()
+    plugins.register()
     with one_sentence():
         hydra.main(version_base="1.3", config_path=str(HOME / "configs"), config_name=config_name)(task)()
 
@@ -107,68 +117,52 @@ def one_sentence() -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def task(config: "DictConfig") -> None:
+def task(config: "DictConfig") -> dict[str, Any]:
     """One run: say where its result is, or in one sentence why there is none; a sweep's other runs go on.
 
-    That holds for faults of the program itself, too; their traceback goes to the log.
+    That holds for faults of the program itself, too; their traceback goes to the log. Returns what `execute` returns;
+    a run that failed has the reason. Every launcher of Hydra's brings it back to the sweeper.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     from deepinside import complaints
 
+    started = time.perf_counter()
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        complete = execute(plain)  # type: ignore[arg-type]
+        ended = execute(plain)  # type: ignore[arg-type]
     except (DeepInsideError, OmegaConfBaseException) as error:
-        print(f"deepinside: {complaints.sentence(error)}", file=sys.stderr)
-        complete = False
+        ended = failed(complaints.sentence(error), started)
+        print(f"deepinside: {ended['reason']}", file=sys.stderr)
     except Exception as error:
         LOG.exception("a fault of the program, not of what was asked for")
-        print(f"deepinside: {type(error).__name__}: {error} (traceback above).", file=sys.stderr)
-        complete = False
-    Outcome.complete = Outcome.complete and complete
+        ended = failed(f"{type(error).__name__}: {error}", started)
+        print(f"deepinside: {ended['reason']} (traceback above).", file=sys.stderr)
+    Outcome.complete = Outcome.complete and ended["complete"]
+    return ended
 
 
-def execute(config: dict[str, Any]) -> bool:
-    """Run one configuration; true if nothing was skipped."""
-    from deepinside import report, results
+def failed(reason: str, started: float) -> dict[str, Any]:
+    seconds = round(time.perf_counter() - started, 3)
+    return {"status": "failed", "reason": reason, "seconds": seconds, "metrics": {}, "complete": False}
+
+
+def execute(config: dict[str, Any]) -> dict[str, Any]:
+    """Run one configuration.
+
+    Returns the result's `folder`, relative to the results root, `experiment`, `network`, `status`, `reason`,
+    `seconds`, `metrics`, and `complete`: whether no photo was left out.
+    """
+    from deepinside import report
     from deepinside.pipeline import run
 
-    for section in ("name", "network", "runtime"):
-        if not config.get(section):
-            raise DeepInsideError(f"{section}: expected in the configuration, found {', '.join(config)}.")
-    folder = results.place(Path(config["runtime"]["results"]), config, defaults_of(config))
+    folder = compose.place_of(config)
     found = run(config, folder)
-    report.print_run(folder, found)
-    return not found["skipped"]
-
-
-def defaults_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of the same experiment on the same network without further changes."""
-    words = [f"experiment={config['name']}"] if config["name"] in catalogue.files("experiment") else []
-    if config["network"].get("name") in catalogue.files("network"):
-        words.append(f"network={config['network']['name']}")
-    return compose_plain(words)
-
-
-def compose_plain(words: list[str]) -> dict[str, Any]:
-    """The configuration that these command-line words compose, resolved."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(composed(words), resolve=True)  # type: ignore[return-value]
-
-
-def composed(words: list[str]) -> "DictConfig":
-    """The configuration that these command-line words compose; a run in progress is not disturbed."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    catalogue.publish()
-    running = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(HOME / "configs"), version_base="1.3"):
-            return compose("config", words)
-    finally:
-        GlobalHydra.instance().hydra = running
+    if found.get("skipped_as_done"):
+        print(f"{folder}: already done, nothing to do; runtime.again=true computes it anew.")
+    else:
+        report.print_run(folder, found)
+    kept = {name: found[name] for name in ("experiment", "network", "status", "seconds", "metrics")}
+    place = folder.relative_to(config["runtime"]["results"]).as_posix()
+    return {"folder": place, **kept, "reason": None, "complete": not found["skipped"]}

@@ -8,6 +8,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 NOT_KEYS = {"_target_", "hydra"}
+EXTRAS = {
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/submitit_local": "submitit",
+    "hydra/launcher/submitit_slurm": "submitit",
+}
 TAILS = (" expecting {", " See https", " object_type=")
 """Where what a person needs to know ends: tokens of the parser, the manual's address, kinds of nodes."""
 
@@ -16,6 +21,8 @@ def sentence(error: Exception) -> str:
     """One sentence for an exception of Hydra's or OmegaConf's."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if (extra := EXTRAS.get(str(error.missing_cfg_file))) is not None:
+            return f"{group}={name} needs an extra: install it with pip install 'deepinside[{extra}]'."
         return f"{group}: expected one of {', '.join(error.options)}; found {name!r}.{hint(name, error.options)}"
     cause = error if isinstance(error, ConfigAttributeError | ConfigKeyError) else error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):

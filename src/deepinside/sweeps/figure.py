@@ -1,0 +1,204 @@
+"""A sweep in two pictures: its results along the swept axes, and its metrics over them."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from deepinside import figures, results
+
+if TYPE_CHECKING:
+    from deepinside.sweeps.record import Run
+
+Axes = Mapping[str, Sequence[Any]]
+
+WRAP = 6
+"""Runs in a row where one thing is swept."""
+MOST_RUNS = 400
+MOST_CURVES = 48
+PICTURES = 4
+"""Panels shown of one run."""
+DECADES = 2
+"""Values that span this many powers of ten are drawn on a logarithmic axis."""
+
+
+# ---- the grid of results ----
+
+
+def save_grid(runs: Sequence["Run"], axes: Axes, root: Path, title: str, path: Path) -> None:
+    """Small multiples of the runs' panels: one axis in lines of six, two as rows and columns, more as nested rows."""
+    shown = runs[:MOST_RUNS]
+    rows, columns = lines(shown, axes)
+    inches = min(2.0, max(0.7, 24 / columns))
+    figure, places = figures.grid(len(rows), columns, inches)
+    for row, places_of_row in zip(rows, places, strict=True):
+        for run, place in zip(row, places_of_row, strict=False):
+            if run is not None:
+                draw_run(place, run, root, label(run, axes))
+    more = f" (first {len(shown)} of {len(runs)} runs)" if len(shown) < len(runs) else ""
+    told = what_is_shown(shown, root)
+    figure.suptitle(figures.plain("\n".join(filter(None, [textwrap.shorten(title, 100) + more, told]))), fontsize=8)
+    figures.save(figure, path, bbox_inches="tight")
+
+
+def lines(runs: Sequence["Run"], axes: Axes) -> tuple[list[list["Run | None"]], int]:
+    """The runs in lines and how many there are in a line; None where a combination was not run.
+
+    The last axis runs along a line; every combination of the others is a line of its own.
+    """
+    if len(axes) < 2:
+        columns = min(WRAP, len(runs))
+        return [list(islice(runs, i, i + columns)) for i in range(0, len(runs), columns)], columns
+    *others, last = axes
+    columns_of = [results.text(value) for value in axes[last]] + [absent(last)]
+    found: dict[tuple[str, ...], dict[str, Run]] = {}
+    for run in runs:
+        found.setdefault(tuple(value_of(run, key) for key in others), {})[value_of(run, last)] = run
+    used = [name for name in columns_of if any(name in line for line in found.values())]
+    return [[line.get(name) for name in used] for line in found.values()], len(used)
+
+
+def value_of(run: "Run", key: str) -> str:
+    return results.text(run.overrides[key]) if key in run.overrides else absent(key)
+
+
+def absent(key: str) -> str:
+    return f"{key} as it is"
+
+
+def label(run: "Run", axes: Axes) -> str:
+    """What sets this run apart, a line a key: `l2=0.001`."""
+    told = [f"{key.rpartition('.')[2]}={value_of(run, key)}" for key in axes if key in run.overrides]
+    return "\n".join(textwrap.shorten(line, 34, placeholder="…") for line in told)
+
+
+def draw_run(place: Any, run: "Run", root: Path, title: str) -> None:
+    picture = None if run.status != "done" or run.folder is None else mosaic(root / run.folder)
+    if picture is None:
+        told = "no picture" if run.status == "done" else f"{run.status}: {run.reason or ''}"
+        words = textwrap.fill(textwrap.shorten(told, 120, placeholder="…"), 24)
+        place.text(0.5, 0.5, figures.plain(words), ha="center", va="center", fontsize=5, transform=place.transAxes)
+    else:
+        place.imshow(picture, interpolation="nearest")
+    place.set_title(figures.plain(title), fontsize=6)
+
+
+def mosaic(folder: Path) -> Image.Image | None:
+    """Some of a run's panels as one picture, two in a line; its figure where there are none; None without that."""
+    paths = [path for path in chosen(folder) if path.is_file()] or list(folder.glob("figure.png"))
+    if not paths:
+        return None
+    pictures = [open_picture(path) for path in paths]
+    width, height = (max(size) for size in zip(*(picture.size for picture in pictures), strict=True))
+    columns = 1 if len(pictures) == 1 else 2
+    whole = Image.new("RGB", (columns * width, math.ceil(len(pictures) / columns) * height), "white")
+    for place, picture in enumerate(pictures):
+        # a pixel a value: enlarged, it stays what it is
+        enlarged = picture.resize((width, height), Image.Resampling.NEAREST)
+        whole.paste(enlarged, (place % columns * width, place // columns * height))
+    return whole
+
+
+def open_picture(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
+
+
+def chosen(folder: Path) -> list[Path]:
+    """A run's panels in its cell: four items, two of two panels, or four panels of one item; photos do not count."""
+    panels, items = names(folder)
+    panels, items = panels[:PICTURES], items[: max(1, PICTURES // max(1, len(panels)))]
+    return [folder / "panels" / panel / f"{item}.png" for item in items for panel in panels]
+
+
+def names(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of a run's panels and of its items."""
+    root = folder / "panels"
+    panels = sorted({path.parent.relative_to(root).as_posix() for path in root.rglob("*.png")} - {"photo"})
+    return panels, list((results.read_metrics(folder) or {}).get("items", {}))
+
+
+def what_is_shown(runs: Sequence["Run"], root: Path) -> str:
+    """Which panels of which items the cells show; nothing where the runs differ in that."""
+    told = {
+        tuple(path.relative_to(root / run.folder / "panels").with_suffix("").as_posix() for path in found)
+        for run in runs
+        if run.folder is not None and run.status == "done" and (found := chosen(root / run.folder))
+    }
+    return ", ".join(told.pop()) if len(told) == 1 else ""
+
+
+# ---- the metrics ----
+
+
+def save_metrics(runs: Sequence["Run"], axes: Axes, title: str, path: Path) -> None:
+    """Every metric over every axis, one line a combination of the other axes; nothing where there is none of either.
+
+    Numbers are joined by lines, on a logarithmic axis where they span two powers of ten; words have a dot each.
+    """
+    done = [run for run in runs if run.status == "done"]
+    metrics = list(dict.fromkeys(name for run in done for name in run.metrics))
+    cells = [(metric, axis) for metric in metrics for axis in axes if drawn(done, metric, axis)]
+    if not cells:
+        return
+    more = f" (first {MOST_CURVES} of {len(cells)} curves)" if len(cells) > MOST_CURVES else ""
+    cells = cells[:MOST_CURVES]
+    columns = min(4, len(cells))
+    height = math.ceil(len(cells) / columns)
+    figure = Figure(figsize=(3.2 * columns, 2.4 * height), layout="constrained")
+    for number, (metric, axis) in enumerate(cells, 1):
+        draw_metric(figure.add_subplot(height, columns, number), done, metric, axis, axes)
+    figure.suptitle(figures.plain(textwrap.shorten(title, 100) + more), fontsize=8)
+    figures.save(figure, path)
+
+
+def drawn(runs: Sequence["Run"], metric: str, axis: str) -> bool:
+    return any(metric in run.metrics and axis in run.overrides for run in runs)
+
+
+def draw_metric(place: Any, runs: Sequence["Run"], metric: str, axis: str, axes: Axes) -> None:
+    values = axes[axis]
+    numeric = all(is_number(value) for value in values)
+    positions = {results.text(value): float(value) if numeric else i for i, value in enumerate(values)}
+    curves = by_others(runs, metric, axis, axes)
+    for name, points in curves.items():
+        pairs = sorted((positions[x], y) for x, y in points.items())
+        style = "o-" if numeric else "o"
+        place.plot(*zip(*pairs, strict=True), style, markersize=3, linewidth=0.8, label=figures.plain(name))
+    if numeric:
+        name, options = scale([float(value) for value in values])
+        place.set_xscale(name, **options)
+    else:
+        place.set_xticks(list(positions.values()), [figures.plain(word) for word in positions], rotation=30, ha="right")
+    place.set_title(figures.heading_of(metric), fontsize=8)
+    place.set_xlabel(figures.plain(axis), fontsize=7)
+    place.tick_params(labelsize=6)
+    if 1 < len(curves) <= 10:
+        place.legend(fontsize=5)
+
+
+def by_others(runs: Sequence["Run"], metric: str, axis: str, axes: Axes) -> dict[str, dict[str, float]]:
+    """The metric over the axis, `{what the other axes are: {value on this axis: metric}}`."""
+    curves: dict[str, dict[str, float]] = {}
+    for run in runs:
+        if metric in run.metrics and axis in run.overrides:
+            name = label(run, {key: values for key, values in axes.items() if key != axis}).replace("\n", ", ")
+            curves.setdefault(name, {})[value_of(run, axis)] = run.metrics[metric]
+    return curves
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def scale(values: Sequence[float]) -> tuple[str, dict[str, float]]:
+    """The name and options of the axis for these numbers: logarithmic where they span it, with room for zero."""
+    sizes = [abs(value) for value in values if value]
+    if len(sizes) < 2 or max(sizes) / min(sizes) < 10**DECADES:
+        return "linear", {}
+    return ("log", {}) if min(values) > 0 else ("symlog", {"linthresh": min(sizes)})

@@ -1,0 +1,129 @@
+"""The record of a sweep: what was run, what came of it, in `results/sweeps/NAME/`."""
+
+import csv
+import io
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from deepinside import results
+from deepinside.sweeps import figure
+from deepinside.values import safe_name
+
+SCHEMA = 1
+COLUMNS = ("experiment", "network", "status", "reason", "seconds", "folder")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep: what set it apart and what came of it.
+
+    `folder` is its result's, relative to the results root; None where the configuration was refused before it had a
+    place. A `missing` run left neither result nor reason: its worker died, or it was never started.
+    """
+
+    overrides: Mapping[str, Any]
+    folder: str | None
+    experiment: str
+    network: str
+    status: Literal["done", "failed", "missing"]
+    reason: str | None = None
+    seconds: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All runs of one command."""
+
+    name: str
+    command: str
+    runs: Sequence[Run]
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """The keys in which the runs differ, each with its values in the order they were asked for."""
+        keys = dict.fromkeys(key for run in self.runs for key in run.overrides)
+        values = {key: distinct([run.overrides[key] for run in self.runs if key in run.overrides]) for key in keys}
+        everywhere = {key: all(key in run.overrides for run in self.runs) for key in keys}
+        return {key: found for key, found in values.items() if len(found) > 1 or not everywhere[key]}
+
+
+def distinct(values: Sequence[Any]) -> list[Any]:
+    """Every value once; lists and mappings, which cannot be hashed, count too."""
+    return list({results.text(value): value for value in values}.values())
+
+
+def sweep_name(experiment: str, changes: Mapping[str, Sequence[Any]]) -> str:
+    """A folder name such as `fig1_class_models,technique.l2=0.001+0.01`; shortened with a digest where it is long.
+
+    `changes` holds the values of every key of the command; those that say where or how fast to run do not count.
+    """
+    counted = {key: list(values) for key, values in changes.items() if key not in results.NOT_IDENTITY}
+    words = [experiment, *(f"{key}={'+'.join(map(results.text, values))}" for key, values in counted.items())]
+    name = ",".join(safe_name(word) for word in words)
+    if len(name) <= results.LONGEST:
+        return name
+    return f"{name[: results.LONGEST - 9]}~{results.digest([experiment, counted])}"
+
+
+def as_found(overrides: Mapping[str, Any], folder: Path | None, root: Path, names: tuple[str, str]) -> Run:
+    """A run nobody reported on, as its folder tells of it."""
+    place = None if folder is None else folder.relative_to(root).as_posix()
+    for where in [] if folder is None else [folder, results.failed_beside(folder)]:
+        found = results.read_metrics(where) or {}
+        if found.get("status") == "done":
+            return Run(overrides, place, *names, "done", None, found.get("seconds"), found.get("metrics", {}))
+        if found.get("status") == "failed":
+            return Run(overrides, place, *names, "failed", found.get("reason"))
+    return Run(overrides, place, *names, "missing", "no result and no reason were left")
+
+
+def write(root: Path, sweep: Sweep) -> Path:
+    """Leave `sweep.json`, `sweep.csv`, `figure.png` and, where there are metrics and axes, `metrics.png`."""
+    folder = root / "sweeps" / sweep.name
+    with replacing(folder) as aside:
+        results.write_json(aside / "sweep.json", as_json(sweep))
+        (aside / "sweep.csv").write_text(as_csv(sweep), encoding="utf-8", newline="")
+        figure.save_grid(sweep.runs, sweep.axes, root, sweep.name, aside / "figure.png")
+        figure.save_metrics(sweep.runs, sweep.axes, sweep.name, aside / "metrics.png")
+    return folder
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder aside, which takes the place of `folder` when the block ends without an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
+        aside = Path(scratch, "new")
+        aside.mkdir()
+        yield aside
+        if folder.exists():
+            folder.rename(Path(scratch, "old"))
+        aside.rename(folder)
+
+
+def as_json(sweep: Sweep) -> dict[str, Any]:
+    """The contents of `sweep.json`."""
+    runs = [asdict(run) for run in sweep.runs]
+    return {"schema": SCHEMA, "name": sweep.name, "command": sweep.command, "axes": sweep.axes, "runs": runs}
+
+
+def as_csv(sweep: Sweep) -> str:
+    """One row a run: its overrides, what became of it, its metrics; a cell is empty where a run has no such number."""
+    overrides = list(dict.fromkeys(key for run in sweep.runs for key in run.overrides if key not in COLUMNS))
+    metrics = list(dict.fromkeys(name for run in sweep.runs for name in run.metrics))
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow([*overrides, *COLUMNS, *metrics])
+    for run in sweep.runs:
+        told = [cell(run.overrides.get(key)) for key in overrides]
+        table.writerow([*told, *(cell(getattr(run, name)) for name in COLUMNS), *(run.metrics.get(m) for m in metrics)])
+    return buffer.getvalue()
+
+
+def cell(value: Any) -> str:
+    return "" if value is None else results.text(value)

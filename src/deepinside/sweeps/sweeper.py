@@ -1,0 +1,218 @@
+"""The sweeper: which runs a command asks for, handed to a launcher, and the record of what came of them."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from deepinside import catalogue, compose
+from deepinside.errors import DeepInsideError
+
+if TYPE_CHECKING:
+    from deepinside.sweeps.record import Run
+
+Answer = Mapping[str, Any]
+"""What `deepinside.cli.task` returns for a run."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be: its words for Hydra, and where its result will lie, None where its configuration is faulty."""
+
+    words: tuple[str, ...]
+    overrides: Mapping[str, Any]
+    root: Path
+    folder: Path | None
+    names: tuple[str, str]
+
+
+class GridSweeper(Sweeper):
+    """Every combination of the values given, as Hydra's own sweeper has them, and a record of what came of each run.
+
+    Every configuration is composed before the first run starts, so a slip in one refuses the whole sweep. A run that
+    fails is recorded and the others go on; so is what a launcher lost. Raises DeepInsideError, after the record is
+    written, where not everything asked for was done.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: Mapping[str, Any]) -> None:
+        self.max_batch_size, self.params = max_batch_size, params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.loader, self.master = hydra_context.config_loader, config
+        self.launch = (
+            Plugins.instance()
+            .instantiate_launcher(hydra_context=hydra_context, task_function=task_function, config=config)
+            .launch
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        jobs = [self.job(words) for command in self.commands(arguments) for words in combinations(self.parsed(command))]
+        jobs[0].root.mkdir(parents=True, exist_ok=True)
+        at_once = self.max_batch_size or len(jobs)
+        answers: list[Answer | None] = []
+        trouble: BaseException | None = None
+        try:
+            for first in range(0, len(jobs), at_once):
+                batch = [job.words for job in jobs[first : first + at_once]]
+                answers += [answer(returned) for returned in self.launch(batch, initial_job_idx=first)]
+        except DeepInsideError:
+            raise  # the launcher refused to start
+        except (Exception, KeyboardInterrupt) as error:
+            trouble = error
+        self.conclude(jobs, answers, trouble)
+
+    def commands(self, arguments: list[str]) -> Iterator[list[str]]:
+        """The command's words with those swept inside the experiment file; a command an experiment where it is swept.
+
+        What the command line says of a key comes over what the file says.
+        """
+        swept = next(
+            (o for o in self.parsed(arguments) if o.key_or_group == "experiment" and o.is_sweep_override()), None
+        )
+        if swept is None:
+            yield [*words_of(self.params), *arguments]
+            return
+        rest = [word for word in arguments if word != swept.input_line]
+        for name in swept.sweep_string_iterator():
+            inside = {**self.params, **own_params(name.strip("'\""))}
+            yield [f"experiment={name}", *words_of(inside), *rest]
+
+    def parsed(self, words: Sequence[str]) -> list[Override]:
+        return OverridesParser.create(config_loader=self.loader).parse_overrides(list(words))
+
+    def job(self, words: Sequence[str]) -> Job:
+        """What these words compose. Raises what Hydra raises where they cannot be composed."""
+        from deepinside import results
+
+        config = self.loader.load_sweep_config(self.master, list(words))
+        values = {override.get_key_element(): override.value() for override in self.parsed(words)}
+        overrides = {key: value for key, value in values.items() if key not in results.NOT_IDENTITY}
+        names = (str(config.name), str(OmegaConf.select(config, "network.name")))
+        root = Path(config.runtime.results)
+        with open_dict(config):
+            del config["hydra"]
+        try:
+            made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            folder = compose.place_of(made)
+        except (DeepInsideError, OmegaConfBaseException):
+            folder = None  # the run itself will say why
+        return Job(tuple(words), overrides, root, folder, names)
+
+    def conclude(self, jobs: Sequence[Job], answers: Sequence[Answer | None], trouble: BaseException | None) -> None:
+        """Write the record; raise where something was not done."""
+        from deepinside.report import SCREEN
+        from deepinside.sweeps import record
+
+        runs = list(settled(jobs, answers))
+        command = shlex.join(["deepinside", *sys.argv[1:]])
+        folder = record.write(jobs[0].root, record.Sweep(name_of(jobs), command, runs))
+        SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
+        if isinstance(trouble, KeyboardInterrupt):
+            raise trouble
+        undone = [run for run in runs if run.status != "done"]
+        if trouble is not None:
+            reason = " ".join(str(trouble).split()) or "no reason given"
+            raise DeepInsideError(
+                f"the launcher stopped ({type(trouble).__name__}: {reason[:200]}); {len(undone)} of {len(runs)} runs "
+                f"are not done, {folder / 'sweep.csv'} says which; the same command finishes them."
+            )
+        if undone:
+            raise DeepInsideError(
+                f"{len(undone)} of {len(runs)} runs were not done; {folder / 'sweep.csv'} says which and why."
+            )
+        if not all(found and found["complete"] for found in answers):
+            raise DeepInsideError("all runs were done, but some left out photos that could not be read (named above).")
+
+
+def combinations(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
+    """The words of every run: one of each key's values with one of every other's; a key's last mention counts."""
+    choices: dict[str, list[str]] = {}
+    for override in overrides:
+        key, swept = override.get_key_element(), override.is_sweep_override()
+        if swept and not override.is_discrete_sweep():
+            raise DeepInsideError(f"{override.input_line}: expected values that can be listed, found an interval.")
+        values = override.sweep_string_iterator() if swept else ()
+        choices[key] = [f"{key}={value}" for value in values] if swept else [str(override.input_line)]
+    return list(product(*choices.values()))
+
+
+def words_of(params: Mapping[str, Any]) -> list[str]:
+    """What an experiment file sweeps, as words of the command line; a list's values are those to take."""
+    return [f"{key}={','.join(map(plain, value)) if is_list(value) else plain(value)}" for key, value in params.items()]
+
+
+def is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple | ListConfig)
+
+
+def plain(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def own_params(experiment: str) -> dict[str, Any]:
+    """What an experiment file sweeps, `hydra.sweeper.params`; what it inherits from another experiment counts too."""
+    known = catalogue.files("experiment")
+    if experiment not in known:
+        return {}
+    node = catalogue.read(known[experiment])
+    params: dict[str, Any] = {}
+    for entry in node.get("defaults", []):
+        if isinstance(entry, str) and entry != experiment:
+            params |= own_params(entry.rpartition("/")[2])
+    own = ((node.get("hydra") or {}).get("sweeper") or {}).get("params") or {}
+    return params | own
+
+
+def name_of(jobs: Sequence[Job]) -> str:
+    """The sweep's folder: its experiments and every value of the command, in the order of the command."""
+    from deepinside.sweeps.record import distinct, sweep_name
+
+    experiments = distinct([job.names[0] for job in jobs])
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides if key != "experiment")
+    values = {key: distinct([job.overrides[key] for job in jobs if key in job.overrides]) for key in keys}
+    return sweep_name("+".join(experiments), values)
+
+
+def answer(returned: JobReturn) -> Answer:
+    """What the run said of itself; what went wrong around it, in the launcher, where it could say nothing."""
+    if returned.status == JobStatus.COMPLETED and returned.return_value is not None:
+        found: Answer = returned.return_value
+        return found
+    reason = " ".join(str(returned._return_value).split())
+    return {"status": "missing", "reason": reason, "complete": False}
+
+
+def settled(jobs: Sequence[Job], answers: Sequence[Answer | None]) -> Iterator["Run"]:
+    """One Run a folder: runs that share one, as the workers of one data set do, are the same run."""
+    by_folder: dict[Any, list[tuple[Job, Answer | None]]] = {}
+    for number, (job, said) in enumerate(zip_longest(jobs, answers)):
+        by_folder.setdefault(job.folder or number, []).append((job, said))
+    for pairs in by_folder.values():
+        yield one_run(pairs[0][0], [said for _, said in pairs if said is not None])
+
+
+def one_run(job: Job, answers: Sequence[Answer]) -> "Run":
+    """What came of a run: as it said itself, or as its folder tells."""
+    from deepinside.sweeps.record import Run, as_found
+
+    said = next((a for a in answers if a["status"] == "done"), answers[-1] if answers else None)
+    found = as_found(job.overrides, job.folder, job.root, job.names)
+    if said is None or (said["status"] == "missing" and found.status == "done"):
+        return found
+    reason, seconds = said.get("reason"), said.get("seconds")
+    return Run(
+        job.overrides, said.get("folder") or found.folder, *job.names, said["status"], reason, seconds,
+        said.get("metrics") or {},
+    )  # fmt: skip
