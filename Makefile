@@ -1,7 +1,7 @@
 # deepinside. Two commands matter: `make reproduce` and `make test`; both set themselves up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce verify reference models test lint format clean
+.PHONY: help setup reproduce verify reference models test test-all lint format clean
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
@@ -11,6 +11,9 @@ OTHERS ?= glob(*,exclude=[$(LONG)])
 RESULTS ?= results
 BIN := .venv/bin
 READY := .venv/ready
+# the launchers' libraries, 80 MB to fetch: only the long tests need them
+EXTRAS ?= dev,joblib,submitit,ray
+EVERYTHING := .venv/everything
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -20,6 +23,10 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "deepinside needs Python 3.11 or newer; set PYTHON=python3.11 or the like"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(EVERYTHING): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 setup: $(READY) ## the virtual environment in .venv, from the exact pins of constraints.txt
@@ -39,7 +46,10 @@ reference: $(READY) ## make the numbers in results/ the committed ones
 models: $(READY) ## fetch NETWORK into the cache and check it
 	@$(BIN)/deepinside-model fetch $(NETWORK)
 
-test: $(READY) ## the test suite, a process a core
+test: $(READY) ## the test suite but its slow tests, a process a core
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+test-all: $(EVERYTHING) ## every test: clusters of processes, kills, whole data sets
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY) ## ruff and mypy
