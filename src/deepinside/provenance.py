@@ -1,5 +1,6 @@
 """Where a number comes from: code, versions, machine, seeds, and the hashes of everything that went in."""
 
+import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -7,8 +8,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from deepinside.home import HOME
+from deepinside.home import HOME, PACKAGE
 
+COMMIT = PACKAGE / "commit.json"
+"""What `code` says, in a copy of the package that was sent to another machine without its repository."""
 PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow", "hydra-core")
 
 
@@ -31,6 +34,8 @@ def provenance(
 @cache
 def code() -> dict[str, Any]:
     """The commit the code stands at and whether it was changed since; None where there is no repository."""
+    if COMMIT.is_file():
+        return dict(json.loads(COMMIT.read_text(encoding="utf-8")))
     commit = git("rev-parse", "HEAD")
     status = git("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if status is None else bool(status)}

@@ -1,6 +1,7 @@
 """Runs as tasks of a Ray cluster: what finished is kept when a worker or a node dies, what it lost runs again."""
 
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, open_dict
 
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME, PACKAGE
+from deepinside.provenance import COMMIT, code
 
 SHIPPED = ("configs", "conf_models", "experiments")
 
@@ -121,11 +123,10 @@ def connected(address: str | None, ship: bool) -> Iterator[None]:
     import ray
 
     with tempfile.TemporaryDirectory() as scratch:
-        environment: dict[str, Any] = {}
-        if address is not None and ship:
-            environment["py_modules"] = [str(staged(Path(scratch)))]
+        # a cluster that is joined has a dashboard or not already, and may not have the package
+        joined: dict[str, Any] = {"runtime_env": {"py_modules": [str(staged(Path(scratch)))]}} if ship else {}
         try:
-            ray.init(address or "local", runtime_env=environment, log_to_driver=True, include_dashboard=None)
+            ray.init(address or "local", logging_level="ERROR", **(joined if address else {"include_dashboard": False}))
         except ConnectionError as error:
             raise DeepInsideError(
                 f"hydra.launcher.address: expected a Ray cluster at {address}, found none."
@@ -144,4 +145,5 @@ def staged(folder: Path) -> Path:
     for name in SHIPPED:
         if not (target / name).is_dir():
             shutil.copytree(HOME / name, target / name, ignore=leave)
+    (target / COMMIT.name).write_text(json.dumps(code()), encoding="utf-8")
     return target
