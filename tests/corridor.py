@@ -86,9 +86,10 @@ class Probe:
             raise DeepInsideError("probe: diverged; take smaller steps.")
         if self.trouble == "fault":
             raise ZeroDivisionError("a fault of the program")
-        return Visual(tuple(self.item(photo, batch.first + i, seeds) for i, photo in enumerate(batch.photos)))
+        return Visual(tuple(self.item(photo, seeds) for photo in batch.photos))
 
-    def item(self, photo: Photo, place: int, seeds: Seeds) -> Item:
-        values = photo.pixels + self.noise * torch.randn(photo.pixels.shape, generator=seeds.generator(place, "probe"))
+    def item(self, photo: Photo, seeds: Seeds) -> Item:
+        stream = seeds.generator(photo.number, "probe")
+        values = photo.pixels + self.noise * torch.randn(photo.pixels.shape, generator=stream)
         level = float("nan") if self.trouble == "nan" else values.mean().item()
         return Item(photo.stem, photo.stem, (Panel("map", values[0], "signed"),), {"level": level})

@@ -16,11 +16,11 @@ from PIL import Image
 
 import deepinside as di
 from deepinside import api
-from deepinside.images.inputs import ImageSettings, sources
+from deepinside.images.inputs import ImageSettings, listed
 from deepinside.settings import find_class
 
-CAT = sources(ImageSettings(names=("chelsea",)))[0].path
-COFFEE = sources(ImageSettings(names=("coffee",)))[0].path
+CAT = listed(ImageSettings(names=("chelsea",)))[0].path
+COFFEE = listed(ImageSettings(names=("coffee",)))[0].path
 SMALL: dict[str, dict[str, Any]] = {
     "class_model": {"targets": ["goldfish", "school bus"], "l2": 1e-6, "jitter": 2, "optimiser": {"steps": 3}},
     "saliency": {"target": "Egyptian cat", "show": "signed"},
@@ -183,7 +183,7 @@ REFUSED: dict[str, Callable[[di.Network], Any]] = {
     "technique/optimiser: expected one of": lambda net: di.inversion(net, CAT, optimiser="adm"),  # type: ignore[arg-type]
     "inversion.optimiser.step: no such key": lambda net: di.inversion(net, CAT, optimiser={"step": 1}),
     "nowhere.jpg, which is not there": lambda net: di.saliency(net, "nowhere.jpg"),
-    "it is not a whole image": lambda net: di.saliency(net, __file__),
+    "cannot be read as an image": lambda net: di.saliency(net, __file__),
     "found float32": lambda net: di.saliency(net, torch.rand(3, 8, 8)),
     "of shape (8, 8, 2)": lambda net: di.saliency(net, np.zeros((8, 8, 2), np.uint8)),
     "found int": lambda net: di.saliency(net, 3),  # type: ignore[arg-type]

@@ -123,12 +123,12 @@ def photos(
     x = level * torch.randn(count, network.input.count, height + larger, width + larger, generator=generator)
     original = torch.zeros(3, 4, 4, dtype=torch.uint8)
     named = zip(x, labels or (None,) * count, strict=True)
-    return ImageBatch(tuple(Photo(f"photo{i}", p, original, "", label) for i, (p, label) in enumerate(named)), x)
+    return ImageBatch(tuple(Photo(f"photo{i}", p, original, "", label, number=i) for i, (p, label) in enumerate(named)), x)
 
 
 def alone(batch: ImageBatch, index: int) -> ImageBatch:
     """One photo of a batch, as a batch."""
-    return ImageBatch(batch.photos[index : index + 1], batch.pixels[index : index + 1], batch.first + index)
+    return ImageBatch(batch.photos[index : index + 1], batch.pixels[index : index + 1])
 
 
 def numerical_gradient(value: Callable[[Tensor], Tensor], x: Tensor, places: Tensor, step: float = 1e-4) -> Tensor:

@@ -24,7 +24,7 @@ from deepinside.errors import DeepInsideError
 from deepinside.experiment import Runtime
 from deepinside.findings import Finding, Findings
 from deepinside.images.given import Given, gather
-from deepinside.images.inputs import ImageSettings, batches
+from deepinside.images.inputs import ImageSettings
 from deepinside.maths.objectives import Objective
 from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum
 from deepinside.maths.preimage import Mahendran2014, Mahendran2016
@@ -282,7 +282,7 @@ def look(name: str, network: Network, photo: Photos | None, seed: int, settings:
 
 def none(network: Network) -> ImageBatch:
     """The batch of a class model that starts from no photo."""
-    return next(batches(ImageSettings(), network.input, skipped=[]))
+    return ImageBatch((), network.mean.new_zeros(0, network.input.count, *network.size))
 
 
 def check_network(network: object) -> None:
@@ -294,7 +294,7 @@ def parts(batch: ImageBatch, network: Network) -> Iterator[ImageBatch]:
     """The photos in batches of `AT_ONCE`, where the network is; one empty batch where there are none."""
     for first in range(0, max(len(batch), 1), AT_ONCE):
         some = slice(first, first + AT_ONCE)
-        yield replace(batch, photos=batch.photos[some], pixels=batch.pixels[some].to(network.mean), first=first)
+        yield ImageBatch(batch.photos[some], batch.pixels[some].to(network.mean))
 
 
 @contextmanager

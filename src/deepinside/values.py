@@ -25,7 +25,8 @@ class Photo:
     `stem` names it in results; `pixels` is (3, H, W) float32, zero-centred; `original` is (3, h, w) uint8, as a
     person sees it; `sha256` that of the file; `label` the true class's WordNet id or name, where one is known;
     `boxes` (K, 4) float, x0 y0 x1 y1 in fractions of the original's width and height, where they are known; `view`
-    is the part of the original that `pixels` shows, in the same fractions.
+    is the part of the original that `pixels` shows, in the same fractions; `number` is its place in the whole list of
+    photos, readable or not, which names its random streams.
     """
 
     stem: str
@@ -35,6 +36,7 @@ class Photo:
     label: str | None = None
     boxes: Tensor | None = None
     view: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    number: int = 0
 
     def boxes_in_view(self) -> Tensor:
         """(K, 4): `boxes` in fractions of what `pixels` shows, cut off at its edges; those outside are left out."""
@@ -48,11 +50,10 @@ class Photo:
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Photos of one size. `pixels` stacks them, (N, 3, H, W); `first` is the place of the first in the whole set."""
+    """Photos of one size. `pixels` stacks them, (N, 3, H, W)."""
 
     photos: tuple[Photo, ...]
     pixels: Tensor
-    first: int = 0
 
     def __len__(self) -> int:
         return len(self.photos)

@@ -34,7 +34,7 @@ def batch(count: int = 2) -> ImageBatch:
     generator = torch.Generator().manual_seed(4)
     x = 5 * torch.randn(count, 3, 32, 32, generator=generator)
     x[..., SQUARE[0], SQUARE[1]] = 50
-    shown = [Photo(f"photo{i}", pixels, torch.zeros(3, 4, 4, dtype=torch.uint8), "") for i, pixels in enumerate(x)]
+    shown = [Photo(f"photo{i}", pixels, torch.zeros(3, 4, 4, dtype=torch.uint8), "", number=i) for i, pixels in enumerate(x)]
     return ImageBatch(tuple(shown), x)
 
 
@@ -71,8 +71,8 @@ def test_a_map_beats_a_random_order(network: Network) -> None:
 
 
 def test_a_batch_is_its_photos_one_by_one(network: Network) -> None:
-    for place, (photo, together) in enumerate(zip(batch().photos, items(network), strict=True)):
-        (alone,) = items(network, ImageBatch((photo,), photo.pixels[None], first=place))
+    for photo, together in zip(batch().photos, items(network), strict=True):
+        (alone,) = items(network, ImageBatch((photo,), photo.pixels[None]))
         assert alone.metrics == pytest.approx(together.metrics, abs=1e-5)
 
 

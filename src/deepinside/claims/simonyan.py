@@ -45,7 +45,7 @@ def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     with torch.no_grad():
         start = measure(exact, x, targets, "score")
     slope_of = image_gradient(exact, x, targets)
-    draws = [torch.randn(x.shape[1:], generator=seeds.generator(batch.first + i, "taylor")) for i in range(len(x))]
+    draws = [torch.randn(x.shape[1:], generator=seeds.generator(photo.number, "taylor")) for photo in batch.photos]
     direction = torch.stack(draws).to(x)
     slope = (slope_of * direction).flatten(1).sum(1)
     steps = torch.tensor([2.0**-k for k in range(4, 11, 2)], dtype=torch.float64)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.images.inputs import ImageSettings, Skipped, batches, loaded_size, resized, view
+from deepinside.images.inputs import ImageSettings, all_batches, loaded_size, resized, view
 from deepinside.images.load import as_seen, to_tensor
 from deepinside.networks.spec import InputConvention
 from deepinside.values import ImageBatch, Photo, unique
@@ -36,7 +36,8 @@ def gather(given: Given | Sequence[Given], settings: ImageSettings, convention: 
     if not photos:
         raise DeepInsideError(f"photo: expected {EXPECTED}, found none.")
     stems = unique(photo.stem for photo in photos)
-    named = tuple(replace(photo, stem=stem) for photo, stem in zip(photos, stems, strict=True))
+    rows = enumerate(zip(photos, stems, strict=True))
+    named = tuple(replace(photo, stem=stem, number=number) for number, (photo, stem) in rows)
     return ImageBatch(named, torch.stack([photo.pixels for photo in named]))
 
 
@@ -51,11 +52,10 @@ def read(given: Given, settings: ImageSettings, convention: InputConvention) -> 
 def from_path(path: str | Path, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
     if not (Path(path).expanduser().exists() or glob.has_magic(str(path))):
         raise DeepInsideError(f"photo: expected a file, a folder or a glob, found {path}, which is not there.")
-    skipped: list[Skipped] = []
-    for batch in batches(replace(settings, root=str(path), names=()), convention, skipped=skipped):
-        if skipped:
-            raise DeepInsideError(f"{skipped[0].name} cannot be read as an image: {skipped[0].reason}.")
-        yield from batch.photos
+    for loaded in all_batches(replace(settings, root=str(path), names=()), convention):
+        for skipped in loaded.skipped:
+            raise DeepInsideError(f"{skipped.name} cannot be read as an image: {skipped.reason}.")
+        yield from loaded.batch.photos if loaded.batch is not None else ()
 
 
 def from_image(image: Image.Image, settings: ImageSettings, convention: InputConvention) -> Photo:

@@ -6,21 +6,22 @@ import logging
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from PIL import Image
 from pydantic import Field, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from tqdm import tqdm
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.annotations import Annotation, find, read_annotations
@@ -45,6 +46,8 @@ UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\ud800-\udfff\u2028\u2029]')
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names Windows keeps for itself
 MAX_STEM_BYTES = 120
 THREADS = min(4, os.cpu_count() or 1)
+AHEAD = 2
+"""Slices of photos that are read while one is computed."""
 LOG = logging.getLogger(__name__)
 
 
@@ -117,9 +120,19 @@ class Skipped:
     reason: str
 
 
+class Loaded(NamedTuple):
+    """Some of the photos, by their places in the whole list: those that could be read as a batch, None if there are
+    none of these, and those that could not."""
+
+    numbers: range
+    batch: ImageBatch | None
+    skipped: list[Skipped]
+
+
 @plain_dataclass(frozen=True)
 class _Decoded:
     source: Source
+    number: int
     sized: Tensor
     original: Tensor
     sha256: str
@@ -127,12 +140,12 @@ class _Decoded:
     view: tuple[float, float, float, float]
 
 
-def sources(settings: ImageSettings) -> list[Source]:
+def listed(settings: ImageSettings) -> list[Source]:
     """Every photo the settings ask for, in order: by name for a folder or glob, as written for a list.
 
     Stems are the files' own where they are unique; otherwise the folders' names stand before them (`left-cat`), then
     the suffix after them (`cat-png`), then a number. `limit` changes no stem. Raises DeepInsideError where there is
-    nothing to read.
+    nothing to read; without `root` and `names` the list is empty.
     """
     base, paths = _find(settings) if settings.root is not None else (Path(), [])
     files = [*map(_shipped, settings.names), *paths]
@@ -144,36 +157,49 @@ def sources(settings: ImageSettings) -> list[Source]:
     return (found if settings.annotations is None else _annotated(found, settings.annotations))[: settings.limit]
 
 
-def batches(
-    settings: ImageSettings, convention: InputConvention, *, skipped: list[Skipped], progress: bool = False
-) -> Iterator[ImageBatch]:
-    """The photos in batches, the next being decoded in threads while one is computed; no more than that is in memory.
+def slices(count: int, size: int) -> list[range]:
+    """The places of `count` photos in batches of `size`, the last of which may be smaller; one empty for no photos."""
+    return [range(first, min(first + size, count)) for first in range(0, count, size)] or [range(0)]
 
-    `pixels` is (N, C, H, W) zero-centred, H and W being the convention's own times `enlarge`. A file that cannot be
-    read is logged, appended to `skipped` and missing from its batch. `first` counts the readable photos before, so a
-    photo's number does not depend on the size of a batch. Without `root` and `names` there is one empty batch.
-    Raises DeepInsideError where there is nothing to read, or nothing that can be read.
+
+def batches(
+    sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, convention: InputConvention
+) -> Iterator[Loaded]:
+    """The photos at `numbers`, range by range; the next are decoded in threads while one is computed.
+
+    `pixels` is (N, C, H, W) zero-centred, H and W being the convention's own times `enlarge`. A photo that cannot be
+    read is missing from its batch and changes nothing for the others: each has the number of its place in `sources`,
+    so nothing depends on which ranges are asked for, and by whom. An empty range gives an empty batch. `numbers` is
+    gone through as the photos are wanted, `AHEAD` ranges before; no more photos than theirs are in memory.
     """
     size = loaded_size(settings, convention)
-    if settings.root is None and not settings.names:
-        yield ImageBatch((), convention.to_network(torch.zeros(0, 3, *size, dtype=torch.uint8)))
-        return
-    todo = sources(settings)
-    first = 0
-    faults: list[Skipped] = []
-    with tqdm(total=len(todo), unit="photo", disable=None if progress else True) as bar:
-        for group in _ahead(todo, settings, size):
-            bad = _report(group)
-            skipped += bad
-            faults += bad
+    with closing(_ahead(sources, numbers, settings, size)) as groups:
+        for places, group in groups:
             decoded = [item for item in group if isinstance(item, _Decoded)]
-            if decoded:
-                yield _batch(decoded, convention, first)
-            first += len(decoded)
-            bar.update(len(group))
+            skipped = [item for item in group if isinstance(item, Skipped)]
+            batch = _batch(decoded, convention, size) if decoded or not places else None
             del group, decoded  # or they would live on while the next is read
-    if not first:
-        raise DeepInsideError(f"None of {len(todo)} photos can be read; {faults[0].name}: {faults[0].reason}.")
+            yield Loaded(places, batch, skipped)
+            del batch
+
+
+def all_batches(settings: ImageSettings, convention: InputConvention) -> Iterator[Loaded]:
+    """Every photo the settings ask for, in batches of `settings.batch`; one empty batch where they ask for none.
+
+    Raises DeepInsideError where there is nothing to read, or nothing that can be read.
+    """
+    sources = listed(settings)
+    skipped: list[Skipped] = []
+    for loaded in batches(sources, slices(len(sources), settings.batch), settings, convention):
+        skipped += loaded.skipped
+        yield loaded
+    check_some_are_readable(len(sources), skipped)
+
+
+def check_some_are_readable(count: int, skipped: Sequence[Skipped]) -> None:
+    """Raise DeepInsideError where all of `count` photos were skipped."""
+    if count and len(skipped) == count:
+        raise DeepInsideError(f"None of {count} photos can be read; {skipped[0].name}: {skipped[0].reason}.")
 
 
 def unique_stems(paths: Sequence[Path]) -> list[str]:
@@ -395,36 +421,35 @@ def _label_line(path: Path, line: str) -> tuple[str, str]:
 
 
 def _ahead(
-    todo: Sequence[Source], settings: ImageSettings, size: tuple[int, int]
-) -> Iterator[list[_Decoded | Skipped]]:
-    """Groups of `batch` sources, read; the next group is being read while the consumer works on one."""
+    sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, size: tuple[int, int]
+) -> Iterator[tuple[range, list[_Decoded | Skipped]]]:
+    """Ranges and their photos, read; those of the next ranges are being read while the consumer works on one."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="photos")
+    asked = iter(numbers)
+    coming: deque[tuple[range, list[Future[_Decoded | Skipped]]]] = deque()
 
-    def start(first: int) -> list[Future[_Decoded | Skipped]]:
-        return [pool.submit(_read, source, settings, size) for source in todo[first : first + settings.batch]]
+    def start() -> None:
+        for places in islice(asked, AHEAD + 1 - len(coming)):
+            coming.append((places, [pool.submit(_read, sources[place], place, settings, size) for place in places]))
 
     try:
-        coming = start(0)
-        for first in range(0, len(todo), settings.batch):
-            group = [future.result() for future in coming]
-            coming = start(first + settings.batch)
-            yield group
+        start()
+        while coming:
+            places, photos = coming.popleft()
+            group = [photo.result() for photo in photos]
+            del photos  # they hold what they read
+            start()
+            yield places, group
             del group
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _report(group: Iterable[_Decoded | Skipped]) -> list[Skipped]:
-    faults = [item for item in group if isinstance(item, Skipped)]
-    for item in faults:
-        LOG.warning("skipped %s: %s", item.name, item.reason)
-    return faults
-
-
-def _read(source: Source, settings: ImageSettings, size: tuple[int, int]) -> _Decoded | Skipped:
+def _read(source: Source, number: int, settings: ImageSettings, size: tuple[int, int]) -> _Decoded | Skipped:
     try:
         image, digest = read_image(source.path)
     except UnreadableImage as error:
+        LOG.warning("skipped %s: %s", source.name, error.reason)
         return Skipped(source.name, error.reason)
     short_side = (settings.short_side or max(size)) if settings.resize == "short_side_crop" else None
     whole = image.size
@@ -433,13 +458,16 @@ def _read(source: Source, settings: ImageSettings, size: tuple[int, int]) -> _De
     boxes = None if source.objects is None else source.objects.fractions(whole)
     sized = to_tensor(resized(image, size, short_side=short_side))
     image.thumbnail((settings.original_side, settings.original_side), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return _Decoded(source, sized, to_tensor(image), digest, boxes, shown)
+    return _Decoded(source, number, sized, to_tensor(image), digest, boxes, shown)
 
 
-def _batch(decoded: Sequence[_Decoded], convention: InputConvention, first: int) -> ImageBatch:
-    pixels = convention.to_network(torch.stack([item.sized for item in decoded]))
+def _batch(decoded: Sequence[_Decoded], convention: InputConvention, size: tuple[int, int]) -> ImageBatch:
+    sized = torch.stack([item.sized for item in decoded]) if decoded else torch.zeros(0, 3, *size, dtype=torch.uint8)
+    pixels = convention.to_network(sized)
     photos = [
-        Photo(item.source.stem, one, item.original, item.sha256, item.source.label, item.boxes, item.view)
+        Photo(
+            item.source.stem, one, item.original, item.sha256, item.source.label, item.boxes, item.view, item.number
+        )
         for item, one in zip(decoded, pixels, strict=True)
     ]
-    return ImageBatch(tuple(photos), pixels, first)
+    return ImageBatch(tuple(photos), pixels)

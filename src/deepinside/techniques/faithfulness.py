@@ -50,7 +50,7 @@ class Faithfulness:
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         maps = image_gradient(ruled, x, targets).abs().amax(1)
         chance = [
-            torch.rand(maps.shape[1:], generator=seeds.generator(batch.first + i, "order")) for i in range(len(x))
+            torch.rand(maps.shape[1:], generator=seeds.generator(photo.number, "order")) for photo in batch.photos
         ]
         with torch.no_grad():
             curves = self.curves(network, x, maps, targets, "")

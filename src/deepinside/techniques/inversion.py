@@ -98,8 +98,8 @@ class Inversion:
 
     def goals(self, layers: Sequence[str], batch: ImageBatch, seeds: Seeds) -> list[Goal]:
         return [
-            Goal(layer, place, restart, batch.first + place, seeds, self.energy)
-            for layer in layers for place in range(len(batch)) for restart in range(self.restarts)
+            Goal(layer, place, restart, photo.number, seeds, self.energy)
+            for layer in layers for place, photo in enumerate(batch.photos) for restart in range(self.restarts)
         ]  # fmt: skip
 
     def invert(self, network: Network, photos: Tensor, goals: Sequence[Goal]) -> Climbs[list[Preimage]]:

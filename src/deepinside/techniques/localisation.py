@@ -79,8 +79,8 @@ class Localisation:
         rows = zip(batch.photos, targets, maps, scores, strict=True)
         items = [
             item
-            for index, (photo, found, shown, row) in enumerate(rows, batch.first)
-            for item in self.items(look_at(network, photo, row, index, seeds), found, shown)
+            for photo, found, shown, row in rows
+            for item in self.items(look_at(network, photo, row, seeds), found, shown)
         ]
         return Visual(tuple(items), self.departures(batch))
 
@@ -187,8 +187,8 @@ class Scene:
     seed: int
 
 
-def look_at(network: Network, photo: Photo, scores: Tensor, index: int, seeds: Seeds) -> Scene:
-    """Photo number `index` of the set, to be cut up; `scores` (classes,)."""
+def look_at(network: Network, photo: Photo, scores: Tensor, seeds: Seeds) -> Scene:
+    """A photo to be cut up; `scores` (classes,)."""
     levels = network.input.to_pixels(photo.pixels).cpu().float()
     height, width = levels.shape[1:]
     return Scene(
@@ -197,7 +197,7 @@ def look_at(network: Network, photo: Photo, scores: Tensor, index: int, seeds: S
         own_class(network, photo),
         photo.boxes_in_view() * torch.tensor([width, height] * 2),
         tuple(scores.argsort(descending=True, stable=True).tolist()),
-        seeds.generator(index, "localisation").initial_seed() % 2**32,
+        seeds.generator(photo.number, "localisation").initial_seed() % 2**32,
     )
 
 
