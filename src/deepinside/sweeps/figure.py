@@ -96,11 +96,13 @@ def mosaic(folder: Path) -> Image.Image | None:
     pictures = [open_picture(path) for path in paths]
     width, height = (max(size) for size in zip(*(picture.size for picture in pictures), strict=True))
     columns = 1 if len(pictures) == 1 else 2
-    whole = Image.new("RGB", (columns * width, math.ceil(len(pictures) / columns) * height), "white")
+    gap = max(1, width // 32)
+    size = (columns * (width + gap) - gap, math.ceil(len(pictures) / columns) * (height + gap) - gap)
+    whole = Image.new("RGB", size, "white")
     for place, picture in enumerate(pictures):
         # a pixel a value: enlarged, it stays what it is
         enlarged = picture.resize((width, height), Image.Resampling.NEAREST)
-        whole.paste(enlarged, (place % columns * width, place // columns * height))
+        whole.paste(enlarged, (place % columns * (width + gap), place // columns * (height + gap)))
     return whole
 
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product, zip_longest
 from pathlib import Path
@@ -118,6 +119,8 @@ class GridSweeper(Sweeper):
         runs = list(settled(jobs, answers))
         command = shlex.join(["deepinside", *sys.argv[1:]])
         folder = record.write(jobs[0].root, record.Sweep(name_of(jobs), command, runs))
+        with suppress(OSError):
+            Path(self.master.hydra.sweep.dir).rmdir()  # launchers want it; some leave their logs in it
         SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
         if isinstance(trouble, KeyboardInterrupt):
             raise trouble
