@@ -247,10 +247,10 @@ def test_a_run_that_is_killed_leaves_nothing_that_is_taken_for_a_result(
     assert done.returncode == -signal.SIGKILL
     network = bench / "results" / "caffe_saliency_cat" / "tinycaffenet"
     (left,) = network.iterdir()
-    assert ".part-" in left.name
-    assert (left / "arrays.npz").is_file()
+    assert left.name.endswith(".part")
+    assert (left / "whole" / "arrays.npz").is_file()
     assert not results.is_done(left)
     assert call(monkeypatch, *words) == 0
     (whole,) = network.iterdir()
     assert results.is_done(whole)
-    assert ".part-" not in whole.name
+    assert not whole.name.endswith(".part")

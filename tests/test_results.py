@@ -4,17 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from deepinside import results
 from deepinside.errors import DeepInsideError
-from deepinside.values import Claim, Item, Panel, safe_name, unique
+from deepinside.values import Claim, safe_name, unique
 
 DEFAULTS = {"name": "fig", "network": {"name": "net"}, "technique": {"l2": 1.0, "targets": ["a"]}, "seed": 0}
 
@@ -199,11 +196,11 @@ def test_numbers_json_does_not_know_are_refused_by_name(tmp_path: Path) -> None:
 def test_the_summary_is_the_contract() -> None:
     verdict = Claim("order", "Paper, eq. 3", "it falls", 2.0, "≥ 1.5", True)
     found = results.summary(
-        config=DEFAULTS, seconds=1.23456, metrics={"a": 1.0}, by_group={}, items={"x": {"a": 1.0}}, claims=[verdict],
-        departures=["d"], skipped=[{"name": "p", "reason": "r"}], notes=[],
+        config=DEFAULTS, seconds=1.23456, metrics={"a": 1.0}, by_group={}, count=30, items={"x": {"a": 1.0}},
+        claims=[verdict], departures=["d"], skipped=[{"name": "p", "reason": "r"}], notes=[],
     )  # fmt: skip
     assert list(found)[:5] == ["schema", "experiment", "network", "status", "seconds"]
-    assert (found["schema"], found["experiment"], found["network"], found["status"]) == (1, "fig", "net", "done")
+    assert (found["schema"], found["experiment"], found["network"], found["status"]) == (2, "fig", "net", "done")
     assert found["claims"] == [
         {"id": "order", "source": "Paper, eq. 3", "claim": "it falls", "measured": 2.0, "expected": "≥ 1.5",
          "holds": True}
@@ -211,23 +208,22 @@ def test_the_summary_is_the_contract() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_arrays_are_the_raw_values_and_the_same_bytes_every_time(tmp_path: Path) -> None:
-    values = torch.tensor([[0.1, -2.0], [1e-30, 3.0]])
-    panels = (Panel("photo", torch.ones(3, 2, 2), "photo"), Panel("ten/saliency", values, "signed"))
-    item = Item("cat ü", "", panels, trace={"score": torch.tensor([1.0, 2.0], dtype=torch.float64)})
-    for name in ("a.npz", "b.npz"):
-        with results.ArrayFile(tmp_path / name) as arrays:
-            arrays.add(item)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    with np.load(tmp_path / "a.npz") as found:
-        assert set(found) == {"cat ü/photo", "cat ü/ten/saliency", "cat ü/trace/score"}
-        assert np.array_equal(found["cat ü/ten/saliency"], values.numpy())
-        assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
-    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
-        assert archive.testzip() is None
-
-
 def test_names_are_safe_and_unlike() -> None:
     assert safe_name("<img src=x onerror=alert(1)>/..\\ ä") == "img_src=x_onerror=alert_1_.._ä"
     assert safe_name("..") == "_"
     assert unique(["crane", "Crane", "crane", "crane-2", "x"]) == ["crane", "Crane-2", "crane-3", "crane-2-2", "x"]
+
+
+def test_a_result_stands_for_its_own_configuration_and_inputs_only(tmp_path: Path) -> None:
+    folder, inputs = tmp_path / "out", {"photos": "ab"}
+    assert results.unchanged(folder, DEFAULTS, inputs) is None
+    with results.writing(folder) as aside:
+        results.write_config(aside / "config.yaml", DEFAULTS)
+        results.write_json(aside / "provenance.json", {"inputs": inputs})
+        results.write_json(aside / "metrics.json", {"status": "done", "skipped": []})
+    assert results.unchanged(folder, DEFAULTS, inputs) == {"status": "done", "skipped": []}
+    assert results.unchanged(folder, {**DEFAULTS, "runtime": {"threads": 7, "again": True}}, inputs) is not None
+    assert results.unchanged(folder, config(l2=2.0), inputs) is None
+    assert results.unchanged(folder, DEFAULTS, {"photos": "ac"}) is None
+    results.write_json(folder / "metrics.json", {"status": "done", "skipped": [{"name": "a", "reason": "b"}]})
+    assert results.unchanged(folder, DEFAULTS, inputs) is None  # perhaps it can be read now

@@ -1,10 +1,11 @@
 """The corridor: configuration, network, images, technique, metrics and figures, results. Read it top to bottom."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +14,66 @@ import torch
 from deepinside import claims, figures, results
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import Experiment, read_experiment
-from deepinside.images.inputs import Skipped, batches, sources
+from deepinside.images.inputs import Loaded, Source, batches, fingerprint, listed, loaded_size
+from deepinside.maths.watching import watching
 from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
-from deepinside.provenance import provenance
+from deepinside.provenance import provenance, sources_digest, versions
+from deepinside.store import ArrayFile, Row, Table
 from deepinside.values import Claim, ImageBatch, Item, Seeds, Visual
+from deepinside.work import WAIT, Chunk, Record, Work, plan, remove_leftover
 
 LOADED: dict[str, Network] = {}
 """The last network loaded and verified in this process, by its declaration. Networks never change, so it is shared."""
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When a run started."""
+class Run:
+    """One experiment on its way: everything the corridor's rooms need."""
 
-    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    clock: float = field(default_factory=time.perf_counter)
+    experiment: Experiment
+    network: Network
+    photos: Sequence[Source]
+    config: Mapping[str, Any]
+    folder: Path
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
-    def seconds(self) -> float:
-        return time.perf_counter() - self.clock
+    @property
+    def chunks(self) -> list[Chunk]:
+        return plan(len(self.photos), self.experiment.images.batch)
 
-
-@dataclass
-class Record:
-    """What a run has found so far; panels and arrays are on disk already, so it stays small."""
-
-    names: list[str] = field(default_factory=list)
-    numbers: dict[str, dict[str, float]] = field(default_factory=dict)
-    groups: dict[str, str] = field(default_factory=dict)
-    shown: list[Item] = field(default_factory=list)
-    hashes: dict[str, str] = field(default_factory=dict)
-    departures: dict[str, None] = field(default_factory=dict)
-    notes: dict[str, None] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
-    first: ImageBatch | None = None
+    @property
+    def seeds(self) -> Seeds:
+        return Seeds(self.experiment.seed)
 
 
 def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Execute one composed configuration and leave its result in `folder`; returns what `metrics.json` holds.
 
-    Raises DeepInsideError where the configuration is refused or the work cannot be done; `folder` then holds the
-    reason, with status `failed`, unless it was refused before any work.
+    A result that is whole already is returned as it is, with `skipped_as_done` beside its numbers, unless the photos
+    have changed since, some could not be read, or `runtime.again` asks for it anew. Work that was interrupted goes on
+    where it was left. Raises DeepInsideError where the configuration is refused or the work cannot be done; `folder`
+    then holds the reason, with status `failed`, unless it was refused before any work.
     """
-    started = Moment()
-    experiment = read_experiment(config)
-    claims.check_known(experiment.claims)
-    if experiment.images.root is not None:
-        sources(experiment.images)  # refuses a folder without photos before any work
+    experiment, photos = read(config)
+    if (known := already_done(experiment, photos, config, folder)) is not None:
+        return known
     with recorded(folder, config):
         prepare(experiment)
         network = load_network(experiment)
     for technique in experiment.techniques.values():
         technique.check(network)
-    with recorded(folder, config), results.writing(folder) as aside:
-        return execute(experiment, network, config, aside, started)
+    with recorded(folder, config):
+        return execute(Run(experiment, network, photos, config, folder))
+
+
+def read(config: Mapping[str, Any]) -> tuple[Experiment, list[Source]]:
+    """The experiment and its photos; raises DeepInsideError for what can be refused at a glance."""
+    experiment = read_experiment(config)
+    claims.check_known(experiment.claims)
+    loaded_size(experiment.images, experiment.network.input)
+    return experiment, listed(experiment.images)
 
 
 @contextmanager
@@ -83,22 +89,20 @@ def recorded(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
-def execute(
-    experiment: Experiment, network: Network, config: Mapping[str, Any], folder: Path, started: Moment
-) -> dict[str, Any]:
-    record = look(experiment, network, folder)
-    found = conclude(experiment, network, record, config, started.seconds())
-    title = f"{experiment.title}: {network.name}" if experiment.title else network.name
-    figures.save_figure(record.shown, len(record.names), title, experiment.figure, folder / "figure.png")
-    figures.save_traces(record.shown, folder / "trace.png")
-    results.write_config(folder / "config.yaml", config)
-    origin = provenance(
-        network={"name": network.name, "sha256": network.sha256, "checks": dict(network.checks)},
-        images=record.hashes, runtime=asdict(experiment.runtime), seed=experiment.seed, started=started.date,
-    )  # fmt: skip
-    results.write_json(folder / "provenance.json", {**origin, "seconds": found["seconds"]})
-    results.write_json(folder / "metrics.json", found)
-    return found
+def already_done(
+    experiment: Experiment, photos: Sequence[Source], config: Mapping[str, Any], folder: Path
+) -> dict[str, Any] | None:
+    """The whole result that `folder` holds, if it may stand for this run."""
+    known = results.unchanged(folder, config, inputs(experiment, photos))
+    if known is None or experiment.runtime.again:
+        return None
+    remove_leftover(folder)
+    return {**known, "skipped_as_done": True}
+
+
+def inputs(experiment: Experiment, photos: Sequence[Source]) -> dict[str, Any]:
+    """What a result was made from besides its configuration, as far as a glance can tell."""
+    return {"network": experiment.network.sha256, "photos": fingerprint(photos, experiment.images)}
 
 
 def prepare(experiment: Experiment) -> None:
@@ -119,21 +123,81 @@ def load_network(experiment: Experiment) -> Network:
     return LOADED[key].to(device=experiment.runtime.device, dtype=getattr(torch, experiment.runtime.precision))
 
 
-def look(experiment: Experiment, network: Network, folder: Path) -> Record:
-    """Every batch of photos through every variant of the technique; what comes out is written as it comes."""
-    record = Record()
-    seeds = Seeds(experiment.seed)
-    with results.ArrayFile(folder / "arrays.npz") as arrays:
-        for batch in batches(experiment.images, network.input, skipped=record.skipped, progress=True):
-            batch = moved(batch, network)
-            visual = combine({n: t(network, batch, seeds) for n, t in experiment.techniques.items()})
-            for item in visual.items:
-                arrays.add(item)
-                for panel in item.panels:
-                    path = folder / "panels" / panel.name / f"{item.name}.png"
-                    figures.save_panel(panel, path, experiment.figure.magnitude_map)
-            remember(record, batch, visual, experiment.figure.limit)
+def execute(run: Run) -> dict[str, Any]:
+    """Every chunk that is not done, then the result of all; work is shared with other processes at the same run."""
+    work = Work(run.folder, origin(run))
+    with results.writable(run.folder):
+        results.sweep(run.folder)
+        work.open()
+        try:
+            known = already_done(
+                run.experiment, run.photos, run.config, run.folder
+            )  # another process may just have done it
+            if known is None:
+                compute(run, work)
+            return known or whole(run, work)
+        finally:
+            work.close()
+
+
+def origin(run: Run) -> dict[str, Any]:
+    """All that decides a chunk's bytes: unfinished work of another origin is not gone on with."""
+    return {
+        "identity": results.digest(results.identity(run.config)),
+        "inputs": inputs(run.experiment, run.photos),
+        "network": run.network.sha256,
+        "code": sources_digest(),
+        "versions": versions(),
+    }
+
+
+def compute(run: Run, work: Work) -> None:
+    """Do what is missing, each chunk by whoever comes first; at the end wait for those at work on the last."""
+    while (missing := work.missing(run.chunks)) and not work.gone:
+        before = len(missing)
+        look(run, work, missing)
+        if len(work.missing(run.chunks)) == before:
+            time.sleep(WAIT)
+
+
+def look(run: Run, work: Work, missing: Sequence[Chunk]) -> None:
+    """The photos of every chunk this process may claim, through every variant of the technique, batch by batch."""
+    claimed: dict[range, Chunk] = {}
+
+    def numbers() -> Iterator[range]:  # asked for ahead: photos are decoded while others are computed
+        for chunk in work.claimed(missing):
+            claimed.update(dict.fromkeys(chunk.batches, chunk))
+            yield from chunk.batches
+
+    settings, convention = run.experiment.images, run.network.input
+    loaded = batches(run.photos, numbers(), settings, convention)
+    for first in loaded:
+        chunk = claimed[first.numbers]
+        parts = chain([first], (next(loaded) for _ in chunk.batches[1:]))
+        work.finish(chunk, see(run, work, chunk, parts))
+
+
+def see(run: Run, work: Work, chunk: Chunk, parts: Iterator[Loaded]) -> Record:
+    """One chunk: what comes out of each batch is written as it comes."""
+    started, record = time.perf_counter(), Record()
+    with ArrayFile(work.arrays_of(chunk), compressed=False) as arrays:
+        for part in parts:
+            record.skipped += part.skipped
+            if part.batch is not None:
+                visual = technique(run, work, moved(part.batch, run.network), part.numbers)
+                keep(run, work, arrays, part.numbers.start, visual)
+                remember(record, part.batch, visual, run.experiment.figure.limit - part.numbers.start)
+    record.seconds = time.perf_counter() - started
     return record
+
+
+def technique(run: Run, work: Work, batch: ImageBatch, numbers: range) -> Visual:
+    """Every variant of the technique on one batch."""
+    found = {}
+    for name, variant in run.experiment.techniques.items():
+        with watching(work.keeper(numbers, name)):
+            found[name] = variant(run.network, batch, run.seeds)
+    return combine(found)
 
 
 def moved(batch: ImageBatch, network: Network) -> ImageBatch:
@@ -173,53 +237,125 @@ def joined(first: Item, second: Item) -> Item:
     )
 
 
+def keep(run: Run, work: Work, arrays: ArrayFile, first: int, visual: Visual) -> None:
+    """Write the pictures and arrays that `save` asks for; `first` is the place of the first item in the run."""
+    save, figure = run.experiment.save, run.experiment.figure
+    for place, item in enumerate(visual.items, first):
+        if save.wants(save.maps, place < figure.limit):
+            arrays.add(item)
+        for panel in item.panels if save.wants(save.panels, place < figure.limit) else ():
+            path = work.whole / "panels" / panel.name / f"{item.name}.png"
+            figures.save_panel(panel, path, figure.magnitude_map)
+
+
 def remember(record: Record, batch: ImageBatch, visual: Visual, limit: int) -> None:
     """Keep the numbers of every item, and the pictures of the first `limit`."""
+    photos = {photo.stem: photo for photo in batch.photos}
     for item in visual.items:
-        record.names.append(item.name)
-        record.numbers[item.name] = {**item.metrics, **agreement(item), **fidelity(item)}
+        photo = photos.get(item.name)
+        numbers = {**item.metrics, **agreement(item), **fidelity(item)}
+        label, sha256 = (photo.label, photo.sha256) if photo else (None, None)
+        row = Row(item.name, item.title, numbers, item.group, label, sha256)
+        row.refuse_nan()
+        record.rows.append(row)
         record.notes.update(dict.fromkeys(item.notes))
-        if item.group is not None:
-            record.groups[item.name] = item.group
-    record.shown += visual.items[: max(0, limit - len(record.shown))]
-    record.hashes.update({photo.stem: photo.sha256 for photo in batch.photos})
+    record.shown += visual.items[: max(0, limit)]
     record.departures.update(dict.fromkeys(visual.departures))
-    record.first = record.first or batch
 
 
-def conclude(
-    experiment: Experiment, network: Network, record: Record, config: Mapping[str, Any], seconds: float
-) -> dict[str, Any]:
+def whole(run: Run, work: Work) -> dict[str, Any]:
+    """The result of all chunks, written by one of the processes that are at it; the others wait for it."""
+    while not work.gone:
+        if work.acquire("whole"):
+            found = conclude(run, work)
+            results.replace(run.folder, work.whole)
+            work.remove()
+            return found
+        time.sleep(WAIT)
+    return results.read_metrics(run.folder) or {}
+
+
+def conclude(run: Run, work: Work) -> dict[str, Any]:
+    """Everything of a result but its panels, which are there already."""
+    table, found = gather(run, work)
+    if not len(table) and run.photos:
+        raise DeepInsideError(
+            f"None of {len(run.photos)} photos can be read; {found.skipped[0].name}: {found.skipped[0].reason}."
+        )
+    experiment, folder = run.experiment, work.whole
+    title = f"{experiment.title}: {run.network.name}" if experiment.title else run.network.name
+    figures.save_figure(found.shown, len(table), title, experiment.figure, folder / "figure.png")
+    figures.save_traces(found.shown, folder / "trace.png")
+    table.write(folder / "items.parquet")
+    results.write_config(folder / "config.yaml", run.config)
+    results.write_json(folder / "provenance.json", {**trail(run, table), "seconds": round(found.seconds, 3)})
+    metrics = summarise(run, table, found)
+    results.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def gather(run: Run, work: Work) -> tuple[Table, Record]:
+    """All items' numbers, and all else the chunks have found as one record; the arrays in one file."""
+    table, found = Table(), Record()
+    with ArrayFile(work.whole / "arrays.npz") as arrays:
+        for chunk in run.chunks:
+            arrays.take(work.arrays_of(chunk))
+            record = work.record(chunk)
+            table.add(record.rows)
+            found.shown += record.shown
+            found.skipped += record.skipped
+            found.seconds += record.seconds
+            found.departures.update(record.departures)
+            found.notes.update(record.notes)
+    return table, found
+
+
+def trail(run: Run, table: Table) -> dict[str, Any]:
+    """Where the result's numbers come from."""
+    network = run.network
+    hashes = zip(table.texts["name"], table.texts["sha256"], strict=True)
+    return provenance(
+        network={"name": network.name, "sha256": network.sha256, "checks": dict(network.checks)},
+        images={str(name): sha256 for name, sha256 in hashes if sha256}, inputs=inputs(run.experiment, run.photos),
+        runtime=asdict(run.experiment.runtime), seed=run.experiment.seed, started=run.started,
+    )  # fmt: skip
+
+
+def summarise(run: Run, table: Table, found: Record) -> dict[str, Any]:
     """The run's metrics and claims, as `metrics.json` holds them."""
-    metrics, by_group = means(record.numbers), means_by_group(record.numbers, record.groups)
+    columns = table.columns()
+    metrics, by_group = means(columns), means_by_group(columns, table.texts["group"])
     return results.summary(
-        config=config,
-        seconds=seconds,
+        config=run.config,
+        seconds=found.seconds,
         metrics=metrics,
         by_group=by_group,
-        items=record.numbers,
-        claims=list(verdicts(experiment, network, record, metrics, by_group)),
-        departures=[*experiment.departures, *network.departures, *record.departures],
-        skipped=[asdict(skipped) for skipped in record.skipped],
-        notes=list(record.notes),
+        count=len(table),
+        items=table.first(run.experiment.figure.limit),
+        claims=list(verdicts(run, found, metrics, by_group)),
+        departures=[*run.experiment.departures, *run.network.departures, *found.departures],
+        skipped=[asdict(skipped) for skipped in found.skipped],
+        notes=list(found.notes),
     )
 
 
 def verdicts(
-    experiment: Experiment,
-    network: Network,
-    record: Record,
-    metrics: Mapping[str, float],
-    by_group: Mapping[str, Mapping[str, float]],
+    run: Run, found: Record, metrics: Mapping[str, float], by_group: Mapping[str, Mapping[str, float]]
 ) -> Iterator[Claim]:
     """Every claim's verdict; one that these photos cannot tell is left out, and the run's notes say why."""
-    if record.first is None:
+    if not run.experiment.claims:
         return
-    evidence = claims.Evidence(
-        network, record.first, Seeds(experiment.seed), experiment.techniques, record.numbers, metrics, by_group
-    )
-    for name in experiment.claims:
+    batch = first_batch(run)
+    evidence = claims.Evidence(run.network, batch, run.seeds, run.experiment.techniques, metrics, by_group)
+    for name in run.experiment.claims:
         try:
             yield claims.CLAIMS[name](evidence)
         except claims.NotMeasuredError as reason:
-            record.notes[f"The claim {name} is not measured: {reason}."] = None
+            found.notes[f"The claim {name} is not measured: {reason}."] = None
+
+
+def first_batch(run: Run) -> ImageBatch:
+    """The first batch with a photo that can be read, once more."""
+    numbers = (batch for chunk in run.chunks for batch in chunk.batches)
+    loaded = batches(run.photos, numbers, run.experiment.images, run.network.input)
+    return next(moved(part.batch, run.network) for part in loaded if part.batch is not None)

@@ -5,7 +5,9 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from deepinside.home import HOME, PACKAGE
@@ -16,9 +18,13 @@ PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxrunt
 
 
 def provenance(
-    *, network: Mapping[str, Any], images: Mapping[str, str], runtime: Mapping[str, Any], seed: int, started: str
-) -> dict[str, Any]:
-    """Everything but the configuration that a run's numbers depend on; `images` maps a stem to its file's SHA-256."""
+    *, network: Mapping[str, Any], images: Mapping[str, str], inputs: Mapping[str, Any], runtime: Mapping[str, Any],
+    seed: int, started: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Everything but the configuration that a run's numbers depend on.
+
+    `images` maps a stem to its file's SHA-256; `inputs` is what tells at a glance whether anything has changed.
+    """
     return {
         "code": code(),
         "versions": versions(),
@@ -26,6 +32,7 @@ def provenance(
         "runtime": dict(runtime),
         "seed": seed,
         "network": dict(network),
+        "inputs": dict(inputs),
         "images": dict(images),
         "started": started,
     }
@@ -49,6 +56,15 @@ def git(*words: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+@cache
+def sources_digest() -> str:
+    """The SHA-256 of this program's own code."""
+    digest = sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @cache

@@ -5,24 +5,21 @@ import math
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 import yaml
 
 from deepinside.errors import DeepInsideError
-from deepinside.values import Claim, Item, safe_name
+from deepinside.values import Claim, safe_name
 
-SCHEMA = 1
+SCHEMA = 2
 LONGEST = 120
-NOT_IDENTITY = ("runtime.results", "runtime.model_cache", "runtime.threads")
+NOT_IDENTITY = ("runtime.results", "runtime.model_cache", "runtime.threads", "runtime.again", "runtime.worker")
 """Keys that change where or how fast a run works, not what it computes."""
 
 
@@ -101,21 +98,43 @@ def is_done(folder: Path) -> bool:
     return metrics is not None and metrics.get("status") == "done"
 
 
+def unchanged(folder: Path, config: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The numbers of a whole result of this configuration and these inputs, all of which could be read, or None."""
+    metrics, before = read_metrics(folder), read_config(folder)
+    if metrics is None or metrics.get("status") != "done" or metrics.get("skipped"):
+        return None
+    if before is None or identity(before) != identity(config):
+        return None
+    try:
+        known = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return metrics if isinstance(known, dict) and known.get("inputs") == inputs else None
+
+
 @contextmanager
 def writing(folder: Path) -> Iterator[Path]:
     """An empty folder aside to write into; it takes the place of `folder` when the block ends without an error."""
     aside = folder.with_name(f"{folder.name}.part-{os.getpid()}")
+    with writable(folder):
+        try:
+            sweep(folder)
+            aside.mkdir(parents=True)
+            yield aside
+            replace(folder, aside)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """What the system refuses in the block is told as what can be done about it."""
     try:
-        sweep(folder)
-        aside.mkdir(parents=True)
-        yield aside
-        replace(folder, aside)
+        yield
     except OSError as error:
         raise DeepInsideError(
             f"results: {folder} could not be written ({error}); free space or set runtime.results."
         ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def replace(folder: Path, aside: Path) -> None:
@@ -186,19 +205,21 @@ def summary(
     seconds: float,
     metrics: Mapping[str, float],
     by_group: Mapping[str, Mapping[str, float]],
+    count: int,
     items: Mapping[str, Mapping[str, float]],
     claims: Sequence[Claim],
     departures: Sequence[str],
     skipped: Sequence[Mapping[str, str]],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """The contents of `metrics.json`."""
+    """The contents of `metrics.json`; `items` are the numbers of the items that the figure shows, of `count` in all."""
     return {
         "schema": SCHEMA,
         "experiment": config["name"],
         "network": config["network"]["name"],
         "status": "done",
         "seconds": round(seconds, 3),
+        "count": count,
         "metrics": dict(metrics),
         "by_group": {group: dict(values) for group, values in by_group.items()},
         "claims": [asdict(claim) for claim in claims],
@@ -207,30 +228,3 @@ def summary(
         "skipped": list(skipped),
         "items": {name: dict(values) for name, values in items.items()},
     }
-
-
-class ArrayFile:
-    """`arrays.npz`, written one array at a time so that memory does not grow; the same arrays give the same bytes."""
-
-    def __init__(self, path: Path) -> None:
-        self.zip = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
-
-    def add(self, item: Item) -> None:
-        """Every panel as `item/panel` and every trace as `item/trace/name`, float32."""
-        for panel in item.panels:
-            self.put(f"{item.name}/{panel.name}", panel.values.numpy())
-        for name, values in item.trace.items():
-            self.put(f"{item.name}/trace/{name}", values.cpu().numpy())
-
-    def put(self, name: str, values: np.ndarray) -> None:
-        buffer = BytesIO()
-        np.save(buffer, values.astype(np.float32, copy=False))
-        entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-        entry.compress_type = zipfile.ZIP_DEFLATED
-        self.zip.writestr(entry, buffer.getvalue())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.zip.close()

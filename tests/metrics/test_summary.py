@@ -1,5 +1,6 @@
 """Means over items, and the agreement of variants' maps."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,14 +15,18 @@ def item(*panels: tuple[str, Tensor, str]) -> Item:
     return Item("one", "one", tuple(Panel(name, values, look) for name, values, look in panels))  # type: ignore[arg-type]
 
 
+def columns(**values: list[float]) -> dict[str, np.ndarray]:
+    return {name: np.array(numbers) for name, numbers in values.items()}
+
+
 def test_means_are_over_the_items_that_have_the_number() -> None:
-    assert means({"a": {"score": 1, "only": 5}, "b": {"score": 3}}) == {"score": 2, "only": 5}
+    assert means(columns(score=[1, 3], only=[5, np.nan], none=[np.nan, np.nan])) == {"score": 2, "only": 5}
     assert means({}) == {}
 
 
 def test_means_by_group() -> None:
-    items = {"a": {"iou": 0.2}, "b": {"iou": 0.4}, "c": {"iou": 0.9}}
-    found = means_by_group(items, {"a": "small", "b": "small", "c": "large"})
+    found = means_by_group(columns(iou=[0.2, 0.4, 0.9, 7]), ["small", "small", "large", None])
+    assert list(found) == ["large", "small"]
     assert found["small"] == pytest.approx({"count": 2, "iou": 0.3})
     assert found["large"] == {"count": 1, "iou": 0.9}
 

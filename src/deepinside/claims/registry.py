@@ -16,17 +16,16 @@ class NotMeasuredError(Exception):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a claim is measured on: the network, the run's first batch of photos, and the numbers of every item.
+    """What a claim is measured on: the network, the run's first batch of photos, and its numbers.
 
-    `techniques` are the run's variants by name; `items` maps an item's name to its metrics, `metrics` are the means,
-    `by_group` those of every group of items.
+    `techniques` are the run's variants by name; `metrics` are the means over all items, `by_group` those of every
+    group of items.
     """
 
     network: Network
     batch: ImageBatch
     seeds: Seeds
     techniques: Mapping[str, Any]
-    items: Mapping[str, Mapping[str, float]]
     metrics: Mapping[str, float]
     by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 

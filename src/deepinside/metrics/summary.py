@@ -14,21 +14,22 @@ RECONSTRUCTION = "reconstruction_"
 BEST_PSNR = 100.0
 
 
-def means(items: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The mean of every metric over the items that have it."""
-    names = dict.fromkeys(name for values in items.values() for name in values)
-    return {name: float(np.mean([values[name] for values in items.values() if name in values])) for name in names}
+def means(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The mean of every metric (items,) over the items that have it; NaN stands where one has not."""
+    there = {name: values[~np.isnan(values)] for name, values in columns.items()}
+    return {name: float(values.mean()) for name, values in there.items() if len(values)}
 
 
-def means_by_group(items: Mapping[str, Mapping[str, float]], groups: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The means over the items of each group, with `count`, their number; `groups` maps an item's name to its group.
+def means_by_group(columns: Mapping[str, np.ndarray], groups: Sequence[str | None]) -> dict[str, dict[str, float]]:
+    """The means over the items of each group, with `count`, their number; `groups` names every item's, if it has one.
 
     Methods and baselines are metrics of the same items, so they stand side by side over the same photos.
     """
-    members: dict[str, dict[str, Mapping[str, float]]] = {group: {} for group in sorted(set(groups.values()))}
-    for name, group in groups.items():
-        members[group][name] = items[name]
-    return {group: {"count": float(len(those)), **means(those)} for group, those in members.items()}
+    members = {group: np.array([other == group for other in groups]) for group in sorted(filter(None, set(groups)))}
+    return {
+        group: {"count": float(those.sum()), **means({name: values[those] for name, values in columns.items()})}
+        for group, those in members.items()
+    }
 
 
 def agreement(item: Item) -> dict[str, float]:
