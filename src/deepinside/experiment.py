@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
@@ -11,13 +12,14 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass
 
 from deepinside.errors import DeepInsideError
+from deepinside.home import STYLES
 from deepinside.images.inputs import ImageSettings
 from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec
 from deepinside.settings import STRICT, build, construct
 from deepinside.values import ImageBatch, Seeds, Visual
 
-EXAMPLES = ("inferno", "gray", "gray_r", "viridis")
+EXAMPLES = ("inferno", "gray", "gray_r", "viridis", "RdBu_r")
 
 
 class Technique(Protocol):
@@ -31,13 +33,19 @@ class Technique(Protocol):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Runtime:
-    """Where and how the work is done."""
+    """Where and how the work is done.
+
+    `again` computes a result anew that is whole already. `worker` numbers processes that share one run's photos:
+    `runtime.worker=range(8)` in a sweep starts eight.
+    """
 
     device: str = "cpu"
     precision: Literal["float32", "float64"] = "float32"
     threads: PositiveInt = 2
     results: str = "results"
     model_cache: str | None = None
+    again: bool = False
+    worker: NonNegativeInt = 0
 
     @field_validator("device")
     @classmethod
@@ -51,21 +59,61 @@ class Runtime:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FigureSettings:
-    """How the figure is laid out; see `deepinside.figures`."""
+    """How the figure is laid out; see `deepinside.figures.layouts`.
 
-    layout: Literal["rows", "wrapped", "page"] = "rows"
+    `inches` is the width of a picture, `width` that of the whole figure, which then decides the pictures'. `panels`
+    are those shown, all if empty. `labels` puts (a), (b), … before what the layout sets apart. `style` is `screen`,
+    `paper` or the path of a matplotlib style file. The PNG is always written, PDF and SVG where `formats` has them.
+    """
+
+    layout: Literal["rows", "wrapped", "page", "pairs", "columns"] = "rows"
     columns: PositiveInt = 4
     panels: tuple[str, ...] = ()
     limit: PositiveInt = 24
     magnitude_map: str = "inferno"
+    signed_map: str = "signed"
     inches: float = Field(default=1.8, gt=0)
+    width: float | None = Field(default=None, gt=0)
+    title: bool = True
+    labels: bool = False
+    style: str = "screen"
+    formats: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
 
-    @field_validator("magnitude_map")
+    @field_validator("magnitude_map", "signed_map")
     @classmethod
     def _map_is_known(cls, name: str) -> str:
-        if name not in colormaps:
+        if name not in (*colormaps, "signed"):
             raise ValueError(f"expected one of matplotlib's colour maps, such as {', '.join(EXAMPLES)}")
         return name
+
+    @field_validator("style")
+    @classmethod
+    def _style_is_known(cls, name: str) -> str:
+        known = sorted(path.stem for path in STYLES.glob("*.mplstyle"))
+        if name not in known and not Path(name).is_file():
+            raise ValueError(f"expected {', '.join(known)} or the path of a matplotlib style file")
+        return name
+
+    @field_validator("formats")
+    @classmethod
+    def _png_is_one(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(["png", *formats]))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Save:
+    """What is kept besides the numbers, for all items, for those the figure shows, or for none.
+
+    panels: every panel as a PNG; maps: every panel and trace as float32 in `arrays.npz`.
+    """
+
+    panels: Literal["all", "shown", "none"] = "all"
+    maps: Literal["all", "shown", "none"] = "all"
+
+    @staticmethod
+    def wants(what: str, shown: bool) -> bool:
+        """Whether an item's are kept; `shown` says if the figure shows it."""
+        return what == "all" or (what == "shown" and shown)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -80,12 +128,13 @@ class Experiment:
     techniques: Mapping[str, Any]
     claims: tuple[str, ...]
     figure: FigureSettings
+    save: Save
     runtime: Runtime
     seed: NonNegativeInt
     departures: tuple[str, ...] = ()
 
 
-SECTIONS = {"network": NetworkSpec, "images": ImageSettings, "figure": FigureSettings, "runtime": Runtime}
+SECTIONS = {"network": NetworkSpec, "images": ImageSettings, "figure": FigureSettings, "save": Save, "runtime": Runtime}
 """The sections of the configuration whose keys belong to one class, whatever the experiment."""
 
 
