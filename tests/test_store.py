@@ -55,6 +55,12 @@ def test_columns_and_first() -> None:
     assert found.first(2) == {"a": {"score": 1.0, "iou": 0.5}, "b": {"score": 2.0}}
 
 
+def test_columns_are_in_the_order_of_the_items() -> None:
+    found = Table()
+    found.add([Row("a", "a", {f"m{k}": 1.0 for k in range(40)}), Row("b", "b", {"z": 1.0, "m7": 2.0, "y": 3.0})])
+    assert list(found.numbers) == [*(f"m{k}" for k in range(40)), "z", "y"]
+
+
 def test_many_items_take_little_memory() -> None:
     found = Table()
     found.add(Row(str(i), "", {f"m{k}": float(i) for k in range(10)}) for i in range(5000))

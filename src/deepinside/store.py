@@ -51,7 +51,7 @@ class Table:
 
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            for name in row.numbers.keys() - self.numbers.keys():
+            for name in [name for name in row.numbers if name not in self.numbers]:
                 self.numbers[name] = array("d", [math.nan] * len(self))
             for name, column in self.numbers.items():
                 column.append(row.numbers.get(name, math.nan))

@@ -12,8 +12,10 @@ def register() -> None:
     """Let Hydra find each plugin under its name in `hydra_plugins.deepinside`."""
     from hydra.core.plugins import Plugins
 
+    # Hydra reads its own plugins first: it imports them anew, and a class made of the older copies would not be one
+    known = Plugins.instance().class_name_to_class
+    from deepinside.sweeps.batched_launcher import BatchedLauncher
     from deepinside.sweeps.ray_launcher import RayLauncher
     from deepinside.sweeps.sweeper import GridSweeper
 
-    known = Plugins.instance().class_name_to_class
-    known.update({f"{NAMES}.{plugin.__name__}": plugin for plugin in (GridSweeper, RayLauncher)})
+    known.update({f"{NAMES}.{plugin.__name__}": plugin for plugin in (BatchedLauncher, GridSweeper, RayLauncher)})

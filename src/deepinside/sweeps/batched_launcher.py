@@ -1,0 +1,41 @@
+"""The launcher that does what runs of a sweep have in common as one batch, and then each run by itself."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from deepinside import compose
+from deepinside.errors import DeepInsideError
+
+
+class BatchedLauncher(BasicLauncher):
+    """Runs that differ only in numbers (λ, seed, class, start) optimise their images as one batch.
+
+    Folders and bytes are those of Hydra's basic launcher: each run still goes its own way, and finds its optimisations
+    done.
+    """
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from deepinside.together import climb_together
+
+        climb_together(list(self.runs(job_overrides)))
+        found: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
+        return found
+
+    def runs(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[tuple[dict[str, Any], Path]]:
+        """The configuration of every run and its result's folder; a faulty one is left for the run to complain of."""
+        assert self.hydra_context is not None and self.config is not None
+        for words in job_overrides:
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
+            with open_dict(config):
+                del config["hydra"]
+            try:
+                made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+                yield made, compose.place_of(made)
+            except (DeepInsideError, OmegaConfBaseException):
+                continue
