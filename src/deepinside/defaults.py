@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from deepinside import cli, complaints
+from deepinside import complaints, compose
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import Technique, merge
 from deepinside.home import HOME
@@ -40,7 +40,7 @@ def composed(words: tuple[str, ...], size: Sequence[int]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        config = cli.composed(list(words))
+        config = compose.composed(list(words))
         OmegaConf.set_struct(config, False)
         config.network.input.size = list(size)
         return OmegaConf.to_container(config.technique, resolve=True)  # type: ignore[return-value]

@@ -16,6 +16,7 @@ from deepinside import figures, results
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import FigureSettings
 from deepinside.metrics.summary import agreement, fidelity, means
+from deepinside.store import ArrayFile, Row, Table
 from deepinside.values import Item, Panel, Visual
 
 Found = TypeVar("Found")
@@ -135,7 +136,7 @@ class Findings(Sequence[Finding]):
     @property
     def metrics(self) -> dict[str, float]:
         """The mean of every number over the items that have it, as in the runner's `metrics.json`."""
-        return means({item.name: item.metrics for item in self.items})
+        return means(self.table().columns())
 
     @property
     def map(self) -> Tensor:
@@ -167,7 +168,7 @@ class Findings(Sequence[Finding]):
         return only("finding", {item.name: item for item in self.items}, self)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `arrays.npz`, `figure.png`, `trace.png`, `metrics.json` and `panels/PANEL/ITEM.png` into `folder`.
+        """Write `arrays.npz`, `items.parquet`, `figure.png`, `trace.png`, `metrics.json` and the panels into `folder`.
 
         They are the runner's files, byte for byte in `arrays.npz` and the panels; `metrics.json` has no `status`, so
         that the folder is not taken for a run's result. Returns the folder. Raises DeepInsideError where it cannot be
@@ -177,7 +178,7 @@ class Findings(Sequence[Finding]):
         items = [one.item for one in self.items]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with results.ArrayFile(folder / "arrays.npz") as arrays:
+            with ArrayFile(folder / "arrays.npz") as arrays:
                 for item in items:
                     arrays.add(item)
             for item in items:
@@ -186,10 +187,17 @@ class Findings(Sequence[Finding]):
                     figures.save_panel(panel, place, settings.magnitude_map)
             figures.save_figure(items, len(items), self.heading(), settings, folder / "figure.png")
             figures.save_traces(items[:SHOWN], folder / "trace.png")
+            self.table().write(folder / "items.parquet")
             results.write_json(folder / "metrics.json", self.summary())
         except OSError as error:
             raise DeepInsideError(f"save: expected a folder that can be written to, found {error}.") from error
         return folder
+
+    def table(self) -> Table:
+        """Every item's numbers, by column."""
+        table = Table()
+        table.add(Row(one.name, one.title, one.metrics, one.item.group) for one in self.items)
+        return table
 
     def summary(self) -> dict[str, object]:
         """What `metrics.json` holds."""
@@ -254,8 +262,8 @@ def only(what: str, found: Mapping[str, Found], of: "Finding | Findings") -> Fou
 def drawn(items: Sequence[Item]) -> bytes:
     """The items' figure as a PNG."""
     buffer = BytesIO()
-    figure = figures.draw_rows(items, FigureSettings())
-    figures.save(figure, buffer, bbox_inches="tight")  # type: ignore[arg-type]
+    with figures.styled():
+        figures.save(figures.draw_rows(items, FigureSettings()), buffer)
     return buffer.getvalue()
 
 
