@@ -79,7 +79,7 @@ def test_what_cannot_be_composed_is_one_sentence(
     assert sentence.startswith("deepinside: ")
     assert "\n" not in sentence
     assert all(word in sentence for word in said), sentence
-    assert not (bench / "results").exists() or [p.name for p in (bench / "results").iterdir()] == [".sweep"]
+    assert not (bench / "results").exists()
 
 
 @pytest.mark.parametrize(
@@ -169,6 +169,8 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_done(
     assert [entry["name"] for entry in found["skipped"]] == ["bad.jpg"]
     assert (folder / "panels" / "saliency" / "good.png").is_file()
     assert "skipped bad.jpg" in capsys.readouterr().out
+    sentence = str(call(monkeypatch, "-m", "images=none", "images.root=photos", "technique.show=magnitude,signed"))
+    assert sentence.startswith("deepinside: all runs were done, but some left out photos")
 
 
 def test_photos_of_any_name_go_through(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +191,8 @@ def test_a_run_that_diverges_is_recorded_and_the_others_of_the_sweep_go_on(
 ) -> None:
     words = ("technique=class_model", "images=none", "technique.targets=[lion]", "technique.optimiser.steps=2",
              "technique.optimiser.rate_in=gradient")  # fmt: skip
-    assert call(monkeypatch, "-m", *words, "technique.optimiser.rate=1e38,0.1") == 1
+    sentence = str(call(monkeypatch, "-m", *words, "technique.optimiser.rate=1e38,0.1"))
+    assert sentence.startswith("deepinside: 1 of 2 runs were not done")
     folders = {path.name[-3:]: path for path in (bench / "results" / "adhoc" / "tinycaffenet").iterdir()}
     assert len(folders) == 2
     found = {name: metrics(folder) for name, folder in folders.items()}
@@ -212,7 +215,7 @@ def test_a_fault_of_the_program_is_logged_with_its_traceback_and_the_others_go_o
         return look(experiment, network, folder)
 
     monkeypatch.setattr(pipeline, "look", faulty)
-    assert call(monkeypatch, "-m", *FAST, "seed=0,1") == 1
+    assert str(call(monkeypatch, "-m", *FAST, "seed=0,1")).startswith("deepinside: 1 of 2 runs were not done")
     out, err = capsys.readouterr()
     assert "Traceback" in out
     assert "deepinside: KeyError: 'lost'" in err
