@@ -209,10 +209,10 @@ def test_a_fault_of_the_program_is_logged_with_its_traceback_and_the_others_go_o
 ) -> None:
     look = pipeline.look
 
-    def faulty(experiment, network, folder):  # type: ignore[no-untyped-def]
-        if experiment.seed == 0:
+    def faulty(run, work, missing):  # type: ignore[no-untyped-def]
+        if run.experiment.seed == 0:
             raise KeyError("lost")
-        return look(experiment, network, folder)
+        return look(run, work, missing)
 
     monkeypatch.setattr(pipeline, "look", faulty)
     assert str(call(monkeypatch, "-m", *FAST, "seed=0,1")).startswith("deepinside: 1 of 2 runs were not done")
