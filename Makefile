@@ -1,7 +1,7 @@
 # deepinside. Two commands matter: `make reproduce` and `make test`; both set themselves up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce verify reference models test test-all lint format clean
+.PHONY: help setup reproduce verify reference models test test-all lint format docs docs-pictures clean
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
@@ -16,7 +16,7 @@ EXTRAS ?= dev,joblib,submitit,ray
 EVERYTHING := .venv/everything
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 	@echo "  NETWORK=caffenet chooses another network; deepinside --help lists them"
 
 $(READY): pyproject.toml constraints.txt
@@ -57,6 +57,12 @@ lint: $(READY) ## ruff and mypy
 
 format: $(READY) ## let ruff put the code in order
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+docs: $(READY) ## docs/configuration.md from the settings and YAMLs
+	@$(BIN)/python tools/reference_docs.py
+
+docs-pictures: $(READY) ## the pictures of docs/, anew
+	@OMP_NUM_THREADS=1 $(BIN)/python tools/docs_pictures.py
 
 clean: ## remove results and caches of this checkout; fetched networks stay
 	rm -rf build .pytest_cache .ruff_cache .mypy_cache
