@@ -1,14 +1,8 @@
-"""The same numbers in less time: what a converted graph is given before it is verified and used."""
-
-from collections.abc import Mapping
+"""LRN in the time of one small convolution."""
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
-
-from deepinside.networks.spec import Layer
-
-LAYOUT = torch.channels_last  # pooling is several times faster in it, convolutions no slower
+from torch import Tensor, nn
 
 
 class CrossChannelNorm(nn.Module):
@@ -32,13 +26,3 @@ class CrossChannelNorm(nn.Module):
             return x * energy.pow(-self.beta)
         root = energy.rsqrt()
         return x * root * root.sqrt()
-
-
-def quicken(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.GraphModule:
-    """`module` with its LRN layers replaced and its weights laid out for speed; changed in place."""
-    channels = {node.target: layers[node.meta["layer"]].shape[0] for node in module.graph.nodes if "layer" in node.meta}
-    for name, part in list(module.named_modules()):
-        if isinstance(part, nn.LocalResponseNorm) and name in channels:
-            module.set_submodule(name, CrossChannelNorm(part, channels[name]))
-    module.to(memory_format=LAYOUT)  # type: ignore[call-overload]
-    return module.eval()

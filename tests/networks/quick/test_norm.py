@@ -1,10 +1,10 @@
-"""The faster layers against PyTorch's own."""
+"""The quick LRN against PyTorch's own."""
 
 import pytest
 import torch
 from torch import nn
 
-from deepinside.networks.quick import CrossChannelNorm
+from deepinside.networks.quick.norm import CrossChannelNorm
 
 
 @pytest.mark.parametrize("beta", [0.75, 0.5])
