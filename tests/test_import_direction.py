@@ -21,7 +21,7 @@ ORDER = (
     ("experiment",),
     ("store",),
     ("work",),
-    ("figures", "provenance", "results", "report"),
+    ("figures", "progress", "provenance", "results", "report"),
     ("pipeline", "findings"),
     ("together",),
     ("catalogue", "complaints"),

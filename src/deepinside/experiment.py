@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -46,6 +47,9 @@ class Runtime:
     model_cache: str | None = None
     again: bool = False
     worker: NonNegativeInt = 0
+    verbosity: Literal["quiet", "normal", "verbose"] = "normal"
+    preview: float | None = Field(default=5.0, gt=0)
+    tensorboard: bool | str = False
 
     @field_validator("device")
     @classmethod
@@ -55,6 +59,13 @@ class Runtime:
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"no such device here ({str(error).splitlines()[0].rstrip('.')})") from error
         return device
+
+    @field_validator("tensorboard")
+    @classmethod
+    def _writer_is_there(cls, asked: bool | str) -> bool | str:
+        if asked is not False and find_spec("tensorboardX") is None:
+            raise ValueError("expected the package tensorboardX; pip install 'deepinside[tensorboard]' brings it")
+        return asked
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from deepinside import claims, figures, results
+from deepinside import claims, figures, progress, results
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import Experiment, read_experiment
 from deepinside.images.inputs import Loaded, Source, batches, fingerprint, listed, loaded_size
@@ -134,7 +134,8 @@ def execute(run: Run) -> dict[str, Any]:
                 run.experiment, run.photos, run.config, run.folder
             )  # another process may just have done it
             if known is None:
-                compute(run, work)
+                with progress.shown(run.experiment, run.network, run.folder, work.folder, len(run.photos)):
+                    compute(run, work)
             return known or whole(run, work)
         finally:
             work.close()
@@ -155,6 +156,7 @@ def compute(run: Run, work: Work) -> None:
     """Do what is missing, each chunk by whoever comes first; at the end wait for those at work on the last."""
     while (missing := work.missing(run.chunks)) and not work.gone:
         before = len(missing)
+        progress.at(len(run.photos) - sum(len(part) for chunk in missing for part in chunk.batches))
         look(run, work, missing)
         if len(work.missing(run.chunks)) == before:
             time.sleep(WAIT)
@@ -187,6 +189,7 @@ def see(run: Run, work: Work, chunk: Chunk, parts: Iterator[Loaded]) -> Record:
                 visual = technique(run, work, moved(part.batch, run.network), part.numbers)
                 keep(run, work, arrays, part.numbers.start, visual)
                 remember(record, part.batch, visual, run.experiment.figure.limit - part.numbers.start)
+            progress.advance(len(part.numbers))
     record.seconds = time.perf_counter() - started
     return record
 
@@ -195,6 +198,7 @@ def technique(run: Run, work: Work, batch: ImageBatch, numbers: range) -> Visual
     """Every variant of the technique on one batch."""
     found = {}
     for name, variant in run.experiment.techniques.items():
+        progress.doing(name)
         with watching(work.keeper(numbers, name)):
             found[name] = variant(run.network, batch, run.seeds)
     return combine(found)
@@ -245,7 +249,7 @@ def keep(run: Run, work: Work, arrays: ArrayFile, first: int, visual: Visual) ->
             arrays.add(item)
         for panel in item.panels if save.wants(save.panels, place < figure.limit) else ():
             path = work.whole / "panels" / panel.name / f"{item.name}.png"
-            figures.save_panel(panel, path, figure.magnitude_map)
+            figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map)
 
 
 def remember(record: Record, batch: ImageBatch, visual: Visual, limit: int) -> None:
@@ -285,7 +289,8 @@ def conclude(run: Run, work: Work) -> dict[str, Any]:
     experiment, folder = run.experiment, work.whole
     title = f"{experiment.title}: {run.network.name}" if experiment.title else run.network.name
     figures.save_figure(found.shown, len(table), title, experiment.figure, folder / "figure.png")
-    figures.save_traces(found.shown, folder / "trace.png")
+    figures.save_traces(found.shown, folder / "trace.png", experiment.figure)
+    found.notes.update(dict.fromkeys(figures.complaints(found.shown, experiment.figure)))
     table.write(folder / "items.parquet")
     results.write_config(folder / "config.yaml", run.config)
     results.write_json(folder / "provenance.json", {**trail(run, table), "seconds": round(found.seconds, 3)})

@@ -1,0 +1,49 @@
+"""An optimisation's pictures as they are just now."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from deepinside.maths.watching import Step
+from deepinside.networks.spec import InputConvention
+from deepinside.progress.observer import Observer, Seldom
+
+MOST, SIDE, GAP = 24, 128, 4
+"""Pictures on a sheet, the least width of each in pixels, and the white between them."""
+
+
+class Preview(Observer):
+    """Writes `preview.png` into a folder every so many seconds, whole or not at all; a full disk is no hindrance."""
+
+    def __init__(self, convention: InputConvention, folder: Path, seconds: float) -> None:
+        super().__init__()
+        self.convention, self.folder, self.seldom = convention, folder, Seldom(seconds)
+
+    def step(self, now: Step) -> None:
+        if self.seldom.now():
+            with suppress(OSError):
+                self.write(sheet(now.images, self.convention))
+
+    def write(self, pixels: np.ndarray) -> None:
+        aside = self.folder / f"preview.{os.getpid()}"
+        Image.fromarray(pixels).save(aside, format="PNG")
+        aside.replace(self.folder / "preview.png")
+
+
+def sheet(images: Tensor, convention: InputConvention) -> np.ndarray:
+    """The first images of a batch (N, C, H, W) on one sheet as square as can be, (H, W, 3) uint8."""
+    levels = convention.to_pixels(images[:MOST].detach().cpu()).permute(0, 2, 3, 1).numpy()
+    count, height, width, _ = levels.shape
+    scale = max(1, SIDE // width)
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    tall, wide = height * scale + GAP, width * scale + GAP
+    pixels = np.full((rows * tall - GAP, columns * wide - GAP, 3), 255, np.uint8)
+    for i, picture in enumerate(levels):
+        y, x = i // columns * tall, i % columns * wide
+        pixels[y : y + tall - GAP, x : x + wide - GAP] = picture.repeat(scale, 0).repeat(scale, 1)
+    return pixels

@@ -1,0 +1,164 @@
+"""Progress on the screen: bars in a terminal, now and then a plain line in a log or a pipe."""
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import IO, Any, Literal, cast
+
+from rich.console import Console
+from rich.file_proxy import FileProxy
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from deepinside.maths.watching import Snapshot, Step
+from deepinside.progress.observer import Observer, Seldom, told
+
+__all__ = ["Bars", "Lines", "Observer", "on_screen"]
+
+Verbosity = Literal["quiet", "normal", "verbose"]
+OFTEN = 0.1
+"""Seconds between two looks at an optimisation's numbers, for which a device has to be waited for."""
+SELDOM = 10.0
+"""Seconds between two lines in a log."""
+BUSY: list[str] = []
+"""The run that has the screen: of runs within another's block nothing is shown."""
+
+
+@contextmanager
+def on_screen(name: str, verbosity: Verbosity, photos: int) -> Iterator[list[Observer]]:
+    """Who shows the run `name` on the screen: nobody if it is to be quiet, or if another run has the screen."""
+    if verbosity == "quiet" or BUSY:
+        yield []
+        return
+    console = Console(stderr=True, highlight=False, emoji=False)
+    BUSY.append(name)
+    try:
+        with ExitStack() as stack:
+            if has_bars(console):
+                yield [stack.enter_context(bars(console, name, photos))]
+            else:
+                yield [Lines(console, name, photos, every_climb=verbosity == "verbose")]
+    finally:
+        BUSY.remove(name)
+
+
+def has_bars(console: Console) -> bool:
+    """Whether this is a terminal that can move its cursor, and this process is alone on it."""
+    alone = multiprocessing.current_process().name == "MainProcess"
+    return console.is_terminal and not console.is_dumb_terminal and os.environ.get("TERM") != "dumb" and alone
+
+
+# ---- bars ----
+
+
+class RateColumn(ProgressColumn):
+    """Photos or steps a second, of the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
+
+
+class Bars(Observer):
+    """One bar for the photos, where there are some, and one for the steps of an optimisation, while there is one."""
+
+    def __init__(self, progress: Progress, name: str, photos: int) -> None:
+        super().__init__(photos)
+        self.progress, self.often = progress, Seldom(OFTEN, at_once=True)
+        self.photos = progress.add_task(name, total=photos or None, said="", visible=photos > 0)
+        self.steps = progress.add_task("", total=None, said="", visible=False)
+
+    def at(self, photos: int) -> None:
+        super().at(photos)
+        self.progress.update(self.photos, completed=photos)
+
+    def recall(self) -> Snapshot | None:
+        super().recall()
+        self.progress.reset(self.steps, description=self.title, total=None, visible=True, said="")
+        return None
+
+    def step(self, now: Step) -> None:
+        if now.number == now.total or self.often.now():
+            self.progress.update(self.steps, completed=now.number, total=now.total, said=told(now.parts))
+
+
+@contextmanager
+def bars(console: Console, name: str, photos: int) -> Iterator[Bars]:
+    """Bars that go when the run is over; what is logged meanwhile stands above them."""
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}", markup=False), RateColumn(), TimeRemainingColumn(compact=True),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True, refresh_per_second=8) as progress, above(console):
+        yield Bars(progress, name, photos)
+
+
+@contextmanager
+def above(console: Console) -> Iterator[None]:
+    """What is logged in the block goes above the bars, not through them."""
+    changed: list[tuple[logging.StreamHandler[Any], Any]] = []
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler and handler.stream.isatty():
+            before = handler.setStream(cast(IO[str], FileProxy(console, handler.stream)))
+            changed.append((handler, before))
+    try:
+        yield
+    finally:
+        for handler, before in changed:
+            handler.setStream(before)
+
+
+# ---- lines ----
+
+
+class Lines(Observer):
+    """A line every ten seconds at most, without any escape codes; `every_climb` adds one for each optimisation."""
+
+    def __init__(self, console: Console, name: str, photos: int, *, every_climb: bool = False) -> None:
+        super().__init__(photos)
+        self.file, self.name, self.every_climb = console.file, name, every_climb
+        self.seldom, self.climbing = Seldom(SELDOM), time.monotonic()
+        self.before: int | None = None
+        self.first = -1
+
+    def at(self, photos: int) -> None:
+        super().at(photos)
+        self.before = photos if self.before is None else self.before  # those that an earlier process has done
+        if self.total and self.seldom.now():
+            rate = pace(photos - (self.before or 0), self.total - photos, self.started)
+            self.say(f"{photos} of {self.total} photos", *rate)
+
+    def recall(self) -> Snapshot | None:
+        super().recall()
+        self.climbing, self.first = time.monotonic(), -1
+        return None
+
+    def step(self, now: Step) -> None:
+        if self.first < 0:
+            self.first = now.number - 1  # an earlier process may have done the steps before
+        over = now.number == now.total and self.every_climb
+        if over or self.seldom.now():
+            rate = pace(now.number - self.first, now.total - now.number, self.climbing)
+            self.say(f"{self.title}: step {now.number} of {now.total}", told(now.parts), *rate)
+
+    def say(self, *words: str) -> None:
+        print(f"{self.name}: {', '.join(filter(None, words))}", file=self.file, flush=True)
+
+
+def pace(done: int, left: int, since: float) -> tuple[str, ...]:
+    """How fast it goes and how long it will take."""
+    seconds = time.monotonic() - since
+    if done <= 0 or seconds <= 0:
+        return ()
+    return f"{done / seconds:.3g}/s", f"{duration(left * seconds / done)} left" if left else f"{duration(seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """Such as 4 s, 3 min or 2 h 5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
