@@ -19,7 +19,19 @@ from pydantic import ValidationError
 
 import deepinside.images.inputs as inputs
 from deepinside.errors import DeepInsideError
-from deepinside.images.inputs import PHOTOGRAPHS, ImageSettings, Skipped, batches, resized, safe_name, sources
+from deepinside.images.inputs import (
+    AHEAD,
+    PHOTOGRAPHS,
+    ImageSettings,
+    Skipped,
+    all_batches,
+    batches,
+    check_some_are_readable,
+    listed,
+    resized,
+    safe_name,
+    slices,
+)
 from deepinside.networks.spec import InputConvention
 from deepinside.values import ImageBatch
 
@@ -34,12 +46,13 @@ def put(path: Path, level: int = 128, size: tuple[int, int] = (12, 10)) -> Path:
 
 
 def run(settings: ImageSettings, convention: InputConvention = CAFFE) -> tuple[list[ImageBatch], list[Skipped]]:
-    skipped: list[Skipped] = []
-    return list(batches(settings, convention, skipped=skipped)), skipped
+    """Every batch, and the photos that could not be read."""
+    found = list(all_batches(settings, convention))
+    return [each.batch for each in found if each.batch is not None], [one for each in found for one in each.skipped]
 
 
 def stems(**settings: object) -> list[str]:
-    return [source.stem for source in sources(ImageSettings(**settings))]  # type: ignore[arg-type]
+    return [source.stem for source in listed(ImageSettings(**settings))]  # type: ignore[arg-type]
 
 
 # ---- which files -----------------------------------------------------------------------------------------------------
@@ -107,7 +120,7 @@ def test_photographs_lie_in_the_package_and_need_no_connection(monkeypatch: pyte
     ]  # fmt: skip
     assert not skipped
     package = Path(sys.modules["skimage"].__file__ or "").parent if "skimage" in sys.modules else None
-    assert package is None or all(package in source.path.parents for source in sources(settings))
+    assert package is None or all(package in source.path.parents for source in listed(settings))
 
 
 def test_names_stand_before_the_photos_of_the_root(tmp_path: Path) -> None:
@@ -224,7 +237,7 @@ def test_hostile_files_are_read_and_named(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def labels(**settings: object) -> list[str | None]:
-    return [source.label for source in sources(ImageSettings(**settings))]  # type: ignore[arg-type]
+    return [source.label for source in listed(ImageSettings(**settings))]  # type: ignore[arg-type]
 
 
 def test_labels_from_folders_and_from_stems(tmp_path: Path) -> None:
@@ -342,7 +355,7 @@ def test_photos_arrive_in_order_whatever_the_batch(tmp_path: Path) -> None:
     for size in (1, 3, 7, 50):
         found, skipped = run(ImageSettings(root=str(tmp_path), batch=size))
         assert [photo.stem for batch in found for photo in batch.photos] == list("0123456")
-        assert [batch.first for batch in found] == list(range(0, 7, size))
+        assert [photo.number for batch in found for photo in batch.photos] == list(range(7))
         pixels = torch.cat([batch.pixels for batch in found])
         assert torch.equal(CAFFE.to_pixels(pixels)[:, 0, 0, 0], torch.arange(0, 70, 10, dtype=torch.uint8))
         assert not skipped
@@ -383,7 +396,7 @@ def test_one_unreadable_photo_is_skipped_and_the_others_are_done(
     (tmp_path / "z" / "b.jpg").write_text("not an image")
     with caplog.at_level(logging.WARNING):
         found, skipped = run(ImageSettings(root=str(tmp_path), recursive=True, batch=2))
-    assert [(photo.stem, batch.first) for batch in found for photo in batch.photos] == [("a", 0), ("c", 1)]
+    assert [(photo.stem, photo.number) for batch in found for photo in batch.photos] == [("a", 0), ("c", 2)]
     assert [fault.name for fault in skipped] == ["z/b.jpg"]
     assert f"skipped z/b.jpg: {skipped[0].reason}" in caplog.text
 
@@ -467,12 +480,13 @@ def test_few_photos_live_at_any_time(tmp_path: Path) -> None:
         put(tmp_path / f"{index:02}.png", level=index)
     alive: list[weakref.ref[torch.Tensor]] = []
     most = 0
-    for batch in batches(ImageSettings(root=str(tmp_path), batch=4), CAFFE, skipped=[]):
-        alive += [weakref.ref(photo.original) for photo in batch.photos]
+    for loaded in all_batches(ImageSettings(root=str(tmp_path), batch=4), CAFFE):
+        assert loaded.batch is not None
+        alive += [weakref.ref(photo.original) for photo in loaded.batch.photos]
         gc.collect()
         most = max(most, sum(ref() is not None for ref in alive))
     assert len(alive) == 40
-    assert most <= 8
+    assert most <= 4 * (1 + AHEAD)
 
 
 @pytest.fixture
@@ -489,16 +503,16 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield noted
 
 
-def test_the_next_batch_is_read_while_one_is_computed_and_no_more(tmp_path: Path, reads: list[str]) -> None:
+def test_the_next_batches_are_read_while_one_is_computed_and_no_more(tmp_path: Path, reads: list[str]) -> None:
     for index in range(9):
         put(tmp_path / f"{index}.png")
-    stream = batches(ImageSettings(root=str(tmp_path), batch=2), CAFFE, skipped=[])
+    stream = all_batches(ImageSettings(root=str(tmp_path), batch=2), CAFFE)
     next(stream)
     deadline = time.monotonic() + 10
-    while len(reads) < 4 and time.monotonic() < deadline:
+    while len(reads) < 2 * (1 + AHEAD) and time.monotonic() < deadline:
         time.sleep(0.005)
     time.sleep(0.05)
-    assert sorted(reads) == [f"{index}.png" for index in range(4)]
+    assert sorted(reads) == [f"{index}.png" for index in range(2 * (1 + AHEAD))]
     stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")]
 
@@ -510,7 +524,50 @@ def test_two_runs_give_the_same_bytes() -> None:
     assert torch.equal(first, second)
 
 
-def test_no_bar_where_nobody_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_part_of_the_list_is_the_same_as_in_the_whole(tmp_path: Path) -> None:
+    for index in range(7):
+        put(tmp_path / f"{index}.png", level=10 * index)
+    (tmp_path / "3.png").write_bytes(b"")
+    (tmp_path / "4.png").write_bytes(b"")
+    settings = ImageSettings(root=str(tmp_path), batch=2)
+    sources = listed(settings)
+    whole = {photo.number: photo for each in all_batches(settings, CAFFE) if each.batch for photo in each.batch.photos}
+    assert sorted(whole) == [0, 1, 2, 5, 6]
+    parts = [range(5, 7), range(3, 5), range(1, 4), range(0)]
+    found = list(batches(sources, iter(parts), settings, CAFFE))
+    assert [each.numbers for each in found] == parts
+    assert [None if each.batch is None else [photo.number for photo in each.batch.photos] for each in found] == [
+        [5, 6], None, [1, 2], [],
+    ]  # fmt: skip
+    assert [[one.name for one in each.skipped] for each in found] == [[], ["3.png", "4.png"], ["3.png"], []]
+    for photo in (photo for each in found if each.batch for photo in each.batch.photos):
+        assert photo.stem == whole[photo.number].stem
+        assert torch.equal(photo.pixels, whole[photo.number].pixels)
+
+
+def test_parts_are_asked_for_as_they_are_wanted(tmp_path: Path) -> None:
     put(tmp_path / "a.png")
-    list(batches(ImageSettings(root=str(tmp_path)), CAFFE, skipped=[], progress=True))
-    assert capsys.readouterr() == ("", "")
+    settings = ImageSettings(root=str(tmp_path))
+    taken: list[int] = []
+
+    def parts() -> Iterator[range]:
+        for number in range(10):
+            taken.append(number)
+            yield range(1)
+
+    stream = batches(listed(settings), parts(), settings, CAFFE)
+    next(stream)
+    assert len(taken) == 1 + AHEAD
+    stream.close()
+
+
+def test_slices_are_fixed() -> None:
+    assert slices(5, 2) == [range(0, 2), range(2, 4), range(4, 5)]
+    assert slices(0, 2) == [range(0)]
+
+
+def test_some_that_are_readable_are_enough() -> None:
+    check_some_are_readable(0, [])
+    check_some_are_readable(2, [Skipped("a", "broken")])
+    with pytest.raises(DeepInsideError, match="None of 1 photos can be read; a: broken"):
+        check_some_are_readable(1, [Skipped("a", "broken")])

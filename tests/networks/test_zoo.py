@@ -17,7 +17,7 @@ from twins import TWINS, write_twin
 from deepinside.cli import compose_plain
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
-from deepinside.images.inputs import ImageSettings, batches
+from deepinside.images.inputs import ImageSettings, all_batches
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec, conf_models, find_spec, read_labels
@@ -148,7 +148,9 @@ def test_no_technique_is_left_out() -> None:
 def test_every_technique_runs(network: Network, name: str) -> None:
     words = [f"technique={name}", f"network={network.name}", *SMALL[name]]
     technique = build(compose_plain(words)["technique"], "technique")
-    (batch,) = batches(ImageSettings(names=("chelsea",), resize="short_side_crop"), network.input, skipped=[])
+    (loaded,) = all_batches(ImageSettings(names=("chelsea",), resize="short_side_crop"), network.input)
+    batch = loaded.batch
+    assert batch is not None
     technique.check(network)
     visual = technique(network, batch, Seeds(0))
     assert visual.items

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass as plain_dataclass
@@ -422,7 +422,7 @@ def _label_line(path: Path, line: str) -> tuple[str, str]:
 
 def _ahead(
     sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, size: tuple[int, int]
-) -> Iterator[tuple[range, list[_Decoded | Skipped]]]:
+) -> Generator[tuple[range, list[_Decoded | Skipped]]]:
     """Ranges and their photos, read; those of the next ranges are being read while the consumer works on one."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="photos")
     asked = iter(numbers)
@@ -438,9 +438,9 @@ def _ahead(
             places, photos = coming.popleft()
             group = [photo.result() for photo in photos]
             del photos  # they hold what they read
-            start()
             yield places, group
             del group
+            start()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
