@@ -129,7 +129,9 @@ def test_a_sweep_leaves_its_record_in_the_same_place_every_time(
         assert (run["metrics"], run["seconds"]) == (metrics["metrics"], metrics["seconds"])
     folder = bench / "results" / "sweeps" / found["name"]
     assert {path.name for path in folder.iterdir()} == {"sweep.json", "sweep.csv", "figure.png", "metrics.png"}
-    assert f"2 runs: results/sweeps/{found['name']}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.count(f"2 runs: results/sweeps/{found['name']}") == 2
+    assert out.count("already done, nothing to do") == 2
     assert {path.name for path in (bench / "results").iterdir()} == {"caffe_saliency_cat", "sweeps"}
 
 
@@ -205,6 +207,13 @@ def test_runs_that_share_a_folder_are_one_run(bench: Path) -> None:
     (found,) = sweeper.settled([job("a"), job("a"), job("a")], answers)
     assert (found.status, found.folder, found.metrics) == ("done", "a", {"score": 1.0})
     assert len(list(sweeper.settled([job(None), job(None)], [said("failed"), said("failed")]))) == 2
+
+
+def test_workers_of_one_run_are_one_run_of_the_sweep(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(monkeypatch, "-m", *FAST, "runtime.worker=range(2)") == 0
+    found = record(bench)
+    assert (found["name"], found["axes"]) == ("caffe_saliency_cat,network=tinycaffenet", {})
+    assert [run["overrides"].get("runtime.worker") for run in found["runs"]] == [None]
 
 
 def test_a_run_whose_launcher_lost_it_is_what_its_folder_says(bench: Path) -> None:
