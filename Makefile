@@ -1,7 +1,7 @@
 # deepinside. Two commands matter: `make reproduce` and `make test`; both set themselves up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce verify reference models test test-all lint format docs docs-pictures clean
+.PHONY: help setup reproduce report verify reference models test test-all lint format docs docs-pictures clean
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
@@ -35,6 +35,9 @@ reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers
 	@run() { $(BIN)/deepinside -m "experiment=$$1" network=$(NETWORK) runtime.results=$(RESULTS) runtime.threads=1; }; \
 	run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; long=$$?; \
 	$(BIN)/deepinside-results claims --results $(RESULTS) --network $(NETWORK); exit $$((others + long))
+
+report: $(READY) ## write results/index.html, the report people open, anew
+	@$(BIN)/deepinside-results report --results $(RESULTS)
 
 verify: $(READY) ## run everything again and compare with the committed numbers in results/reference
 	@$(MAKE) --no-print-directory reproduce RESULTS=build/verify NETWORK=tinycaffenet

@@ -27,6 +27,7 @@ ORDER = (
     ("catalogue", "complaints"),
     ("compose",),
     ("sweeps",),
+    ("pages",),
     ("cli", "reference"),
     ("defaults",),
     ("api",),

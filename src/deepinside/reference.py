@@ -87,7 +87,7 @@ def show_claims(root: Path, network: str) -> None:
 def main() -> None:
     """The console script `deepinside-results`."""
     parser = argparse.ArgumentParser(prog="deepinside-results", description=__doc__)
-    parser.add_argument("what", choices=["claims", "compare", "keep"])
+    parser.add_argument("what", choices=["claims", "compare", "keep", "report"])
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--reference", type=Path, default=Path("results/reference"))
     parser.add_argument("--network", default="tinycaffenet")
@@ -101,6 +101,10 @@ def main() -> None:
 def answer(asked: argparse.Namespace) -> int:
     if asked.what == "claims":
         show_claims(asked.results, asked.network)
+    elif asked.what == "report":
+        from deepinside.pages import write_report
+
+        print(f"report: {write_report(asked.results)}")
     elif asked.what == "keep":
         keep(asked.results, asked.reference, asked.network)
     else:

@@ -1,0 +1,76 @@
+"""How pages are laid out: where each of them lies, and the templates with what they can say."""
+
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepinside.pages.runs import Run, Sweep, plain
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+REPORT = "report"
+OVERVIEWS = {"index.html", f"{REPORT}/runs.html", f"{REPORT}/class-models.html"}
+
+
+def run_page(run: Run) -> str:
+    return f"{REPORT}/runs/{run.slug}.html"
+
+
+def data_file(run: Run) -> str:
+    return f"{REPORT}/data/{run.slug}.js"
+
+
+def pictures_of(run: Run) -> str:
+    return f"{REPORT}/pictures/{run.slug}"
+
+
+def sweep_page(sweep: Sweep) -> str:
+    return f"{REPORT}/sweeps/{sweep.slug}.html"
+
+
+def experiment_page(folder: str) -> str:
+    return f"{REPORT}/experiments/{folder.partition('/')[0]}.html"
+
+
+@cache
+def form() -> str:
+    """Changes whenever this program would write other pages."""
+    digest = sha256()
+    for path in sorted(path for path in HERE.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def environment() -> "Environment":
+    from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+
+    found = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=ChainableUndefined,  # a result that lacks something is shown without it
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"number": number, "plain": plain, "spoken": spoken}
+    found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
+    return found
+
+
+def number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else plain(value)
+
+
+def facets(row: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, str]:
+    """What a row of a sweep's table can be chosen by."""
+    values = row.get("overrides") or {}
+    return {"Status": str(row.get("status")), **{key: plain(values.get(key)) for key in axes}}
+
+
+def spoken(name: str) -> str:
+    """The name of a number or a panel as words."""
+    return name.replace("/", ": ").replace("_", " ")
