@@ -204,8 +204,9 @@ def test_a_run_that_diverges_is_recorded_and_the_others_of_the_sweep_go_on(
     assert "Traceback" not in said
 
 
-def test_a_fault_of_the_program_is_logged_with_its_traceback_and_the_others_go_on(
-    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("flags", [[], ["--verbose"]])
+def test_a_fault_of_the_program_is_one_sentence_its_traceback_for_who_asks_and_the_others_go_on(
+    flags: list[str], bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     look = pipeline.look
 
@@ -215,13 +216,33 @@ def test_a_fault_of_the_program_is_logged_with_its_traceback_and_the_others_go_o
         return look(run, work, missing)
 
     monkeypatch.setattr(pipeline, "look", faulty)
-    assert str(call(monkeypatch, "-m", *FAST, "seed=0,1")).startswith("deepinside: 1 of 2 runs were not done")
-    out, err = capsys.readouterr()
-    assert "Traceback" in out
+    assert str(call(monkeypatch, "-m", *FAST, *flags, "seed=0,1")).startswith("deepinside: 1 of 2 runs were not done")
+    err = capsys.readouterr().err
+    assert ("Traceback" in err) == bool(flags)
     assert "deepinside: KeyError: 'lost'" in err
     network = bench / "results" / "caffe_saliency_cat" / "tinycaffenet"
     assert metrics(network / "default")["reason"] == "KeyError: 'lost'"
     assert metrics(network / "seed=1")["status"] == "done"
+
+
+@pytest.mark.parametrize("word", ["seed=-1", "network=nosuch"])
+def test_verbose_adds_the_traceback_to_what_is_refused(
+    word: str, bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, *FAST, word)
+    assert "Traceback" not in capsys.readouterr().err
+    call(monkeypatch, *FAST, word, "--verbose")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_quiet_says_nothing_but_errors(
+    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *FAST, "--quiet") == 0
+    assert call(monkeypatch, *FAST, "--quiet") == 0  # done already
+    assert capsys.readouterr() == ("", "")
+    call(monkeypatch, *FAST, "--quiet", "seed=-1")
+    assert "seed" in capsys.readouterr().err
 
 
 def test_a_results_folder_that_cannot_be_written_is_one_sentence(

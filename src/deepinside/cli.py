@@ -3,10 +3,10 @@
 Only Hydra is imported here; torch comes when work starts.
 """
 
-import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +19,12 @@ from deepinside.home import HOME
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-LOG = logging.getLogger("deepinside")
 # Threads that wait for each other by spinning take ten times as long on a machine that does anything else besides.
 # OpenMP reads this once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+FLAGS = {"--quiet": "runtime.verbosity=quiet", "--verbose": "runtime.verbosity=verbose"}
+"""Words of the command line that stand for a setting."""
 
 HELP = """deepinside: look inside an image classifier, as the papers did.
 
@@ -37,6 +39,7 @@ HELP = """deepinside: look inside an image classifier, as the papers did.
 
 Results go to results/EXPERIMENT/NETWORK/CHANGES/, the record of a sweep (-m) to results/sweeps/NAME/.
 What is done already is skipped; a run that was killed is finished by the same command.
+--quiet says nothing but errors, --verbose tells of every optimisation and adds tracebacks to errors.
 Hydra's own options: deepinside --hydra-help
 Shell completion: eval "$(deepinside -sc install=bash)"
 """
@@ -53,6 +56,7 @@ class Outcome:
 
 def main() -> None:
     """The console script. Exit code 0 only if everything asked for was done."""
+    sys.argv[1:] = [FLAGS.get(word, word) for word in sys.argv[1:]]
     try:
         if sys.argv[1:] in (["--help"], ["-h"]):
             print_help()
@@ -61,6 +65,8 @@ def main() -> None:
         else:
             hydra_main("config")
     except DeepInsideError as error:
+        if FLAGS["--verbose"] in sys.argv:
+            traceback.print_exc()
         sys.exit(f"deepinside: {error}")
     sys.exit(0 if Outcome.complete else 1)
 
@@ -120,7 +126,7 @@ def one_sentence() -> Iterator[None]:
 def task(config: "DictConfig") -> dict[str, Any]:
     """One run: say where its result is, or in one sentence why there is none; a sweep's other runs go on.
 
-    That holds for faults of the program itself, too; their traceback goes to the log. Returns what `execute` returns;
+    That holds for faults of the program itself, too; --verbose adds tracebacks. Returns what `execute` returns;
     a run that failed has the reason. Every launcher of Hydra's brings it back to the sweeper.
     """
     from omegaconf import OmegaConf
@@ -134,11 +140,10 @@ def task(config: "DictConfig") -> dict[str, Any]:
         ended = execute(plain)  # type: ignore[arg-type]
     except (DeepInsideError, OmegaConfBaseException) as error:
         ended = failed(complaints.sentence(error), started)
-        print(f"deepinside: {ended['reason']}", file=sys.stderr)
+        complaints.print_error(ended["reason"], config)
     except Exception as error:
-        LOG.exception("a fault of the program, not of what was asked for")
         ended = failed(f"{type(error).__name__}: {error}", started)
-        print(f"deepinside: {ended['reason']} (traceback above).", file=sys.stderr)
+        complaints.print_error(f"{ended['reason']}; a fault of the program: --verbose shows where.", config)
     Outcome.complete = Outcome.complete and ended["complete"]
     return ended
 
@@ -159,10 +164,7 @@ def execute(config: dict[str, Any]) -> dict[str, Any]:
 
     folder = compose.place_of(config)
     found = run(config, folder)
-    if found.get("skipped_as_done"):
-        print(f"{folder}: already done, nothing to do; runtime.again=true computes it anew.")
-    else:
-        report.print_run(folder, found)
+    report.print_run(folder, found, config["runtime"].get("verbosity", "normal"))
     kept = {name: found[name] for name in ("experiment", "network", "status", "seconds", "metrics")}
     place = folder.relative_to(config["runtime"]["results"]).as_posix()
     return {"folder": place, **kept, "reason": None, "complete": not found["skipped"]}

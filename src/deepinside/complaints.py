@@ -1,10 +1,12 @@
 """What Hydra refuses, in one sentence: the key, what is allowed there, what was found."""
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable
 
 from hydra.errors import MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 NOT_KEYS = {"_target_", "hydra"}
@@ -33,6 +35,13 @@ def sentence(error: Exception) -> str:
     for tail in TAILS:
         words = words.partition(tail)[0]
     return f"{words.rstrip('.')}."
+
+
+def print_error(reason: str, config: DictConfig) -> None:
+    """The sentence on the error output, after the traceback of the error being handled where that is asked for."""
+    if OmegaConf.select(config, "runtime.verbosity") == "verbose":
+        traceback.print_exc()
+    print(f"deepinside: {reason}", file=sys.stderr)
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -12,8 +12,14 @@ if not SCREEN.is_terminal:
     SCREEN.width = 140  # a log has no edge to wrap at
 
 
-def print_run(folder: Path, found: Mapping[str, Any]) -> None:
-    """Where the result is, its numbers, its claims, and what was skipped."""
+def print_run(folder: Path, found: Mapping[str, Any], verbosity: str = "normal") -> None:
+    """Where the result is, its numbers, its claims, its notes and what was skipped; nothing if `quiet`."""
+    if verbosity == "quiet":
+        return
+    if found.get("skipped_as_done"):
+        said = f"{folder}: already done, nothing to do; runtime.again=true computes it anew."
+        SCREEN.print(said, markup=False)
+        return
     SCREEN.print(f"{found['experiment']} on {found['network']}: {found['seconds']:.1f} s, {folder}", markup=False)
     for name, value in found["metrics"].items():
         SCREEN.print(f"  {name} {value:.4g}", markup=False)
@@ -21,6 +27,8 @@ def print_run(folder: Path, found: Mapping[str, Any]) -> None:
         SCREEN.print(groups_table(found["by_group"]))
     if found["claims"]:
         SCREEN.print(claims_table(found["claims"]))
+    for note in found.get("notes", []):
+        SCREEN.print(f"  note: {note}", markup=False)
     for skipped in found["skipped"]:
         SCREEN.print(f"  skipped {skipped['name']}: {skipped['reason']}", markup=False)
 
