@@ -1,66 +1,43 @@
-"""Every command of the README, as pasted: those of make are looked up, the others run, small, in an empty folder."""
+"""The README as a newcomer uses it: every command as pasted, small, in an empty folder; its figure; `make help`."""
 
 import re
-import shlex
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import pages
 import pytest
 
-from deepinside import cli
 from deepinside.home import HOME
-from deepinside.networks import command
 
-README = (HOME / "README.md").read_text(encoding="utf-8")
-BLOCKS = [block.strip().splitlines() for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)]
-SMALL = {"fig1_class_models": "technique.optimiser.steps=2"}
-PROGRAMS = {".venv/bin/deepinside": cli.main, ".venv/bin/deepinside-model": command.main}
+README = HOME / "README.md"
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with what the README's placeholders stand for."""
-    from PIL import Image
-
-    (tmp_path / "FOLDER").mkdir()
-    Image.linear_gradient("L").save(tmp_path / "FOLDER" / "my photo.png")
-    shutil.copy(HOME / "conf_models" / "tinycaffenet.onnx", tmp_path / "NETWORK.onnx")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+@pytest.mark.parametrize("block", pages.blocks("bash", [README]), ids=str)
+def test_the_commands_work_as_pasted(block: pages.Block, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages.furnish(bench)
+    for words in pages.commands(block):
+        assert pages.run(words, monkeypatch) == 0, words
 
 
-@pytest.mark.parametrize("lines", BLOCKS, ids=lambda lines: lines[0])
-def test_the_commands_work_as_pasted(lines: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for line in lines:
-        words = shlex.split(line)
-        if words[0] == "make":
-            subprocess.run([*words, "--dry-run"], cwd=HOME, check=True, capture_output=True)
-        else:
-            assert run(words, monkeypatch) == 0, line
+def test_the_python_runs(bench: Path) -> None:
+    pages.furnish(bench)
+    names: dict[str, object] = {}
+    found = pages.blocks("python", [README])
+    for block in found:
+        pages.execute(block, names)
+    assert found
 
 
-def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of one of the project's programs, in this process, with as few steps as possible."""
-    small = next((few for name, few in SMALL.items() if any(name in word for word in words)), None)
-    words = [*words, small] if small else words
-    monkeypatch.setattr(sys, "argv", words)
-    try:
-        PROGRAMS[words[0]]()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
-
-
-def test_the_figure_is_there() -> None:
-    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+def test_the_figure_is_there_and_the_place_for_the_bench_table() -> None:
+    text = README.read_text(encoding="utf-8")
+    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (HOME / path).is_file(), path
+    assert re.search(r"<!-- bench -->.*<!-- /bench -->", text, re.DOTALL)
 
 
 def test_every_target_of_make_help_can_be_made() -> None:
     told = subprocess.run(["make", "help"], cwd=HOME, check=True, capture_output=True, text=True).stdout
-    targets = re.findall(r"^  make (\w+)", told, re.MULTILINE)
-    assert {"reproduce", "verify", "models", "test", "lint", "clean"} <= set(targets)
+    targets = re.findall(r"^  make ([\w-]+)", told, re.MULTILINE)
+    assert {"reproduce", "verify", "models", "test", "test-all", "lint", "docs", "clean"} <= set(targets)
     for target in targets:
         subprocess.run(["make", "--dry-run", target], cwd=HOME, check=True, capture_output=True)

@@ -1,0 +1,145 @@
+"""The pages: their commands, Python and YAML work, their links lead somewhere, and nothing is out of date."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pages
+import pytest
+import reference_docs
+
+from deepinside.home import HOME
+
+DOCS = [page for page in pages.PAGES if page.name != "README.md"]
+NAMES = [page.name for page in DOCS]
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+FREE = ("index.md", "concepts.md", "library.md", "results.md", "networks.md")
+"""Pages whose blocks are run on every occasion; the others are, with the slow tests."""
+
+
+def page_of(name: str) -> Path:
+    return next(page for page in pages.PAGES if page.name == name)
+
+
+def of_every_page(language: str) -> list[object]:
+    """One test a page that has such blocks, slow but for those in `FREE`."""
+    found = [page.name for page in DOCS if any(b.file is None for b in pages.blocks(language, [page]))]
+    return [pytest.param(name, marks=() if name in FREE else pytest.mark.slow) for name in found]
+
+
+@pytest.mark.parametrize("name", of_every_page("bash"))
+def test_the_commands_run(name: str, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages.furnish(bench)
+    for block in pages.blocks("bash", [page_of(name)]):
+        for words in pages.commands(block):
+            assert pages.run(words, monkeypatch) == 0, words
+    for block in pages.blocks("python", [page_of(name)]) if name == "reproducibility.md" else []:
+        pages.execute(block, {})  # it compares what the commands left
+
+
+@pytest.mark.parametrize("name", [one for one in of_every_page("python") if "reproducibility.md" not in str(one)])
+def test_the_python_runs(name: str, bench: Path) -> None:
+    pages.furnish(bench)
+    names: dict[str, object] = {}
+    for block in pages.blocks("python", [page_of(name)]):
+        if block.file is None:
+            pages.execute(block, names)
+
+
+@pytest.mark.parametrize("block", [block for block in pages.blocks("yaml", DOCS) if block.file], ids=str)
+def test_the_yamls_are_what_they_say(block: pages.Block, bench: Path) -> None:
+    pages.furnish(bench)
+    if not str(block.file).startswith("configs/"):  # those of a technique of one's own: below
+        pages.compose(block)
+
+
+@pytest.mark.slow
+def test_a_technique_is_added_as_the_page_says(tmp_path: Path) -> None:
+    """Its three files, put into a copy of the project: it runs, its oracle agrees, it stands in the reference."""
+    for part in ("src", "configs", "conf_models", "experiments", "tests", "tools"):
+        shutil.copytree(HOME / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile"):
+        shutil.copy(HOME / name, tmp_path / name)
+    shutil.copytree(HOME / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("pictures"))
+    page = [page_of("adding_a_technique.md")]
+    written = [block for language in ("python", "yaml") for block in pages.blocks(language, page) if block.file]
+    assert len(written) == 3
+    for block in written:
+        (tmp_path / str(block.file)).write_text(block.text, encoding="utf-8")
+
+    def done(*words: str) -> str:
+        place = {
+            **os.environ,
+            "PYTHONPATH": f"{tmp_path / 'src'}{os.pathsep}{tmp_path / 'tests'}",
+            "OMP_NUM_THREADS": "1",
+        }
+        ended = subprocess.run([sys.executable, *words], cwd=tmp_path, env=place, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    start = "from deepinside.cli import main; main()"
+    assert "largest_fall" in done("-c", start, "technique=occlusion", "images.names=[chelsea]", "runtime.threads=1")
+    assert len(list(tmp_path.glob("results/*/*/*/panels/fall/chelsea.png"))) == 1
+    assert "2 passed" in done("-m", "pytest", "tests/techniques/test_occlusion.py", "-q", "-p", "no:cacheprovider")
+    done("-m", "pytest", "tests/test_import_direction.py", "-q", "-p", "no:cacheprovider")
+    done("tools/reference_docs.py")
+    assert "## technique=occlusion" in (tmp_path / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_is_current() -> None:
+    assert reference_docs.PAGE.read_text(encoding="utf-8") == reference_docs.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("name", [page.name for page in pages.PAGES])
+def test_links_lead_somewhere(name: str) -> None:
+    page = page_of(name)
+    for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
+        path, _, anchor = target.partition("#")
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{name}: {target}"
+        assert there.is_relative_to(HOME), f"{name}: {target}"
+        if anchor:
+            assert anchor in anchors(there), f"{name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors GitHub gives a page's headings."""
+    heads = re.findall(r"^#+ (.*)$", CODE.sub(lambda code: code[0].strip("`"), page.read_text(encoding="utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_page_can_be_reached_from_the_first() -> None:
+    index = (HOME / "docs" / "index.md").read_text(encoding="utf-8")
+    assert {page.name for page in (HOME / "docs").glob("*.*")} - {"index.md"} <= set(LINK.findall(index))
+
+
+def test_every_technique_has_a_page_with_its_picture_command_and_settings() -> None:
+    named = {path.stem.removesuffix("_2016") for path in (HOME / "configs" / "technique").glob("*.yaml")}
+    for name in named:
+        text = page_of(f"{name}.md").read_text(encoding="utf-8")
+        assert f"](pictures/{name}.png)" in text
+        assert f"](configuration.md#technique{name})" in text
+        assert "$$" in text
+        assert "```bash" in text
+        assert f"di.{name}(" in text
+
+
+def test_pictures_are_shown_and_small() -> None:
+    pictures = list((HOME / "docs" / "pictures").iterdir())
+    text = "".join(page.read_text(encoding="utf-8") for page in pages.PAGES)
+    assert all(f"pictures/{path.name})" in text for path in pictures)
+    assert sum(path.stat().st_size for path in pictures) < 1_500_000
+
+
+def test_the_tests_that_are_named_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (HOME / "docs" / "faq.md").read_text(encoding="utf-8")))
+    files = [path.read_text(encoding="utf-8") for path in (HOME / "tests").rglob("test_*.py")]
+    known = {name for text in files for name in re.findall(r"^def (test_\w+)", text, re.M)}
+    assert named
+    assert named <= known
