@@ -1,0 +1,70 @@
+"""Saliency, guided and DeconvNet maps of a batch, one target class a photo."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import peers
+from bench.networks import Bench, network
+from bench.task import OURS, Task, Way
+from bench.timing import Work
+from deepinside.maths.gradients import image_gradient
+from deepinside.maths.relu_rules import ReluRule
+from deepinside.networks.network import Network
+from deepinside.targets import Target, resolve
+
+RULES: dict[str, ReluRule] = {"saliency": "gradient", "guided": "guided", "deconvnet": "deconvnet"}
+TITLES = {"saliency": "saliency", "guided": "guided back-propagation", "deconvnet": "DeconvNet"}
+BATCHES = {"caffenet": 16, "vgg16": 4, "tinycaffenet": 16}
+
+
+def maps(name: str, kind: str, batch: int) -> Task:
+    """The task of `kind` on the network called `name`."""
+    bench = network(name)
+    x, classes = bench.photos(batch), bench.classes(batch)
+    targets = [resolve(index, bench.network) for index in classes]
+    return Task(
+        f"{name}_{kind}",
+        f"{bench.spec.name}: {TITLES[kind]}, {batch} photos",
+        "photo",
+        batch,
+        tuple(ways(bench, kind, x, classes, targets)),
+        operations=operations(bench, batch),
+    )
+
+
+def ways(bench: Bench, kind: str, x: Tensor, classes: Sequence[int], targets: Sequence[Target]) -> list[Way]:
+    magnitudes = torch.Tensor.abs if kind == "saliency" else torch.Tensor.clone  # Captum's Saliency gives those only
+    theirs = partial(to_image_space, bench, magnitudes)
+    native = bench.native(x)
+    found = [Way(OURS, gradients(bench.ruled(RULES[kind]), x, targets), magnitudes)]
+    if peers.installed("captum"):
+        found.append(Way("captum", peers.captum_maps(kind, bench.plain, native, classes), theirs))
+    if peers.installed("zennit"):
+        found.append(Way("zennit", peers.zennit_maps(kind, bench.plain, native, classes), theirs))
+    if kind == "saliency":
+        work = peers.autograd_maps(bench.plain, native, classes)
+        found.append(Way("autograd", work, theirs, why="PyTorch alone, on the plainly converted network"))
+    return found
+
+
+def gradients(net: Network, x: Tensor, targets: Sequence[Target]) -> Work:
+    return lambda: image_gradient(net, x, targets)
+
+
+def to_image_space(bench: Bench, magnitudes: Work, gradient: Tensor) -> Tensor:
+    """A gradient with respect to the file's input as one with respect to pixels: the chain rule, for a linear map."""
+    start = torch.zeros_like(gradient)
+    return magnitudes(torch.autograd.functional.vjp(bench.network.input.native, start, gradient)[1])
+
+
+def operations(bench: Bench, batch: int) -> float:
+    """Floating-point operations of convolutions and matrix products for a batch, forward and back to the image."""
+    start = bench.native(bench.photos(batch)).requires_grad_()
+    with FlopCounterMode(display=False) as counter:
+        scores = bench.unquickened.module(start * 1)  # the counter cannot count back to what was not computed
+        torch.autograd.grad(scores.sum(), start)
+    return float(counter.get_total_flops())

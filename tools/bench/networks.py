@@ -1,0 +1,90 @@
+"""The networks that are measured: as deepinside loads them, and plainly converted as its peers' users would.
+
+CaffeNet and VGG-16 are full-size twins, the zoo's graphs with seeded random weights: speed does not depend on what a
+network has learnt. `tinycaffenet` is the trained one that ships with the program.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from twins import TWINS, write_twin
+
+from deepinside.maths.relu_rules import ReluRule, with_rule
+from deepinside.networks.convert import convert
+from deepinside.networks.load import assemble
+from deepinside.networks.network import Network
+from deepinside.networks.spec import NetworkSpec, find_spec
+from deepinside.networks.surgery import Prepared, operate, read
+
+BUILD = Path("build/bench")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One network in all the forms that are measured; each is made when it is first asked for."""
+
+    spec: NetworkSpec
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The graph without its soft-max and for any batch, before anything is made faster."""
+        return operate(read(self.spec.beside), self.spec)
+
+    @cached_property
+    def network(self) -> Network:
+        """deepinside's own."""
+        return assemble(self.prepared, self.spec)
+
+    @cached_property
+    def plain(self) -> nn.Module:
+        """What onnx2torch makes of the graph, and nothing more: what the peers' users have in hand."""
+        return convert(self.prepared).requires_grad_(True)
+
+    @cached_property
+    def unquickened(self) -> Network:
+        """deepinside's techniques on the plainly converted graph."""
+        return replace(self.network, module=convert(self.prepared))
+
+    def ruled(self, rule: ReluRule) -> Network:
+        return self.network if rule == "gradient" else with_rule(self.network, rule)[0]
+
+    def photos(self, count: int) -> Tensor:
+        """(count, 3, H, W) in image space: seeded numbers of the size of zero-centred pixels, smooth as photos are."""
+        generator = torch.Generator().manual_seed(count)
+        coarse = 50 * torch.randn(count, 3, 14, 14, generator=generator)
+        fine = 10 * torch.randn(count, 3, *self.network.size, generator=generator)
+        return nn.functional.interpolate(coarse, self.network.size, mode="bilinear") + fine
+
+    def native(self, x: Tensor) -> Tensor:
+        """The same photos as the file wants them: what a peer's user feeds in."""
+        return self.network.input.native(x).contiguous()
+
+    def classes(self, count: int) -> list[int]:
+        """So many different classes."""
+        return [index * (self.network.classes // count) for index in range(count)]
+
+
+KNOWN: dict[str, Bench] = {}
+
+
+def network(name: str) -> Bench:
+    """The network of that name, its twin written under `build/` if it has none yet; one at a time is kept."""
+    if name not in KNOWN:
+        KNOWN.clear()
+        KNOWN[name] = Bench(find_spec(name) if name == "tinycaffenet" else twin_spec(name))
+    return KNOWN[name]
+
+
+def twin_spec(name: str) -> NetworkSpec:
+    """The shipped declaration, for the twin's file, which nobody has trained."""
+    folder = BUILD / "twins"
+    path = folder / f"{TWINS[name][0]}.onnx"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_twin(name, folder)
+    return replace(
+        find_spec(name), folder=str(folder), file=path.name, sha256=None, bytes=None, reference=None, weights="random"
+    )

@@ -1,0 +1,118 @@
+"""What is measured: one piece of work, the ways it is done, and what came out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.timing import Patience, Work, in_turn, ratio, spread
+
+OURS = "deepinside"
+PRODUCT = "matrix product"
+EXACT, CLIMBED = 1e-4, 1e-3  # of the largest value; an optimisation carries roundings on from step to step
+
+
+def as_tensor(found: Any) -> Tensor:
+    return found
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of doing the work: `work` does it, `numbers` makes of its outcome what all ways must agree in.
+
+    `trial` is a shorter version whose outcome is compared where that of `work` is not, because roundings grow from
+    step to step. `why` says how it is used. A way that is not `exact` is asked for the rank correlation instead.
+    """
+
+    name: str
+    work: Work
+    numbers: Callable[[Any], Tensor] = as_tensor
+    why: str = ""
+    exact: bool = True
+    trial: Work | None = None
+
+    def compared(self) -> Tensor:
+        return self.numbers((self.trial or self.work)())
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work. Its first way is deepinside's own, beside which all others are put.
+
+    One call of a way does `units` of what `unit` names. `operations` are the floating-point operations of the
+    network's convolutions and matrix products in one call. `patience` overrides what was asked for. `extra` goes into
+    the record as it is.
+    """
+
+    name: str
+    title: str
+    unit: str
+    units: int
+    ways: tuple[Way, ...]
+    operations: float | None = None
+    tolerance: float = EXACT
+    patience: Patience | None = None
+    note: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict[str, Any]:
+    """The record of a task: for each way how far its numbers are off, its time a unit, and its ratio to ours.
+
+    A way whose numbers are off is not timed. The machine's own matrix product is done in every round, too.
+    """
+    agreed = agreements(task)
+    works = {way.name: way.work for way in task.ways if agreed[way.name]["agrees"]}
+    times = in_turn(works | {PRODUCT: product[0]}, task.patience or patience)
+    ours = times[task.ways[0].name]
+    ways = {}
+    for way in task.ways:
+        ways[way.name] = {"why": way.why, **agreed[way.name]}
+        if way.name in works:
+            mine = times[way.name]
+            ways[way.name] |= {"seconds": vars(spread(mine / task.units)), "ratio": vars(ratio(mine, ours))}
+            if task.operations:
+                rate = (task.operations / mine) / (product[1] / times[PRODUCT])
+                ways[way.name]["share_of_product"] = vars(spread(rate))
+    return {
+        "title": task.title, "unit": task.unit, "units": task.units, "rounds": len(ours), "note": task.note,
+        "operations": task.operations, "product_flops": vars(spread(product[1] / times[PRODUCT])),
+        "ways": ways, **task.extra,
+    }  # fmt: skip
+
+
+def agreements(task: Task) -> dict[str, dict[str, Any]]:
+    """By way: whether its numbers are those of the first, and how far off they are.
+
+    They agree where the median item does. One item in a dozen differs more, whoever computes it: among its millions
+    of rectifiers one stands at zero to within rounding, and is open in one way of adding up and shut in another.
+    """
+    first, *others = task.ways
+    wanted = first.compared()
+    found: dict[str, dict[str, Any]] = {first.name: {"agrees": True, "difference": 0.0, "worst": 0.0}}
+    for way in others:
+        numbers = way.compared()
+        each = differences(numbers, wanted)
+        off = float(each.median())
+        found[way.name] = {"agrees": off <= task.tolerance or not way.exact, "difference": off}
+        found[way.name]["worst"] = float(each.max())
+        if not way.exact:
+            found[way.name]["rank_correlation"] = rank_correlation(numbers, wanted)
+    return found
+
+
+def differences(found: Tensor, wanted: Tensor) -> Tensor:
+    """(N,): each item's largest difference, relative to its largest number wanted; infinite where shapes differ."""
+    if found.shape != wanted.shape:
+        return torch.full((len(wanted),), torch.inf)
+    largest = wanted.flatten(1).abs().amax(1)
+    return (found - wanted).flatten(1).abs().amax(1) / largest.clamp(min=1e-30)
+
+
+def rank_correlation(found: Tensor, wanted: Tensor) -> float:
+    """Spearman's, of each photo's map, the largest magnitude over channels (N, C, H, W); the mean over photos."""
+    a, b = (values.float().abs().amax(1).flatten(1) for values in (found, wanted))
+    ranks = [values.argsort(1).argsort(1).double() for values in (a, b)]
+    return float(torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(*ranks, strict=True)]).mean())
