@@ -67,7 +67,7 @@ class Bars(Observer):
 
     def __init__(self, progress: Progress, name: str, photos: int) -> None:
         super().__init__(photos)
-        self.progress, self.often = progress, Seldom(OFTEN, at_once=True)
+        self.name, self.progress, self.often = name, progress, Seldom(OFTEN, at_once=True)
         self.photos = progress.add_task(name, total=photos or None, said="", visible=photos > 0)
         self.steps = progress.add_task("", total=None, said="", visible=False)
 
@@ -77,7 +77,8 @@ class Bars(Observer):
 
     def recall(self) -> Snapshot | None:
         super().recall()
-        self.progress.reset(self.steps, description=self.title, total=None, visible=True, said="")
+        title = self.title if self.total else f"{self.name}: {self.title}"
+        self.progress.reset(self.steps, description=title, total=None, visible=True, said="")
         return None
 
     def step(self, now: Step) -> None:
