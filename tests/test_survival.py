@@ -115,6 +115,26 @@ def test_two_thousand_photos_killed_ten_times(bench: Path, embedded_loaded: None
     assert not list((bench / "storm").rglob("*.part"))
 
 
+def test_three_processes_share_one_run_and_one_may_die(bench: Path, embedded_loaded: None) -> None:
+    (bench / "photos").mkdir()
+    noise = np.random.default_rng(0)
+    for number in range(600):
+        pixels = noise.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(bench / "photos" / f"{number:04}.jpg")
+    words = ["technique=saliency", "images=none", f"images.root={bench / 'photos'}", "runtime.threads=1"]
+    assert whole([*words, f"runtime.results={bench / 'calm'}"]) == 0
+    workers = [child([*words, f"runtime.results={bench / 'shared'}", f"runtime.worker={n}"], 0.1) for n in range(3)]
+    while not any((bench / "shared").rglob("chunks/*.record")):
+        assert any(worker.exitcode is None for worker in workers)
+    assert workers[0].pid is not None
+    os.killpg(workers[0].pid, signal.SIGKILL)
+    for worker in workers:
+        worker.join(240)
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL, 0, 0]
+    assert contents(bench / "shared") == contents(bench / "calm")
+    assert not list((bench / "shared").rglob("*.part"))
+
+
 @pytest.fixture
 def embedded_loaded() -> None:
     """The network is loaded before the children are copied from this process."""
