@@ -1,11 +1,22 @@
 """What a run changes in its process, put back after each test that runs one."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the tests' own: what they verify is not remembered in the user's."""
+    folder, before = tmp_path_factory.mktemp("cache"), os.environ.get("DEEPINSIDE_CACHE")
+    os.environ["DEEPINSIDE_CACHE"] = str(folder)
+    yield folder
+    del os.environ["DEEPINSIDE_CACHE"]
+    os.environ.update({} if before is None else {"DEEPINSIDE_CACHE": before})
 
 
 @pytest.fixture

@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
-from graphs import caffe, linear, squeeze
+from graphs import caffe, linear, save, squeeze
 from onnx import ModelProto
 
 import deepinside.networks.fetch
+import deepinside.networks.load
+import deepinside.networks.spec
 from deepinside.networks.command import main
 from deepinside.networks.load import load
 from deepinside.networks.spec import NetworkSpec, read_spec
@@ -152,13 +155,23 @@ def test_bad_files_get_one_sentence(
 def test_fetch_prints_where_the_file_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    spec = save(caffe(), tmp_path, target="fc8")
+    asked, verified = [], []
+    monkeypatch.setattr(deepinside.networks.fetch, "fetch", lambda spec, cache: asked.append(spec.name) or spec.beside)
+    monkeypatch.setattr(deepinside.networks.spec, "find_spec", lambda name: replace(spec, name="squeezenet"))
+    monkeypatch.setattr(deepinside.networks.load, "verify", lambda *_: verified.append(1) or {"fc8": 1e-7})
+    for _ in range(2):
+        assert main(["fetch", "squeezenet"]) == 0
+        out, err = capsys.readouterr()
+        assert out.strip() == str(spec.beside)
+        assert "1 layers agree with onnxruntime to 1.0e-07" in err
+    assert len(verified) == 2, "what is remembered does not count here"
+    monkeypatch.setattr(deepinside.networks.spec.NetworkSpec, "beside", tmp_path / "not yet")
     monkeypatch.setattr(
-        deepinside.networks.fetch, "fetch", lambda spec: asked.append(spec.name) or tmp_path / spec.file
+        deepinside.networks.fetch, "fetch", lambda spec, cache: asked.append(spec.name) or tmp_path / spec.file
     )
     assert main(["fetch", "squeezenet"]) == 0
-    assert asked == ["squeezenet"]
-    assert capsys.readouterr().out.strip() == str(tmp_path / "squeezenet1.0-9.onnx")
+    assert set(asked) == {"squeezenet"}
 
 
 def test_fetch_of_an_unknown_network_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.fetch import cache_folder, fetch
+from deepinside.networks.cache import cache_folder
+from deepinside.networks.fetch import fetch
 from deepinside.networks.spec import InputConvention, NetworkSpec
 
 PAYLOAD = bytes(range(256)) * 4096  # 1 MiB

@@ -82,11 +82,15 @@ def _draft(chosen: Namespace) -> None:
 
 
 def _fetch(chosen: Namespace) -> None:
-    from deepinside.networks.fetch import fetch
+    from deepinside.networks.load import load, locate
     from deepinside.networks.spec import find_spec
 
     spec = find_spec(str(_known().get(chosen.name, chosen.name)))
-    print(spec.beside if spec.beside.is_file() else fetch(spec))
+    path = locate(spec)
+    network = load(spec, anew=True)
+    print(path)
+    worst = max(network.checks.values())
+    print(f"{len(network.checks)} layers agree with onnxruntime to {worst:.1e}", file=sys.stderr)
 
 
 def _list(_: Namespace) -> None:
@@ -135,7 +139,7 @@ def _known() -> dict[str, Path]:
 
 
 def _where(spec: "NetworkSpec") -> str:
-    from deepinside.networks.fetch import cache_folder
+    from deepinside.networks.cache import cache_folder
 
     if spec.beside.is_file():
         return "ships with the program" if not spec.urls else "beside its YAML"

@@ -5,7 +5,6 @@ so whatever kills the program leaves either a part to continue from or a finishe
 """
 
 import logging
-import os
 import re
 import shutil
 import time
@@ -23,8 +22,8 @@ from tqdm import tqdm
 from urllib3.util import Retry
 
 from deepinside.errors import DeepInsideError
+from deepinside.networks.cache import cache_folder
 
-CACHE_VARIABLE = "DEEPINSIDE_CACHE"
 PASSING_FAULTS = (408, 429, 500, 502, 503, 504)
 CHUNK = 1 << 16
 LONGEST_WAIT = 30.0
@@ -52,11 +51,6 @@ class _MirrorError(Exception):
 
 class _CutError(Exception):
     """The connection ended before the file did."""
-
-
-def cache_folder() -> Path:
-    """Where fetched files are kept: `$DEEPINSIDE_CACHE`, else the user's cache folder on this system."""
-    return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("deepinside")).expanduser()
 
 
 def fetch(spec: Fetchable, *, cache: Path | None = None, attempts: int = 5, backoff: float = 1.0) -> Path:

@@ -10,13 +10,17 @@ from deepinside.errors import DeepInsideError
 from deepinside.networks.convert import convert
 from deepinside.networks.network import Network
 from deepinside.networks.quick import quicken
+from deepinside.networks.remembered import facts, recall, remember
 from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_groups, read_labels
-from deepinside.networks.surgery import Prepared, operate, read
-from deepinside.networks.verify import check_reference, verify
+from deepinside.networks.surgery import Prepared, operate, read_all
+from deepinside.networks.verify import LIMIT, check_reference, verify
 
 
-def load(spec: NetworkSpec, *, cache: Path | None = None) -> Network:
+def load(spec: NetworkSpec, *, cache: Path | None = None, anew: bool = False) -> Network:
     """The network of `spec`, verified; a missing file is fetched into `cache`.
+
+    A verification that succeeded is remembered in `cache`, too, and not repeated as long as the file's bytes, the
+    declaration, the libraries and this program's code stay the same, unless `anew` asks for it.
 
     Raises `DeepInsideError`, one sentence with what was expected and found, unless the file has the declared SHA-256,
     the surgery works, every operator converts, torch and onnxruntime agree at every layer, the labels fit the scores,
@@ -24,12 +28,16 @@ def load(spec: NetworkSpec, *, cache: Path | None = None) -> Network:
     """
     path = locate(spec, cache=cache)
     digest = check_hash(path, spec.sha256)
-    original = read(path)
+    original, further = read_all(path)
     network = assemble(operate(original, spec), spec, sha256=digest)
-    network = replace(network, checks=verify(original, network))
-    if spec.weights == "trained" and spec.reference is not None:
-        check_reference(network, _reference_pixels(spec.reference), spec.reference.classes)
-    return network
+    known = facts(network, " ".join([digest, *(check_hash(file, None) for file in further)]), limit=LIMIT)
+    checks = None if anew else recall(known, network, cache=cache)
+    if checks is None:
+        checks = verify(original, network)
+        if spec.weights == "trained" and spec.reference is not None:
+            check_reference(network, _reference_pixels(spec.reference), spec.reference.classes)
+        remember(known, checks, cache=cache)
+    return replace(network, checks=checks)
 
 
 def locate(spec: NetworkSpec, *, cache: Path | None = None) -> Path:

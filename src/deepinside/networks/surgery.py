@@ -61,6 +61,11 @@ def read(path: Path) -> ModelProto:
 
     Raises `DeepInsideError` if the file is missing, truncated, not ONNX, or points outside its folder.
     """
+    return read_all(path)[0]
+
+
+def read_all(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
+    """The same, and the further files its external data came from."""
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
@@ -69,8 +74,7 @@ def read(path: Path) -> ModelProto:
         ) from None
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise DeepInsideError(f"{path} is not an ONNX model: it has no graph with nodes and an output")
-    _load_external(model, path)
-    return model
+    return model, _load_external(model, path)
 
 
 def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
@@ -150,8 +154,8 @@ def canonical_names(kinds: Mapping[str, str]) -> dict[str, str]:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def _load_external(model: ModelProto, path: Path) -> None:
-    folder = path.resolve().parent
+def _load_external(model: ModelProto, path: Path) -> tuple[Path, ...]:
+    folder, places = path.resolve().parent, set()
     for tensor in _tensors(model.graph):
         if not uses_external_data(tensor):
             continue
@@ -160,10 +164,12 @@ def _load_external(model: ModelProto, path: Path) -> None:
             raise DeepInsideError(f"{path}: tensor {tensor.name!r} lies outside the file's folder ({place}): refused")
         if not place.is_file():
             raise DeepInsideError(f"{path}: tensor {tensor.name!r} should be in {place}, which does not exist")
+        places.add(place)
     try:
         load_external_data_for_model(model, str(folder))
     except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
         raise DeepInsideError(f"{path}: its external data cannot be read ({_first_line(error)})") from None
+    return tuple(sorted(places))
 
 
 def _tensors(graph: GraphProto) -> Iterable[TensorProto]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 import torch
 from onnx import ModelProto
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch import Tensor
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
 from deepinside.networks.surgery import with_outputs
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 LIMIT = 1e-4
 PROBES = 2
@@ -113,7 +116,9 @@ def _portions(images: np.ndarray, batch: object) -> Iterator[np.ndarray]:
         yield images[start : start + size]
 
 
-def _session(model: ModelProto) -> onnxruntime.InferenceSession:
+def _session(model: ModelProto) -> "onnxruntime.InferenceSession":
+    import onnxruntime  # late: a network whose verification is remembered does without
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
     options.log_severity_level = 4
