@@ -50,6 +50,7 @@ def read(given: Given, settings: ImageSettings, convention: InputConvention) -> 
 
 
 def from_path(path: str | Path, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
+    """Every photo behind a path, as the command line reads it; raises DeepInsideError for the first it cannot read."""
     if not (Path(path).expanduser().exists() or glob.has_magic(str(path))):
         raise DeepInsideError(f"photo: expected a file, a folder or a glob, found {path}, which is not there.")
     for loaded in all_batches(replace(settings, root=str(path), names=()), convention):

@@ -79,7 +79,7 @@ class Mahendran2014:
         return weights / 2 * variation + self.alpha_weight / 2 * regularisers.p_norm(x, self.alpha)
 
     def project(self, x: Tensor) -> Tensor:
-        """`x` itself: this version has no bounds."""
+        """`x` (N, C, H, W) itself: this version has no bounds."""
         return x
 
     def margin(self, stride: int) -> int:
@@ -126,7 +126,7 @@ class Mahendran2016:
         return (variation + intensity) * (math.prod(shape[1:]) / math.prod(x.shape[2:]))
 
     def project(self, x: Tensor) -> Tensor:
-        """`x` with every pixel's colour, a vector from the mean colour, cut to the length B₊."""
+        """`x` (N, C, H, W) with every pixel's colour, a vector from the mean colour, cut to the length B₊."""
         return regularisers.limit_colours(x, self.largest)
 
     def margin(self, stride: int) -> int:

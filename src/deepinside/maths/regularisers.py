@@ -33,7 +33,7 @@ def colour_norm(x: Tensor, p: float) -> Tensor:
 
 
 def limit_colours(x: Tensor, largest: float) -> Tensor:
-    """`x` with each pixel's colour vector scaled down to the length `largest` where it is longer."""
+    """`x` (N, C, H, W) with each pixel's colour vector scaled to the length `largest` where it is longer."""
     length = x.square().sum(1, keepdim=True).sqrt()
     return x * (largest / length.clamp(min=largest))
 
@@ -44,7 +44,7 @@ def shift(x: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur with standard deviation `sigma` pixels, each channel on its own, edges repeated."""
+    """`x` (N, C, H, W) blurred by a Gaussian of `sigma` pixels, each channel on its own, edges repeated; same shape."""
     radius = max(1, math.ceil(3 * sigma))
     places = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     kernel = (-places.square() / (2 * sigma**2)).exp()

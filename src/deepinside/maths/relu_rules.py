@@ -37,17 +37,17 @@ FLOOR_CALLS = (torch.clamp_min, torch.clamp_min_, "clamp_min", "clamp_min_")
 
 
 def gradient(x: Tensor, above: Tensor, ceiling: float) -> Tensor:
-    """1(X_n > 0), and below the ceiling."""
+    """1(X_n > 0), and below the ceiling: a mask of the shape of `x`. Simonyan et al. 2013, Sect. 4."""
     return (x > 0) & (x < ceiling)
 
 
 def deconvnet(x: Tensor, above: Tensor, ceiling: float) -> Tensor:
-    """1(R_{n+1} > 0). Simonyan et al. 2013, Sect. 4."""
+    """1(R_{n+1} > 0): a mask of the shape of `x`. Simonyan et al. 2013, Sect. 4; Zeiler & Fergus 2013."""
     return above > 0
 
 
 def guided(x: Tensor, above: Tensor, ceiling: float) -> Tensor:
-    """Both masks. Springenberg et al. 2014, Sect. 3.4."""
+    """Both masks, in the shape of `x`. Springenberg et al. 2014, Sect. 3.4."""
     return gradient(x, above, ceiling) & deconvnet(x, above, ceiling)
 
 

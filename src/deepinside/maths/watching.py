@@ -62,5 +62,6 @@ def recall() -> Snapshot | None:
 
 
 def report(now: Step) -> None:
+    """Tell every watcher of the step that was just taken."""
     for watcher in WATCHERS.get():
         watcher.step(now)

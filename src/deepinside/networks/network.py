@@ -121,7 +121,10 @@ class Network:
         return _as_scores(self._part((self.target,))(x)[0])
 
     def activations(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Activations of `layers` by the names asked for; only what they need of the graph is run, once."""
+        """Activations of `layers` by the names asked for, each (N, C, H, W) or (N, C) of `x` in image space.
+
+        Only what they need of the graph is run, once. Raises DeepInsideError for a layer that is not there.
+        """
         names = tuple(dict.fromkeys(self.resolve(layer) for layer in layers))
         values = dict(zip(names, self._part(names)(x), strict=True)) if names else {}
         return {layer: values[self.resolve(layer)] for layer in layers}

@@ -161,6 +161,7 @@ def stream(seeds: Seeds, target: Target, name: str) -> torch.Generator:
 
 
 def photo(batch: ImageBatch) -> Tensor:
+    """The first photo, (C, H, W); raises DeepInsideError where there is none."""
     if not len(batch):
         raise DeepInsideError("technique.start=photo: expected a photo to start from, found none; set images.root.")
     return batch.pixels[0]

@@ -52,7 +52,7 @@ class LayerGradients:
         choose(self.layers, network)
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
-        """Per photo and layer two panels, gradient and activation, as grids of channels (see `vis_square`)."""
+        """One item a photo and layer: its gradient and its activation as grids of channels (see `vis_square`)."""
         if not len(batch):
             return Visual(())
         x, targets = centred(network, batch, self.target)

@@ -24,17 +24,17 @@ Show = Literal["magnitude", "signed", "colour", "input_times_gradient"]
 
 
 def magnitude(gradient: Tensor, _: Tensor) -> Tensor:
-    """M_ij = max over channels of |w_ijc|, for grey photos |w_ij|. Simonyan et al. 2013, Sect. 3.1."""
+    """M_ij = max over channels of |w_ijc|, for grey photos |w_ij|; (N, H, W). Simonyan et al. 2013, Sect. 3.1."""
     return gradient.abs().amax(1)
 
 
 def signed(gradient: Tensor, _: Tensor) -> Tensor:
-    """The sum of w over channels, keeping its sign: where a brighter pixel raises the score."""
+    """The sum of w over channels, (N, H, W), keeping its sign: where a brighter pixel raises the score."""
     return gradient.sum(1)
 
 
 def input_times_gradient(gradient: Tensor, x: Tensor) -> Tensor:
-    """Σ over channels of w·I, I in zero-centred pixels: each pixel's share of the linearised score (eq. 3)."""
+    """Σ over channels of w·I, (N, H, W), I zero-centred: each pixel's share of the linearised score (eq. 3)."""
     return (gradient * x).sum(1)
 
 
