@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pages
 import pytest
 import reference_docs
+import yaml
 
 from deepinside.home import HOME
 
@@ -17,6 +19,18 @@ DOCS = [page for page in pages.PAGES if page.name != "README.md"]
 NAMES = [page.name for page in DOCS]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+CITED = {
+    "cff-version",
+    "message",
+    "title",
+    "authors",
+    "type",
+    "abstract",
+    "version",
+    "license",
+    "keywords",
+    "references",
+}
 FREE = ("index.md", "concepts.md", "library.md", "results.md", "networks.md")
 """Pages whose blocks are run on every occasion; the others are, with the slow tests."""
 
@@ -84,8 +98,8 @@ def test_a_technique_is_added_as_the_page_says(tmp_path: Path) -> None:
     start = "from deepinside.cli import main; main()"
     assert "largest_fall" in done("-c", start, "technique=occlusion", "images.names=[chelsea]", "runtime.threads=1")
     assert len(list(tmp_path.glob("results/*/*/*/panels/fall/chelsea.png"))) == 1
-    assert "2 passed" in done("-m", "pytest", "tests/techniques/test_occlusion.py", "-q", "-p", "no:cacheprovider")
-    done("-m", "pytest", "tests/test_import_direction.py", "-q", "-p", "no:cacheprovider")
+    done("-m", "pytest", "tests/techniques/test_occlusion.py", "-p", "no:cacheprovider")
+    done("-m", "pytest", "tests/test_import_direction.py", "-p", "no:cacheprovider")
     done("tools/reference_docs.py")
     assert "## technique=occlusion" in (tmp_path / "docs" / "configuration.md").read_text(encoding="utf-8")
 
@@ -143,3 +157,18 @@ def test_the_tests_that_are_named_exist() -> None:
     known = {name for text in files for name in re.findall(r"^def (test_\w+)", text, re.M)}
     assert named
     assert named <= known
+
+
+def test_the_citation_is_whole_and_of_this_version() -> None:
+    """The fields that the Citation File Format 1.2.0 requires, of the kinds it allows."""
+    cited = yaml.safe_load((HOME / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited) <= CITED
+    assert cited["cff-version"] == "1.2.0"
+    assert cited["type"] == "software"
+    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    for reference in cited["references"]:
+        assert {"type", "title", "authors", "year"} <= set(reference)
+        assert all({"family-names", "given-names"} == set(author) for author in reference["authors"])
+    log = (HOME / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"[{project['version']}]" in log or f"to be {project['version']}" in log
