@@ -69,9 +69,13 @@ def test_only_the_panels_asked_for_are_drawn_of_every_variant() -> None:
     assert len(chosen(one, ())) == 4
 
 
-def test_a_caption_does_not_repeat_the_title() -> None:
-    (row,) = rows_of([item("a", "photo", title="said")], FigureSettings())
-    assert [cell.below for cell in row.cells] == [""]
+@pytest.mark.parametrize(
+    ("title", "panel", "below"),
+    [("said", "p", ""), ("said, again", "p", ""), ("a", "un_said", ""), ("saids", "p", "said")],
+)
+def test_a_caption_does_not_repeat_title_or_heading(title: str, panel: str, below: str) -> None:
+    (row,) = rows_of([item("a", panel, title=title)], FigureSettings())
+    assert [cell.below for cell in row.cells] == [below]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def crowded(count: int = 5) -> list[Item]:
     shapes = ((3, 8, 8), (3, 20, 8), (3, 8, 20))
     found = []
     for i in range(count):
-        panels = (Panel(f"{n}_{LONG}", torch.rand(shapes[(i + n) % 3]), "photo", LONG) for n in range(3))
+        panels = (Panel(f"{n}_{LONG}", torch.rand(shapes[(i + n) % 3]), "photo", f"said of {LONG}") for n in range(3))
         found.append(Item(f"{i}", f"{LONG} {i}", tuple(panels)))
     return found
 

@@ -33,9 +33,9 @@ def test_one_item_needs_no_legend() -> None:
     assert draw_traces(traced(1, "score")).legends == []
 
 
-def test_what_spans_decades_is_drawn_on_a_logarithmic_axis() -> None:
+def test_errors_that_span_decades_are_drawn_on_a_logarithmic_axis() -> None:
     errors = [
-        Item("a", "a", (), trace={"error": torch.tensor([1.0, 0.1, 0.001]), "score": torch.tensor([0.0, 1, 900])})
+        Item("a", "a", (), trace={"error": torch.tensor([1.0, 0.1, 0.001]), "posterior": torch.tensor([1e-3, 0.1, 1])})
     ]
     assert [axis.get_yscale() for axis in draw_traces(errors).axes] == ["log", "linear"]
 

@@ -1,5 +1,6 @@
 """Which picture stands where in a run's figure, before any inch is measured."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from deepinside.experiment import FigureSettings
 
 Thing = TypeVar("Thing")
+WORD = r"[^\W_]+"
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,10 @@ def short_headings(names: Sequence[str]) -> dict[str, str]:
     return known
 
 
-def caption(panel: Panel, title: str) -> str:
-    """What stands under a picture, unless the item's title says so already."""
-    return "" if panel.caption == title else panel.caption
+def caption(panel: Panel, *said: str) -> str:
+    """What stands under a picture, unless its heading or its item's title says so already."""
+    words = f" {' '.join(re.findall(WORD, panel.caption))} "
+    return "" if any(words in f" {' '.join(re.findall(WORD, title))} " for title in said) else panel.caption
 
 
 # ---- the layouts ----
@@ -148,14 +151,18 @@ def _rows(items: Sequence[Item], settings: "FigureSettings", *, names: bool, wid
         panels = chosen(item, settings.panels)
         for line in in_lines(panels, width or max(1, len(panels))):
             now = [headings[panel.name] for panel in line]
-            cells = tuple(cell(p, "" if now == before else head, item.title) for p, head in zip(line, now, strict=True))
+            heads = [""] * len(now) if now == before else now
+            cells = tuple(
+                Cell((panel,), (head,) if head else (), caption(panel, item.title, name))
+                for panel, head, name in zip(line, heads, now, strict=True)
+            )
             found.append(Row(cells, item.title if names else ""))
             before = now
     return found
 
 
 def cell(panel: Panel, above: str, title: str) -> Cell:
-    return Cell((panel,), (above,) if above else (), caption(panel, title))
+    return Cell((panel,), (above,) if above else (), caption(panel, title, above))
 
 
 def in_lines(things: Sequence[Thing], columns: int) -> Iterator[tuple[Thing, ...]]:

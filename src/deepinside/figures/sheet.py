@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deepinside.experiment import FigureSettings
 
 MARGIN, GAP, TOUCH, CLOSE = 0.06, 0.1, 0.03, 0.05
-BASE = 0.78
+BASE = 0.74
 """Where in the height of a line its letters stand."""
 TALLEST = 1.6
 """A picture is at most so many times as high as wide: a tall photo leaves room for the others."""

@@ -33,7 +33,7 @@ ALWAYS: Any = {
     "axes.unicode_minus": True,
 }
 PT = 1 / 72
-LINE = 1.25
+LINE = 1.3
 """The height of a line of text, in sizes of its type."""
 
 

@@ -21,7 +21,7 @@ MARKS = 6
 """Markers a curve, by which grey curves are told apart."""
 COLUMNS = 4
 LOGARITHMIC = 100
-"""How many times the smallest value the largest must be for the axis to be logarithmic."""
+"""How many times the smallest error the largest must be for the axis to be logarithmic."""
 IN_LEGEND = 24
 """Items named in one column of the legend."""
 
@@ -71,7 +71,7 @@ def draw_trace(axis: Any, name: str, lines: Mapping[int, Any], total: int) -> No
         )  # fmt: skip
     axis.set_title(heading_of(name), parse_math=False)
     axis.grid(alpha=0.25, linewidth=0.4)
-    if spans_decades(lines):
+    if name.rpartition("/")[2].endswith("error") and spans_decades(lines):
         axis.set_yscale("log")
 
 
