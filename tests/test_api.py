@@ -30,6 +30,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "randomisation": {"stages": 2, "rules": ["gradient", "guided"]},
     "faithfulness": {"steps": 4},
 }
+OFTEN = ("class_model", "saliency", "faithfulness")
+"""Those compared on every occasion: an optimisation, a map, random numbers by photo."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ def overrides(settings: dict[str, Any], prefix: str = "technique") -> list[str]:
     return [word.replace("'", "") for word in words]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+)
 def test_the_same_numbers_as_the_runner_byte_for_byte(
     name: str, net: di.Network, bench: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ CITED = {
     "keywords",
     "references",
 }
-FREE = ("index.md", "concepts.md", "library.md", "results.md", "networks.md")
+FREE = ("library.md", "networks.md")
 """Pages whose blocks are run on every occasion; the others are, with the slow tests."""
 
 

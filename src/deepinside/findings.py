@@ -8,8 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TypeVar, overload
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from deepinside import figures, results
@@ -23,8 +22,9 @@ Found = TypeVar("Found")
 MAPS = ("magnitude", "signed", "colour")
 SHOWN = 24
 """The most items that are drawn; all are there, and saved."""
-SIDE = 160
-"""Pictures are shown at least so many pixels wide, each of their own pixels a square."""
+SIDE = 192
+"""Pictures are shown about so many pixels wide or wider, each of their own pixels a square."""
+BOX = (255, 127, 14)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -270,22 +270,26 @@ def drawn(items: Sequence[Item]) -> bytes:
 def row(one: Finding) -> str:
     """One item as a row of an HTML table; whatever it is called stands there as text."""
     numbers = "".join(f"<br>{escape(name)} {value:.4g}" for name, value in list(one.metrics.items())[:6])
+    words = f'{escape(one.title)}<small style="font-weight:normal">{numbers}</small>'
     cells = "".join(map(cell, one.panels.values()))
-    head = f'<th style="text-align:left;vertical-align:top">{escape(one.title)}<small>{numbers}</small></th>'
-    return f"<tr>{head}{cells}</tr>"
+    return f'<tr><th style="text-align:left;vertical-align:top">{words}</th>{cells}</tr>'
 
 
 def cell(panel: Panel) -> str:
-    pixels = figures.picture(panel, FigureSettings().magnitude_map)
     name = escape(figures.heading(panel))
     return (
-        f'<td style="text-align:center;vertical-align:top"><img alt="{name}" width="{max(SIDE, pixels.shape[1])}" '
-        f'style="image-rendering:pixelated" src="data:image/png;base64,{png(pixels)}"><br>'
-        f"<small>{name}<br>{escape(panel.caption)}</small></td>"
+        f'<td style="text-align:center;vertical-align:top"><img alt="{name}" '
+        f'src="data:image/png;base64,{png(panel)}"><br><small>{name}<br>{escape(panel.caption)}</small></td>'
     )
 
 
-def png(pixels: np.ndarray) -> str:
+def png(panel: Panel) -> str:
+    """The panel about `SIDE` pixels wide, or as wide as it is, with its boxes, in base64."""
+    image = Image.fromarray(figures.picture(panel, FigureSettings().magnitude_map))
+    times = max(1, round(SIDE / image.width))
+    image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    for box in [] if panel.boxes is None else (panel.boxes * times).round().int().tolist():
+        ImageDraw.Draw(image).rectangle([*box[:2], box[2] - 1, box[3] - 1], outline=BOX, width=2)
     buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
