@@ -34,12 +34,14 @@ setup: $(READY) ## the virtual environment in .venv, from the exact pins of cons
 reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
 	@run() { $(BIN)/deepinside -m "experiment=$$1" network=$(NETWORK) runtime.results=$(RESULTS) runtime.threads=1; }; \
 	run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; long=$$?; \
-	$(BIN)/deepinside-results claims --results $(RESULTS) --network $(NETWORK); exit $$((others + long))
+	$(BIN)/deepinside-results claims --results $(RESULTS) --network $(NETWORK); \
+	echo "report: $(RESULTS)/index.html"; exit $$((others + long))
 
 report: $(READY) ## write results/index.html, the report people open, anew
 	@$(BIN)/deepinside-results report --results $(RESULTS)
 
 verify: $(READY) ## run everything again and compare with the committed numbers in results/reference
+	@rm -rf build/verify # or what is done already would be skipped
 	@$(MAKE) --no-print-directory reproduce RESULTS=build/verify NETWORK=tinycaffenet
 	@$(BIN)/deepinside-results compare --results build/verify --network tinycaffenet
 

@@ -145,7 +145,20 @@ def task(config: "DictConfig") -> dict[str, Any]:
         ended = failed(f"{type(error).__name__}: {error}", started)
         complaints.print_error(f"{ended['reason']}; a fault of the program: --verbose shows where.", config)
     Outcome.complete = Outcome.complete and ended["complete"]
+    publish(config)
     return ended
+
+
+def publish(config: "DictConfig") -> None:
+    """Bring the report up to date; after a sweep its sweeper does that once for all."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    root = Path(config.runtime.results)
+    if HydraConfig.get().mode == RunMode.RUN and config.runtime.report and root.is_dir():
+        from deepinside.pages import write_report
+
+        write_report(root)
 
 
 def failed(reason: str, started: float) -> dict[str, Any]:

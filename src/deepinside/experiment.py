@@ -36,8 +36,9 @@ class Technique(Protocol):
 class Runtime:
     """Where and how the work is done.
 
-    `again` computes a result anew that is whole already. `worker` numbers processes that share one run's photos:
-    `runtime.worker=range(8)` in a sweep starts eight.
+    `report` brings `index.html` in the results up to date after a run or sweep. `again` computes a result anew that
+    is whole already. `worker` numbers processes that share one run's photos: `runtime.worker=range(8)` in a sweep
+    starts eight.
     """
 
     device: str = "cpu"
@@ -45,6 +46,7 @@ class Runtime:
     threads: PositiveInt = 2
     results: str = "results"
     model_cache: str | None = None
+    report: bool = True
     again: bool = False
     worker: NonNegativeInt = 0
     verbosity: Literal["quiet", "normal", "verbose"] = "normal"

@@ -20,7 +20,7 @@ from deepinside.values import Claim, safe_name
 SCHEMA = 2
 LONGEST = 120
 NOT_IDENTITY = (
-    "runtime.results", "runtime.model_cache", "runtime.threads", "runtime.again", "runtime.worker",
+    "runtime.results", "runtime.model_cache", "runtime.threads", "runtime.report", "runtime.again", "runtime.worker",
     "runtime.verbosity", "runtime.preview", "runtime.tensorboard",
 )  # fmt: skip
 """Keys that change where or how fast a run works, not what it computes."""

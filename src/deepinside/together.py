@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from deepinside import pipeline
+from deepinside import pipeline, progress
 from deepinside.errors import DeepInsideError
 from deepinside.images.inputs import batches
 from deepinside.maths.optimisers import Climbs, Optimised, Request, Stepwise
@@ -70,6 +70,7 @@ def share(runs: Sequence[Run]) -> None:
     network = runs[0].network
     with ExitStack() as stack:
         works = {run.folder: opened(run, stack) for run in runs}
+        stack.enter_context(progress.shown(runs[0].experiment, network, runs[0].folder, works[runs[0].folder].folder))
         for chunk in runs[0].chunks:
             mine = [run for run in runs if claim(works[run.folder], chunk)]
             for part in batches(runs[0].photos, chunk.batches, runs[0].experiment.images, network.input):

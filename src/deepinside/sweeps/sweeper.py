@@ -122,6 +122,10 @@ class GridSweeper(Sweeper):
         with suppress(OSError):
             Path(self.master.hydra.sweep.dir).rmdir()  # launchers want it; some leave their logs in it
         SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
+        if self.master.runtime.report:
+            from deepinside.pages import write_report
+
+            write_report(jobs[0].root)
         if isinstance(trouble, KeyboardInterrupt):
             raise trouble
         undone = [run for run in runs if run.status != "done"]
