@@ -97,6 +97,23 @@ def test_a_working_directory_that_a_node_does_not_see_is_named() -> None:
         ray_launcher.work(None, lambda config: None, None, None, "/nowhere")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("address", [None, "auto", "local"])
+def test_an_address_that_is_no_host_is_left_to_ray(address: str | None) -> None:
+    ray_launcher.knock(address)
+
+
+def test_a_cluster_that_is_not_there_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, and nobody listens
+        monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+        with (
+            pytest.raises(DeepInsideError, match=f"expected a Ray cluster at {address}, found none"),
+            ray_launcher.connected(address, ship=False),
+        ):
+            pass
+
+
 # ---- with one ----
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from deepinside.errors import DeepInsideError
 from deepinside.home import HOME, PACKAGE
 from deepinside.provenance import COMMIT, code
 
+PATIENCE = 10
+"""Seconds for a cluster's head to answer."""
 SHIPPED = ("configs", "conf_models", "experiments")
 
 
@@ -120,14 +123,16 @@ def work(
 @contextmanager
 def connected(address: str | None, ship: bool) -> Iterator[None]:
     """Ray, started here or joined, for as long as the block lasts."""
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # what runs say alike is said by each
     import ray
 
     with tempfile.TemporaryDirectory() as scratch:
         # a cluster that is joined has a dashboard or not already, and may not have the package
         joined: dict[str, Any] = {"runtime_env": {"py_modules": [str(staged(Path(scratch)))]}} if ship else {}
         try:
+            knock(address)
             ray.init(address or "local", logging_level="ERROR", **(joined if address else {"include_dashboard": False}))
-        except ConnectionError as error:
+        except (ConnectionError, TimeoutError, socket.gaierror) as error:
             raise DeepInsideError(
                 f"hydra.launcher.address: expected a Ray cluster at {address}, found none."
             ) from error
@@ -135,6 +140,13 @@ def connected(address: str | None, ship: bool) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def knock(address: str | None) -> None:
+    """Raises ConnectionError or TimeoutError where nobody listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
 
 
 def staged(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,9 +131,9 @@ class GridSweeper(Sweeper):
             raise trouble
         undone = [run for run in runs if run.status != "done"]
         if trouble is not None:
-            reason = " ".join(str(trouble).split()) or "no reason given"
+            reason = textwrap.shorten(str(trouble) or "no reason given", 160, placeholder="…")
             raise DeepInsideError(
-                f"the launcher stopped ({type(trouble).__name__}: {reason[:200]}); {len(undone)} of {len(runs)} runs "
+                f"the launcher stopped ({type(trouble).__name__}: {reason}); {len(undone)} of {len(runs)} runs "
                 f"are not done, {folder / 'sweep.csv'} says which; the same command finishes them."
             )
         if undone:
