@@ -41,3 +41,25 @@ def test_an_image_alone_is_computed_as_in_a_batch(channels: tuple[int, int, int]
     (both,) = torch.autograd.grad(together, x, above)
     (one,) = torch.autograd.grad(alone, x, above[2:3])
     assert torch.equal(one[2:3], both[2:3])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(24, 24), (23, 30), (27, 25)])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(11, 4, 0), (7, 2, 3), (5, 3, (1, 2)), (4, 2, 1)])
+def test_the_way_back_to_a_photo_is_that_of_pytorch(
+    kernel: int, stride: int, padding: int, size: tuple[int, int], channels: int
+) -> None:
+    layer = nn.Conv2d(channels, 8, kernel, stride, padding).requires_grad_(False).double()
+    quick = Convolution.of(layer)
+    assert quick.few_and_far()
+    x = torch.randn(3, channels, *size, generator=GENERATOR, dtype=torch.float64, requires_grad=True)
+    above = torch.randn(layer(x).shape, generator=GENERATOR, dtype=torch.float64)
+    (found,), (expected,) = (torch.autograd.grad(f(x), x, above) for f in (quick, layer))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"kernel_size": 3}, {"kernel_size": 2, "stride": 2}, {"kernel_size": (3, 5), "stride": 2}]
+)
+def test_other_layers_go_back_as_the_library_does(keys: dict[str, int]) -> None:
+    assert not Convolution(3, 8, **keys).few_and_far()

@@ -5,10 +5,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from deepinside.networks.quick.kept import Kept
 from deepinside.networks.quick.steady import Compute, Steady, in_blocks, in_company
 
 ROWS = 16  # the size of the blocks that are certain, and for which oneDNN arranges the weights
+ONEDNN = (torch.float32, torch.bfloat16)
 
 
 class FullyConnected(nn.Linear):
@@ -28,7 +31,8 @@ class FullyConnected(nn.Linear):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._forget()
+        self._forwards, self._backwards = Kept(product), Kept(transposed_product)
+        self._steady = (Steady(), Steady())
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or x.ndim != 2 or self.weight.requires_grad:
@@ -38,36 +42,31 @@ class FullyConnected(nn.Linear):
 
     def product(self, x: Tensor) -> Tensor:
         """(N, inputs) to (N, outputs)."""
-        return self._steadily("forward", x, self.weight, self.bias)
+        y = alike(self._steady[0], self._forwards.of(self.weight), x)
+        return y if self.bias is None else y.add_(self.bias)
 
     def back(self, above: Tensor) -> Tensor:
         """The gradient: (N, outputs) to (N, inputs)."""
-        return self._steadily("backward", above, self.weight.t(), None)
-
-    def _steadily(self, direction: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        source = (self.weight.data_ptr(), self.weight._version, self.weight.dtype)
-        if self._arranged.get(direction, (None, None))[0] != source:
-            self._arranged[direction] = (source, _arranged(weight, bias))
-            self._steady[direction] = Steady()
-        compute = self._arranged[direction][1]
-        quick = in_company(compute) if len(x) == 1 else compute
-        return self._steady[direction](x.contiguous(), quick=quick, certain=in_blocks(compute, ROWS))
-
-    def _forget(self) -> None:
-        self._arranged: dict[str, tuple[Any, Compute]] = {}
-        self._steady: dict[str, Steady] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy arranges its own weights: they may be changed or converted before they are used."""
-        return {**super().__getstate__(), "_arranged": {}, "_steady": {}}
+        return alike(self._steady[1], self._backwards.of(self.weight), above)
 
 
-def _arranged(weight: Tensor, bias: Tensor | None) -> Compute:
-    """x ↦ x Wᵀ + b, by oneDNN with its own copy of the weights where it can."""
-    if weight.dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
-        return lambda x: F.linear(x, weight, bias)
+def alike(steady: Steady, compute: Compute, x: Tensor) -> Tensor:
+    """`compute(x)`, every row as it is in a block of sixteen."""
+    quick = in_company(compute) if len(x) == 1 else compute
+    return steady(x.contiguous(), quick=quick, certain=in_blocks(compute, ROWS))
+
+
+def product(weight: Tensor) -> Compute:
+    """x ↦ x Wᵀ, by oneDNN with its own copy of the weights where it can."""
+    if weight.dtype not in ONEDNN or not torch.backends.mkldnn.is_available():
+        return lambda x: F.linear(x, weight)
     own = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, own, bias, "none", [], "")
+    return lambda x: torch.ops.mkldnn._linear_pointwise(x, own, None, "none", [], "")
+
+
+def transposed_product(weight: Tensor) -> Compute:
+    """x ↦ x W, likewise."""
+    return product(weight.t())
 
 
 class _Product(torch.autograd.Function):
@@ -79,5 +78,6 @@ class _Product(torch.autograd.Function):
         return layer.product(x)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
         return ctx.layer.back(above), None
