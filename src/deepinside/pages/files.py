@@ -1,7 +1,6 @@
 """Files written so that nobody ever sees half of one, and the addresses that pages find each other by."""
 
 import os
-import posixpath
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,5 +18,4 @@ def write_aside(target: Path, data: bytes) -> None:
 
 def address(path: str, page: str = "index.html") -> str:
     """The link from `page` to `path`, both relative to the root; names with `#`, `%`, blanks and umlauts included."""
-    relative = posixpath.relpath(path, posixpath.dirname(page) or ".")
-    return quote(os.fsencode(relative), safe="/=,+~@!-._")
+    return "../" * page.count("/") + quote(os.fsencode(path), safe="/=,+~@!-._")

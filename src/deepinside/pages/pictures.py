@@ -27,6 +27,7 @@ SMALL = 256
 MOST_ITEMS = 48
 MOST_PANELS = 400
 TILE = 128
+GROUND = (127, 127, 127)
 COLUMNS, ROWS = 4, 2
 PHOTOS = ("photo", "box")
 SIGNED = "RdBu_r"
@@ -92,11 +93,11 @@ class Studio:
         return Picture(key[1], original, shown, levels, *size)
 
     def small(self, path: Path, image: "Image") -> str:
-        target = self.target / f"{fingerprint(path, self.root)}.webp"
+        target = self.target / f"{fingerprint(path, self.root)}.jpg"
         if not target.is_file():
             copy = image.convert("RGB")
             copy.thumbnail((SMALL, SMALL))
-            self.write(target, copy, "WEBP", quality=82, method=2)
+            self.write(target, copy, "JPEG", quality=85)
         return target.relative_to(self.root).as_posix()
 
     def levels(self, path: Path, image: "Image") -> str:
@@ -118,14 +119,14 @@ class Studio:
             return ""
         cells = [cell for row in chosen for cell in row]
         names = "\n".join(fingerprint(self.root / cell.original, self.root) if cell else "" for cell in cells)
-        target = self.target / f"mosaic-{sha256(names.encode()).hexdigest()[:16]}.webp"
+        target = self.target / f"mosaic-{sha256(names.encode()).hexdigest()[:16]}.jpg"
         if not target.is_file():
-            page = Image.new("RGBA", (TILE * len(chosen[0]), TILE * len(chosen)))
+            page = Image.new("RGB", (TILE * len(chosen[0]), TILE * len(chosen)), GROUND)
             for place, cell in ((n, cell) for n, cell in enumerate(cells) if cell):
                 with Image.open(self.root / cell.shown) as image:
                     row, column = divmod(place, len(chosen[0]))
                     page.paste(fitted(image), (column * TILE, row * TILE))
-            self.write(target, page, "WEBP", quality=80, method=2)
+            self.write(target, page, "JPEG", quality=82)  # a tenth of the time WebP takes
         return target.relative_to(self.root).as_posix()
 
     def write(self, target: Path, image: "Image", kind: str, **options: int) -> None:

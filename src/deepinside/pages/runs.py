@@ -69,8 +69,12 @@ class Run:
 
     @classmethod
     def known(cls, values: Mapping[str, Any]) -> "Run":
-        """From what `asdict` made of it. Raises TypeError for what another version has written."""
+        """From what `plain` made of it. Raises TypeError for what another version has written."""
         return cls(**{**values, "changes": [Change(**change) for change in values["changes"]]})
+
+    def plain(self) -> dict[str, Any]:
+        """What `known` takes; shares its lists, and so costs nothing."""
+        return {**vars(self), "changes": [vars(change) for change in self.changes]}
 
     @property
     def slug(self) -> str:
@@ -123,6 +127,7 @@ class Found:
     sweeps: list[Sweep]
 
 
+@cache
 def slug(folder: str) -> str:
     """A name for the folder's page, fit for every file system and address, and unlike any other folder's."""
     words = re.sub(r"[^A-Za-z0-9._=-]+", "-", folder.replace("/", "--")).strip("-.")[:80]

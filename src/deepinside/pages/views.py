@@ -103,7 +103,10 @@ def class_models(runs: Iterable[Run]) -> list[Run]:
 
 def side_by_side(runs: Sequence[Run]) -> list[Run]:
     """Which runs to compare at first: one a network, then others of the first one's experiment, then any."""
-    first = list({run.network: run for run in reversed(runs)}.values())[::-1]
+    by_network: dict[str, Run] = {}
+    for run in runs:
+        by_network.setdefault(run.network, run)
+    first = list(by_network.values())
     same = [run for run in runs if run not in first and first and run.experiment == first[0].experiment]
     return [*first, *same, *(run for run in runs if run not in first and run not in same)][:COMPARED]
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -64,6 +64,7 @@ class Writer:
     def write(self) -> None:
         found = look(self.root)
         known = self.known()
+        before = dict(self.pages)
         self.copy_assets()
         for folder, stamp in found.runs.items():
             run = known.get(folder)
@@ -73,8 +74,10 @@ class Writer:
                 self.runs[folder] = run
         self.overviews(found)
         self.forget(found)
-        self.remember()
-        self.clean()
+        if self.pages != before:
+            self.remember()
+        if self.pages.keys() != before.keys():
+            self.clean()
 
     # What was there before
 
@@ -98,7 +101,7 @@ class Writer:
         self.pages = {path: key for path, key in self.pages.items() if path in kept}
 
     def remember(self) -> None:
-        runs = {folder: asdict(run) for folder, run in self.runs.items()}
+        runs = {folder: run.plain() for folder, run in self.runs.items()}
         state = {"form": form(), "runs": runs, "pages": self.pages}
         write_aside(self.root / STATE, json.dumps(state).encode())
 

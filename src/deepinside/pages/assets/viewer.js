@@ -9,6 +9,7 @@ addEventListener("DOMContentLoaded", () => {
   const stage = document.getElementById("stage");
   const form = viewer.querySelector("form");
   const controls = form.elements;
+  const chooser = form.querySelector("[name=item]"); // `controls.item` is a method of every such list
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const DEFAULTS = { view: "slider", opacity: "60", map: "" };
   let turning = 0;
@@ -77,7 +78,7 @@ addEventListener("DOMContentLoaded", () => {
 
   function draw() {
     clearInterval(turning);
-    const item = itemOf(controls.item.value);
+    const item = itemOf(chooser.value);
     const [a, b] = [pictureOf(item, controls.a.value), pictureOf(item, controls.b.value)];
     const view = item.pictures.length > 1 ? controls.view.value : "one";
     viewer.dataset.view = view;
@@ -126,9 +127,9 @@ addEventListener("DOMContentLoaded", () => {
     offer(item);
     const a = pictureOf(item, now.get("a")) || first(item);
     const b = pictureOf(item, now.get("b")) || second(item, a);
-    Object.assign(controls.item, { value: item.name });
-    Object.assign(controls.a, { value: a.panel });
-    Object.assign(controls.b, { value: b.panel });
+    chooser.value = item.name;
+    controls.a.value = a.panel;
+    controls.b.value = b.panel;
     for (const [name, value] of Object.entries(DEFAULTS)) controls[name].value = now.get(name) || value;
     draw();
   }
@@ -143,7 +144,7 @@ addEventListener("DOMContentLoaded", () => {
     restore();
     if (place.read().has("item") && document.activeElement?.closest(".strip")) viewer.scrollIntoView();
   });
-  if (run.items.length < 2) controls.item.closest("label").hidden = true;
+  if (run.items.length < 2) chooser.closest("label").hidden = true;
   restore();
   viewer.hidden = false;
 });
