@@ -5,15 +5,12 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from matplotlib.font_manager import FontProperties
 
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import FigureSettings
 from deepinside.figures import style
 from deepinside.home import STYLES
 from deepinside.settings import construct
-
-TYPE = FontProperties(family="DejaVu Sans", size=8)
 
 
 @pytest.mark.parametrize("path", sorted(STYLES.glob("*.mplstyle")), ids=lambda path: path.stem)
@@ -62,20 +59,3 @@ def test_what_is_not_known_is_refused_before_any_work(key: str, value: object, w
 
 def test_the_png_is_always_one_of_the_formats() -> None:
     assert FigureSettings(formats=("svg", "pdf", "svg")).formats == ("png", "svg", "pdf")
-
-
-def test_words_are_broken_into_lines_that_fit() -> None:
-    found = style.fit("one two three four", style.width("one two", TYPE) + 0.01, TYPE, 2)
-    assert found == "one two\nthree four" or found.startswith("one two\n")
-    assert all(style.width(line, TYPE) <= style.width("one two", TYPE) + 0.01 for line in found.split("\n"))
-
-
-def test_what_does_not_fit_ends_in_an_ellipsis() -> None:
-    room = style.width("Donaudampf…", TYPE)
-    assert style.fit("Donaudampfschifffahrt", room, TYPE, 1) == "Donaudampf…"
-    first, second = style.fit("Donaudampfschifffahrt auf dem grossen Strom", room, TYPE, 2).split("\n")
-    assert first == "Donaudampf…"
-    assert second.startswith("auf dem")
-    assert second.endswith("…")
-    assert style.fit("short", 1.0, TYPE) == "short"
-    assert style.fit("", 1.0, TYPE) == ""

@@ -10,7 +10,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from deepinside.figures import style
+from deepinside.figures import lettering, style
 from deepinside.figures.layouts import Cell, Row
 from deepinside.figures.pictures import picture
 from deepinside.values import Panel
@@ -32,11 +32,11 @@ BOX, CASING = "#FFB000", "#000000"
 class Type:
     """The style's sizes of type."""
 
-    title: FontProperties = field(default_factory=lambda: style.font("figure.titlesize"))
-    block: FontProperties = field(default_factory=lambda: style.font("axes.titlesize", "bold"))
-    above: FontProperties = field(default_factory=lambda: style.font("axes.titlesize"))
-    below: FontProperties = field(default_factory=lambda: style.font("axes.labelsize"))
-    name: FontProperties = field(default_factory=lambda: style.font("font.size"))
+    title: FontProperties = field(default_factory=lambda: lettering.font("figure.titlesize"))
+    block: FontProperties = field(default_factory=lambda: lettering.font("axes.titlesize", "bold"))
+    above: FontProperties = field(default_factory=lambda: lettering.font("axes.titlesize"))
+    below: FontProperties = field(default_factory=lambda: lettering.font("axes.labelsize"))
+    name: FontProperties = field(default_factory=lambda: lettering.font("font.size"))
 
 
 class Sheet:
@@ -44,10 +44,10 @@ class Sheet:
 
     def __init__(self, rows: Sequence[Row], title: str, settings: "FigureSettings") -> None:
         self.rows, self.settings, self.type = rows, settings, Type()
-        self.left = MARGIN + (style.height(self.type.name, 2) + GAP / 2 if any(row.name for row in rows) else 0)
+        self.left = MARGIN + (lettering.height(self.type.name, 2) + GAP / 2 if any(row.name for row in rows) else 0)
         self.inches = self.size_of_pictures()
         self.width = max(self.right_of(row) for row in rows) + MARGIN
-        self.title = style.fit(title, self.width - 2 * MARGIN, self.type.title) if settings.title else ""
+        self.title = lettering.fit(title, self.width - 2 * MARGIN, self.type.title) if settings.title else ""
         self.height = self.measure()
         self.figure = Figure(figsize=(self.width, self.height), dpi=style.dots())
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
@@ -87,21 +87,26 @@ class Sheet:
         return height * wide / high, height
 
     def above(self, cell: Cell) -> list[str]:
-        return [style.fit(words, self.inches, self.type.above) for words in cell.above]
+        return [lettering.fit(words, self.inches, self.type.above) for words in cell.above]
 
     def below(self, cell: Cell) -> str:
-        return style.fit(cell.below, self.width_of(cell), self.type.below)
+        return lettering.fit(cell.below, self.width_of(cell), self.type.below)
 
     def heights(self, row: Row) -> tuple[float, float, float, float]:
         """Of the heading, of what stands above the pictures, of these, and of what stands below."""
         most = max((lines(words) for cell in row.cells for words in self.above(cell)), default=0)
         under = max(lines(self.below(cell)) for cell in row.cells)
-        heading = style.height(self.type.block) + GAP / 2 if row.heading else 0.0
-        return heading, style.height(self.type.above, most), self.tall(row), style.height(self.type.below, under)
+        heading = lettering.height(self.type.block) + GAP / 2 if row.heading else 0.0
+        return (
+            heading,
+            lettering.height(self.type.above, most),
+            self.tall(row),
+            lettering.height(self.type.below, under),
+        )
 
     def measure(self) -> float:
         """The height of the whole."""
-        title = style.height(self.type.title, lines(self.title)) + GAP / 2 if self.title else 0
+        title = lettering.height(self.type.title, lines(self.title)) + GAP / 2 if self.title else 0
         return 2 * MARGIN + title + sum(sum(self.heights(row)) + self.space(row) for row in self.rows)
 
     def space(self, row: Row) -> float:
@@ -114,7 +119,7 @@ class Sheet:
         y = MARGIN
         if self.title:
             self.write(self.width / 2, y, self.title, self.type.title)
-            y += style.height(self.type.title, lines(self.title)) + GAP / 2
+            y += lettering.height(self.type.title, lines(self.title)) + GAP / 2
         for row in self.rows:
             self.draw_row(row, y)
             y += sum(self.heights(row)) + self.space(row)
@@ -123,11 +128,11 @@ class Sheet:
     def draw_row(self, row: Row, y: float) -> None:
         heading, above, tall, _ = self.heights(row)
         if row.heading:
-            words = style.fit(row.heading, self.width - self.left - MARGIN, self.type.block, 1)
+            words = lettering.fit(row.heading, self.width - self.left - MARGIN, self.type.block, 1)
             self.write(self.left, y, words, self.type.block, ha="left")
         top = y + heading + above
         if row.name:
-            self.write_upwards(top + tall / 2, style.fit(row.name, tall, self.type.name), self.type.name)
+            self.write_upwards(top + tall / 2, lettering.fit(row.name, tall, self.type.name), self.type.name)
         x = self.left
         for cell in row.cells:
             self.draw_cell(cell, x, top, tall)
@@ -135,7 +140,7 @@ class Sheet:
 
     def draw_cell(self, cell: Cell, x: float, top: float, tall: float) -> None:
         for place, words in zip(self.places(cell, x), self.above(cell), strict=False):
-            over = top - style.height(self.type.above, lines(words))
+            over = top - lettering.height(self.type.above, lines(words))
             self.write(place + self.inches / 2, over, words, self.type.above)
         for place, panel in zip(self.places(cell, x), cell.panels, strict=True):
             wide, high = self.size(panel)
@@ -161,14 +166,14 @@ class Sheet:
     def write(self, x: float, y: float, words: str, kind: FontProperties, *, ha: str = "center") -> None:
         """Lines of words from `y` down, all on their own base lines, so that neighbours stand level."""
         for number, line in enumerate(words.split("\n")):
-            base = y + style.height(kind, number) + style.height(kind) * BASE
+            base = y + lettering.height(kind, number) + lettering.height(kind) * BASE
             self.axes.text(x, base, line, fontproperties=kind, ha=ha, va="baseline", parse_math=False)
 
     def write_upwards(self, y: float, words: str, kind: FontProperties) -> None:
         """Lines of words at the left edge around the height `y`, to be read from the right."""
         known = words.split("\n")
         for number, line in enumerate(known):
-            x = self.left - GAP / 2 - style.height(kind, len(known) - number) + style.height(kind) * BASE
+            x = self.left - GAP / 2 - lettering.height(kind, len(known) - number) + lettering.height(kind) * BASE
             self.axes.text(
                 x, y, line, fontproperties=kind, ha="right", va="center", rotation=90, rotation_mode="default",
                 parse_math=False,

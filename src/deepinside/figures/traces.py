@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from deepinside.figures import style
+from deepinside.figures import lettering, style
 from deepinside.figures.layouts import heading_of
 from deepinside.values import Item
 
@@ -86,8 +86,8 @@ def add_legend(figure: Figure, titles: Sequence[str]) -> None:
     for axis in figure.axes:
         handles, labels = axis.get_legend_handles_labels()
         known |= {int(label): handle for handle, label in zip(handles, labels, strict=True)}
-    kind = style.font("legend.fontsize")
-    words = [style.cut(title, 1.4, kind) for title in titles]
+    kind = lettering.font("legend.fontsize")
+    words = [lettering.cut(title, 1.4, kind) for title in titles]
     columns = math.ceil(len(words) / IN_LEGEND)
     shown: Any = [known[i] for i in sorted(known)]
     legend = figure.legend(shown, words, loc="outside right upper", prop=kind, frameon=False, ncols=columns)
