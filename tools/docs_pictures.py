@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import skimage
 import torch
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
@@ -19,7 +20,6 @@ from PIL import Image, ImageDraw, ImageFont
 import deepinside as di
 from deepinside.figures import picture
 from deepinside.home import HOME
-from deepinside.images.inputs import PHOTOGRAPHS
 from deepinside.values import Panel
 
 FOLDER = HOME / "docs" / "pictures"
@@ -39,9 +39,7 @@ def network() -> di.Network:
 @cache
 def photo(name: str) -> Image.Image:
     """One of the photographs inside scikit-image."""
-    import skimage
-
-    return Image.open(Path(skimage.__file__).parent / "data" / PHOTOGRAPHS[name])
+    return Image.open(next((Path(skimage.__file__).parent / "data").glob(f"{name}*")))
 
 
 def tile(panel: Panel, words: str, magnitude_map: str = "inferno") -> Tile:
