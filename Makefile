@@ -1,7 +1,7 @@
 # deepinside. Two commands matter: `make reproduce` and `make test`; both set themselves up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce report verify reference models test test-all lint format docs docs-pictures clean
+.PHONY: help setup reproduce report verify reference models test test-all bench bench-check lint format docs docs-pictures clean
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
@@ -14,6 +14,9 @@ READY := .venv/ready
 # the launchers' libraries, 80 MB to fetch: only the long tests need them
 EXTRAS ?= dev,joblib,submitit,ray
 EVERYTHING := .venv/everything
+# what speed is measured beside: Captum, Zennit, torch-lucent
+PEERS := .venv/peers
+BENCH := PYTHONPATH=tools:tests $(BIN)/python -m bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -27,6 +30,11 @@ $(READY): pyproject.toml constraints.txt
 
 $(EVERYTHING): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(PEERS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps torch-lucent
 	@touch $@
 
 setup: $(READY) ## the virtual environment in .venv, from the exact pins of constraints.txt
@@ -56,6 +64,13 @@ test: $(READY) ## the test suite but its slow tests, a process a core
 
 test-all: $(EVERYTHING) ## every test: clusters of processes, kills, whole data sets
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	@$(MAKE) --no-print-directory bench-check
+
+bench: $(PEERS) ## how fast it is beside its peers, in results/bench; ONLY=caffenet_saliency measures that
+	@$(BENCH) run $(if $(ONLY),--only '$(ONLY)')
+
+bench-check: $(PEERS) ## no ratio to the peers below its floor
+	@$(BENCH) check --seconds 10
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -71,4 +86,4 @@ docs-pictures: $(READY) ## the pictures of docs/, anew
 
 clean: ## remove results and caches of this checkout; fetched networks stay
 	rm -rf build .pytest_cache .ruff_cache .mypy_cache
-	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
+	find results -mindepth 1 -maxdepth 1 ! -name reference ! -name bench -exec rm -rf {} +

@@ -179,9 +179,8 @@ def one_inversion(steps: int, *, at_once: int) -> Inversion:
 
 
 def as_batch(x: Tensor, first: int = 0) -> ImageBatch:
-    """Photos in image space as a batch; nobody looks at the originals."""
-    blank = torch.zeros(3, 1, 1, dtype=torch.uint8)
-    photos = [Photo(f"photo{first + i}", image, blank, "", number=first + i) for i, image in enumerate(x)]
+    """Photos in image space as a batch."""
+    photos = [Photo(f"photo{first + i}", image, "", number=first + i) for i, image in enumerate(x)]
     return ImageBatch(tuple(photos), x)
 
 

@@ -1,7 +1,7 @@
 """What is measured: one piece of work, the ways it is done, and what came out."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +20,8 @@ def as_tensor(found: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Way:
-    """One way of doing the work: `work` does it, `numbers` makes of its outcome what all ways must agree in.
+    """One way of doing the work: `work` does it, `numbers` makes of its outcome what all ways must agree in;
+    None where it is only a part of it.
 
     `trial` is a shorter version whose outcome is compared where that of `work` is not, because roundings grow from
     step to step. `why` says how it is used. A way that is not `exact` is asked for the rank correlation instead.
@@ -28,13 +29,13 @@ class Way:
 
     name: str
     work: Work
-    numbers: Callable[[Any], Tensor] = as_tensor
+    numbers: Callable[[Any], Tensor] | None = as_tensor
     why: str = ""
     exact: bool = True
     trial: Work | None = None
 
-    def compared(self) -> Tensor:
-        return self.numbers((self.trial or self.work)())
+    def compared(self) -> Tensor | None:
+        return None if self.numbers is None else self.numbers((self.trial or self.work)())
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Task:
     """One piece of work. Its first way is deepinside's own, beside which all others are put.
 
     One call of a way does `units` of what `unit` names. `operations` are the floating-point operations of the
-    network's convolutions and matrix products in one call. `patience` overrides what was asked for. `extra` goes into
-    the record as it is.
+    network's convolutions and matrix products in one call. `patience` overrides what was asked for.
     """
 
     name: str
@@ -55,7 +55,9 @@ class Task:
     tolerance: float = EXACT
     patience: Patience | None = None
     note: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def record(self, patience: Patience, product: tuple[Work, float]) -> dict[str, Any]:
+        return measure(self, patience, product)
 
 
 def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict
     return {
         "title": task.title, "unit": task.unit, "units": task.units, "rounds": len(ours), "note": task.note,
         "operations": task.operations, "product_flops": vars(spread(product[1] / times[PRODUCT])),
-        "ways": ways, **task.extra,
+        "ways": ways,
     }  # fmt: skip
 
 
@@ -94,6 +96,9 @@ def agreements(task: Task) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {first.name: {"agrees": True, "difference": 0.0, "worst": 0.0}}
     for way in others:
         numbers = way.compared()
+        if numbers is None or wanted is None:
+            found[way.name] = {"agrees": True, "difference": None}
+            continue
         each = differences(numbers, wanted)
         off = float(each.median())
         found[way.name] = {"agrees": off <= task.tolerance or not way.exact, "difference": off}

@@ -4,10 +4,14 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from functools import partial
 
-from bench import climbs, gradients
+from bench import climbs, folder, gradients, growth
+from bench.growth import Growth
 from bench.task import Task
 
-Build = Callable[[], Task]
+Build = Callable[[], Task | Growth]
+
+
+PHOTOS = 1000
 
 
 def workloads() -> dict[str, Build]:
@@ -20,6 +24,10 @@ def workloads() -> dict[str, Build]:
         found[f"{name}_class_models"] = partial(climbs.class_models, name, 12, steps)
         found[f"{name}_sweep"] = partial(climbs.sweep, name, steps)
         found[f"{name}_inversion"] = partial(climbs.inversion, name, 4, steps)
+    for size in ((64, 64), (500, 375)):
+        found[f"folder_{size[0]}x{size[1]}"] = partial(folder.end_to_end, PHOTOS, size)
+    found["growth_photos"] = growth.by_photos
+    found["growth_steps"] = growth.by_steps
     return found
 
 

@@ -1,0 +1,111 @@
+"""Every workload by the shipped network, small: all ways give the same numbers, and wrong ones are noticed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from bench import climbs, commands, floors, folder, gradients, networks, peers
+from bench.__main__ import main
+from bench.machine import describe, product, sentence
+from bench.task import OURS, Task, agreements
+from bench.timing import QUICK
+from bench.workloads import chosen, workloads
+
+TASKS = {
+    "saliency": lambda: gradients.maps("tinycaffenet", "saliency", 2),
+    "guided": lambda: gradients.maps("tinycaffenet", "guided", 2),
+    "deconvnet": lambda: gradients.maps("tinycaffenet", "deconvnet", 2),
+    "class_models": lambda: climbs.class_models("tinycaffenet", 3, 2),
+    "sweep": lambda: climbs.sweep("tinycaffenet", 2),
+    "inversion": lambda: climbs.inversion("tinycaffenet", 2, 2),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", TASKS)
+def test_all_ways_agree(name: str) -> None:
+    task = TASKS[name]()
+    found = agreements(task)
+    assert all(way["agrees"] for way in found.values()), found
+    assert len(found) == len(task.ways) >= 2 - (name in ("guided", "deconvnet"))
+    assert task.ways[0].name == OURS
+
+
+def test_another_rule_is_noticed() -> None:
+    guided, plain = TASKS["guided"](), TASKS["saliency"]()
+    mixed = Task("mixed", "", "photo", 2, (guided.ways[0], plain.ways[0]))
+    assert not agreements(mixed)[OURS]["agrees"]  # the second way of that name
+
+
+def test_a_convolutions_operations_are_counted() -> None:
+    bench = networks.network("tinycaffenet")
+    one, two = gradients.operations(bench, 1), gradients.operations(bench, 2)
+    sizes = [module.weight.numel() for module in bench.plain.modules() if isinstance(module, torch.nn.Linear)]
+    assert two == 2 * one
+    assert one > 4 * sum(sizes)  # multiply and add, there and back, and the convolutions besides
+
+
+def test_without_peers_ours_is_still_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "installed", lambda name: None)
+    assert peers.versions() == dict.fromkeys(peers.PACKAGES)
+    names = [way.name for way in TASKS["class_models"]().ways]
+    assert names == [OURS, "one by one"]
+
+
+def test_names_are_patterns() -> None:
+    assert list(chosen("caffenet_sal*,growth_steps")) == ["caffenet_saliency", "growth_steps"]
+    assert list(chosen(None)) == list(workloads())
+
+
+def test_every_floor_is_of_a_workload() -> None:
+    assert set(floors.read()) <= set(workloads())
+
+
+def test_the_machine_is_named() -> None:
+    here = describe(2)
+    assert f"{here['cores']} cores" in sentence(here) and torch.__version__ in sentence(here)
+    work, operations = product(64)
+    assert work().shape == (64, 64) and operations == 2 * 64**3
+
+
+def test_the_photos_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = []
+    for place in ("a", "b"):
+        monkeypatch.setattr(folder, "BUILD", tmp_path / place)
+        photos = folder.jpegs(3, (50, 40))
+        files.append([path.read_bytes() for path in sorted(photos.glob("*.jpg"))])
+    assert files[0] == files[1] and len(set(files[0])) == 3
+
+
+def test_a_command_that_fails_says_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "BUILD", tmp_path)
+    cost = commands.run(["sh", "-c", "sleep 0.05"])
+    assert cost.seconds > 0.05 and cost.memory > 0.1
+    with pytest.raises(commands.subprocess.CalledProcessError) as failed:
+        commands.run(["sh", "-c", "echo because; exit 3"])
+    assert failed.value.returncode == 3 and "because" in failed.value.output
+
+
+def test_the_command_line_leaves_table_json_and_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.__main__.chosen", lambda _: {"tinycaffenet_sweep": TASKS["sweep"]})
+    threads = torch.get_num_threads()
+    words = ["--quick", "--threads", str(threads), "--folder", str(tmp_path)]
+    assert main(["run", "--only", "tinycaffenet_sweep", *words]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json", "bench.png"]
+    assert "one by one" in capsys.readouterr().out
+    assert main(["markdown", "--folder", str(tmp_path)]) == 0
+    assert "| tinycaffenet: a sweep of eight λ | one by one |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_folder_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (folder, commands):
+        monkeypatch.setattr(module, "BUILD", tmp_path)
+    monkeypatch.setattr(commands, "RESULTS", tmp_path / "results")
+    found = folder.end_to_end(20, (80, 60)).record(QUICK, product(64))["ways"]
+    assert all(way["agrees"] for way in found.values()), found
+    assert found["computation"]["ratio"]["median"] < 1

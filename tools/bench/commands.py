@@ -1,0 +1,42 @@
+"""Whole commands: how long they take and how much memory, as the system counts it."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.networks import BUILD
+
+RESULTS = BUILD / "results"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds from start to end, and the largest resident memory in MiB."""
+
+    seconds: float
+    memory: float
+
+
+def deepinside(results: Path, threads: int, *words: str) -> list[str]:
+    """A command line of deepinside that computes anew, whatever lies there."""
+    program = Path(sys.executable).with_name("deepinside")
+    runtime = [f"runtime.results={results}", "runtime.again=true", f"runtime.threads={threads}"]
+    return [str(program), *words, *runtime, "runtime.verbosity=quiet"]
+
+
+def run(words: list[str]) -> Cost:
+    """Run a command to its end. Raises CalledProcessError, with what it said, where it fails."""
+    started = time.perf_counter()
+    said = BUILD / "said.txt"
+    said.parent.mkdir(parents=True, exist_ok=True)
+    with said.open("w") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words, said.read_text())
+    kilo = 1024 if sys.platform != "darwin" else 1024**2  # Linux counts in KiB, macOS in bytes
+    return Cost(time.perf_counter() - started, used.ru_maxrss / kilo)

@@ -1,0 +1,148 @@
+"""What was measured: on the screen, as JSON, as Markdown for the README, and as a picture."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from rich.console import Console
+from rich.table import Table
+
+from bench.machine import sentence
+from bench.task import OURS
+
+FOLDER = Path("results/bench")
+HEAD = ("way", "time", "deepinside is", "of the matrix product", "numbers")
+# Okabe and Ito's colours, which people see apart however they see colours
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+
+Record = dict[str, Any]
+
+
+# ---------------------------------------------------------------------------------------------------- JSON
+
+
+def save(record: Record, folder: Path = FOLDER) -> Record:
+    """Write `bench.json`. What an earlier run on the same machine measured besides stays; returns what is written."""
+    path = folder / "bench.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    if before.get("machine") == record["machine"]:
+        record = record | {"workloads": before["workloads"] | record["workloads"]}
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return record
+
+
+def load(folder: Path = FOLDER) -> Record:
+    return json.loads((folder / "bench.json").read_text())
+
+
+# ---------------------------------------------------------------------------------------------------- words
+
+
+def row(way: str, found: Mapping[str, Any], unit: str) -> tuple[str, str, str, str, str]:
+    """One way in words: its name, its time, its ratio, its share, and whether its numbers are ours."""
+    if "seconds" not in found:
+        return way, "not counted", "", "", f"differ by {found['difference']:.0e}"
+    ratio, share = found["ratio"], found.get("share_of_product")
+    faster = "" if way == OURS else f"{ratio['median']:.2f} × [{ratio['low']:.2f}–{ratio['high']:.2f}]"
+    numbers = "" if way == OURS or found["difference"] is None else f"equal to {found['difference']:.0e}"
+    if "rank_correlation" in found:
+        numbers = f"rank correlation {found['rank_correlation']:.4f}"
+    return way, f"{duration(found['seconds']['median'])} a {unit}", faster, percent(share), numbers
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.2f} ms"
+
+
+def percent(share: Mapping[str, float] | None) -> str:
+    return f"{share['median']:.0%}" if share else ""
+
+
+def rows(work: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
+    for way, found in work["ways"].items():
+        yield row(way, found, work["unit"])
+
+
+def show(name: str, work: Mapping[str, Any], console: Console) -> None:
+    """One workload as a table on the screen."""
+    table = Table(title=f"{work['title']}  ({name}, {work['rounds']} rounds)", title_justify="left")
+    for place, head in enumerate(HEAD):
+        table.add_column(head, justify="left" if place in (0, 4) else "right")
+    for cells in rows(work):
+        table.add_row(*cells)
+    if work["ways"]:
+        console.print(table)
+    else:
+        console.print(work["title"])
+    for line in notes(work):
+        console.print(f"  {line}")
+
+
+def notes(work: Mapping[str, Any]) -> list[str]:
+    return [*([work["note"]] if work.get("note") else []), *work.get("findings", [])]
+
+
+def markdown(record: Record) -> str:
+    """The README's table: one line a way that others are measured beside, the machine under it."""
+    lines = [
+        "| work | beside | deepinside is | time a unit | of the matrix product |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for work in record["workloads"].values():
+        ours = row(OURS, work["ways"][OURS], work["unit"]) if OURS in work["ways"] else ("",) * 5
+        for way, _, faster, _, numbers in rows(work):
+            if way != OURS:
+                verdict = f"{faster} as fast" if faster else f"not counted: {numbers}"
+                lines.append(f"| {work['title']} | {way} | {verdict} | {ours[1]} | {ours[3]} |")
+    findings = [f"- {work['title']}: {line}" for work in record["workloads"].values() for line in notes(work)]
+    under = f"Medians of paired ratios, quartiles in brackets. {sentence(record['machine'])}; measured by `make bench`."
+    return "\n".join([*lines, "", under, *([""] if findings else []), *findings]) + "\n"
+
+
+# ---------------------------------------------------------------------------------------------------- picture
+
+
+def draw(record: Record, path: Path) -> None:
+    """How many times as long as deepinside each other way takes, with quartiles; 1 is deepinside itself."""
+    works = {name: work for name, work in record["workloads"].items() if others(work)}
+    bars = sum(len(others(work)) for work in works.values())
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.24 * bars + 0.12 * len(works)), layout="constrained")
+    colours = dict(zip(sorted({way for work in works.values() for way in others(work)}), COLOURS * 2, strict=False))
+    place, ticks = 0.0, []
+    for work in works.values():
+        first = place
+        for way, found in others(work).items():
+            bar(axes, place, found["ratio"], colours[way], way)
+            place += 1
+        ticks.append(((first + place - 1) / 2, work["title"]))
+        place += 0.7
+    axes.set_yticks([tick for tick, _ in ticks], [title for _, title in ticks])
+    axes.invert_yaxis()
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} ×")
+    axes.set_xlabel("time beside deepinside's; whiskers: quartiles of paired ratios")
+    axes.set_title(sentence(record["machine"]), fontsize=7, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def others(work: Mapping[str, Any]) -> dict[str, Any]:
+    return {way: found for way, found in work["ways"].items() if way != OURS and "ratio" in found}
+
+
+def bar(axes: Axes, place: float, ratio: Mapping[str, float], colour: str, name: str) -> None:
+    """A bar from 1, its whisker, and its name and number beside it."""
+    median = ratio["median"]
+    axes.barh(place, median - 1, left=1, height=0.8, color=colour)
+    axes.plot([ratio["low"], ratio["high"]], [place, place], color="black", linewidth=1)
+    end = max(ratio["high"], 1.0) * 1.03
+    axes.text(end, place, f"{name}  {median:.2f}", va="center", fontsize=7)
