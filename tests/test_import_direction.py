@@ -10,7 +10,7 @@ import deepinside
 
 PACKAGE = Path(deepinside.__file__).parent
 ORDER = (
-    ("errors", "home", "values"),
+    ("errors", "home", "names", "values"),
     ("settings",),
     ("networks",),
     ("images",),

@@ -1,5 +1,6 @@
 """Targets: everything a user may write, and what it is told when it is wrong."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,8 @@ import toys
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
-from deepinside.networks.spec import Label
-from deepinside.targets import Target, for_batch, resolve
+from deepinside.networks.spec import Label, find_spec, read_labels
+from deepinside.targets import Target, check, check_even, for_batch, resolve
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,40 @@ def test_a_missing_label_says_what_to_set(network: Network) -> None:
     with pytest.raises(DeepInsideError, match=r"label for photo1, found none; set images\.labels"):
         for_batch("true", network, batch, torch.zeros(2, 10))
     assert [row[0].name for row in for_batch("true | 3", network, batch, torch.zeros(2, 10))] == ["goose", "malamute"]
+
+
+def test_a_name_of_two_classes_is_refused_with_both_ids(network: Network) -> None:
+    cranes = (Label(0, "n02012849", "crane"), Label(1, "n03126707", "Crane"), *network.labels[2:])
+    two = replace(network, labels=cranes)
+    for request in ("crane", "CRANE", "no such | crane"):
+        with pytest.raises(
+            DeepInsideError, match=r"2 classes of .*; say n02012849 \(class 0\) or n03126707 \(class 1\)"
+        ):
+            resolve(request, two)
+    assert [resolve(request, two).channels for request in ("n03126707", "0", "n02012849 | crane")] == [(1,), (0,), (0,)]
+
+
+def test_the_networks_that_ship_with_two_classes_of_one_name_know_them_by_id() -> None:
+    names = Counter(label.name.casefold() for label in read_labels(find_spec("caffenet")))
+    assert {name for name, count in names.items() if count > 1} == {"crane", "maillot", "cardigan"}
+
+
+@pytest.mark.parametrize("request_", ["true | top5", "true|top2"])
+def test_more_maps_for_photos_without_a_label_are_refused(request_: str) -> None:
+    with pytest.raises(
+        DeepInsideError, match=r"one for a photo with a label and \d for one without; use 'true \| top1'"
+    ):
+        check_even(request_)
+
+
+@pytest.mark.parametrize("request_", ["true | top1", "true", "top5", "true | goose", 3])
+def test_as_many_maps_for_every_photo_are_even(request_: str | int) -> None:
+    check_even(request_)
+
+
+def test_checking_gives_the_target_where_no_photo_decides_it(network: Network) -> None:
+    assert check("true | 3", network) == check(3, network) == Target("malamute", "fc8", (3,))
+    assert [check(request, network) for request in ("true", "top5", "true | top1")] == [None] * 3
 
 
 def test_reading_an_activation() -> None:

@@ -1,13 +1,13 @@
 """What Hydra refuses, in one sentence: the key, what is allowed there, what was found."""
 
-import difflib
 import sys
 import traceback
-from collections.abc import Iterable
 
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+from deepinside.names import hint
 
 NOT_KEYS = {"_target_", "hydra"}
 EXTRAS = {
@@ -42,8 +42,3 @@ def print_error(reason: str, config: DictConfig) -> None:
     if OmegaConf.select(config, "runtime.verbosity") == "verbose":
         traceback.print_exc()
     print(f"deepinside: {reason}", file=sys.stderr)
-
-
-def hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]}?" if near else ""

@@ -1,6 +1,5 @@
 """Typed, frozen settings: from a composed YAML to the objects that run, refusing what they do not know."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
@@ -9,6 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 
 from deepinside.errors import DeepInsideError
+from deepinside.names import hint
 
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 """For every settings class: `@dataclass(frozen=True, kw_only=True, config=STRICT)` from pydantic.dataclasses."""
@@ -57,9 +57,7 @@ def explain(detail: dict[str, Any], known: list[str], key: str) -> str:
     place = ".".join([key, *(str(part) for part in detail["loc"])]).removeprefix(".")
     if detail["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         name = str(detail["loc"][-1])
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        return f"{place}: no such key; allowed here: {', '.join(known)}.{hint}"
+        return f"{place}: no such key; allowed here: {', '.join(known)}.{hint(name, known)}"
     if detail["type"] in {"missing_argument", "missing"}:
         return f"{place}: a value is needed and none was given."
     message = detail["msg"].removeprefix("Value error, ")

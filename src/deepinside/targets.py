@@ -1,6 +1,5 @@
 """What is differentiated: a class, a group of classes, or a unit of any layer, found from what the user wrote."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
+from deepinside.names import nearest as nearest_names
 from deepinside.networks.network import Network
 from deepinside.values import ImageBatch
 
@@ -49,7 +49,8 @@ def resolve(request: str | int, network: Network) -> Target:
 
     Alternatives are separated by `|`: the first one the network knows is taken, so one experiment serves networks
     of different classes and layers. `layer:channel` averages over positions, `layer:channel:max` takes the strongest
-    position and `layer:channel:row:column` one position. Raises DeepInsideError naming the nearest known names.
+    position and `layer:channel:row:column` one position. Raises DeepInsideError naming the nearest known names, or the
+    WordNet ids of the classes that share a name, as ImageNet's two cranes do.
     """
     alternatives = [part.strip() for part in str(request).split("|")]
     for alternative in alternatives:
@@ -94,8 +95,13 @@ def class_indices(request: str, network: Network) -> list[int]:
     if request.isdecimal():
         return [int(request)] if int(request) < network.classes else []
     wanted = request.casefold()
-    exact = [label.index for label in network.labels if wanted in {label.wnid, label.name.casefold()}]
-    return exact[:1]
+    exact = [label for label in network.labels if wanted in {label.wnid, label.name.casefold()}]
+    if len(exact) > 1:
+        which = " or ".join(f"{label.wnid} (class {label.index})".strip() for label in exact)
+        raise DeepInsideError(
+            f"target: {request!r} is the name of {len(exact)} classes of {network.name}; say {which}."
+        )
+    return [label.index for label in exact]
 
 
 def unit(request: str, network: Network) -> Target:
@@ -117,19 +123,27 @@ def unit(request: str, network: Network) -> Target:
 def nearest(request: str, network: Network) -> str:
     """A sentence's end: the known names nearest to `request`."""
     known = [*(label.name for label in network.labels), *network.groups]
-    lowered = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(request.casefold(), list(lowered), n=3, cutoff=0.5)
+    near = nearest_names(request, dict.fromkeys(known), cutoff=0.5)
     if near:
-        return "nearest are " + ", ".join(lowered[name] for name in near)
+        return "nearest are " + ", ".join(near)
     some = f", such as {', '.join(known[:3])}" if known else " without names"
     return f"it knows {network.classes} classes{some}"
 
 
-def check(request: str | int, network: Network) -> None:
-    """Raise DeepInsideError where `request` is neither a target per photo nor one the network knows."""
+def check(request: str | int, network: Network) -> Target | None:
+    """The target, or None where it depends on the photo; raises DeepInsideError where it is none of either."""
     name = IF_LABELLED.sub("", str(request), count=1)
-    if name != "true" and not is_top(name):
-        resolve(name, network)
+    return None if name == "true" or is_top(name) else resolve(name, network)
+
+
+def check_even(request: str | int) -> None:
+    """Raise DeepInsideError for a request that finds more targets for a photo without a label than for one with it."""
+    others = IF_LABELLED.sub("", str(request), count=1)
+    if others != str(request) and is_top(others) and int(others[3:]) > 1:
+        raise DeepInsideError(
+            f"target: expected as many maps for every photo, found {str(request)!r}, which is one for a photo with a "
+            f"label and {others[3:]} for one without; use 'true | top1' or {others!r}."
+        )
 
 
 def is_top(request: str) -> bool:

@@ -236,3 +236,10 @@ def test_nothing_is_left_behind(network: Network) -> None:
 
 def state(network: Network) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.module.state_dict().items()}
+
+
+def test_a_units_posterior_is_refused_before_any_work(network: Network) -> None:
+    with pytest.raises(DeepInsideError, match="objective: posterior is defined for classes, found 'conv2:3' in conv2"):
+        ClassModel(targets=(1, "conv2:3"), objective="posterior").check(network)
+    ClassModel(targets=(1, "cats"), objective="posterior").check(network)
+    ClassModel(targets=(1, "conv2:3")).check(network)

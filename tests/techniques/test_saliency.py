@@ -220,3 +220,20 @@ def test_nothing_is_left_behind(network: Network) -> None:
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     assert not any(getattr(module, kind) for module in network.module.modules() for kind in hooks)
     assert torch.equal(maps(network), first)
+
+
+@pytest.mark.parametrize("objective", ["posterior", "log_posterior"])
+@pytest.mark.parametrize("target", ["conv2:3", "true | conv2:3", ("top1", "conv2:3")])
+def test_a_units_posterior_is_refused_before_any_work(
+    network: Network, target: str | tuple[str, ...], objective: Any
+) -> None:
+    with pytest.raises(DeepInsideError, match=f"objective: {objective} is defined for classes, found 'conv2:3'"):
+        Saliency(target=target, objective=objective).check(network)
+    Saliency(target=("top1", "true", "goose", "cats"), objective=objective).check(network)
+    Saliency(target=target).check(network)
+
+
+def test_a_number_of_maps_that_depends_on_the_photos_label_is_refused(network: Network) -> None:
+    with pytest.raises(DeepInsideError, match="expected as many maps for every photo, found 'true | top5'"):
+        Saliency(target="true | top5").check(network)
+    assert len(items(network, toys.photos(network, 2, labels=("goose", None)), target="true | top1")) == 2

@@ -28,14 +28,19 @@ def measure(network: Network, x: Tensor, targets: Sequence[Target], kind: Object
 
 def outcome(activation: Tensor, target: Target, kind: Objective, class_layer: str) -> Tensor:
     """The objective (1,) of one item from its layer's activation (1, C) or (1, C, H, W)."""
+    check_objective(kind, target, class_layer)
     if kind == "score":
         return target.read(activation)
-    if target.layer != class_layer:
+    log_posterior = class_posterior(activation, target).log_softmax(1)[:, 0]
+    return log_posterior if kind == "log_posterior" else log_posterior.exp()
+
+
+def check_objective(kind: Objective, target: Target, class_layer: str) -> None:
+    """Raise DeepInsideError for a posterior of anything but classes."""
+    if kind != "score" and target.layer != class_layer:
         raise DeepInsideError(
             f"objective: {kind} is defined for classes, found {target.name!r} in {target.layer}; use objective=score."
         )
-    log_posterior = class_posterior(activation, target).log_softmax(1)[:, 0]
-    return log_posterior if kind == "log_posterior" else log_posterior.exp()
 
 
 def class_posterior(activation: Tensor, target: Target) -> Tensor:

@@ -6,17 +6,21 @@ Nothing is ever hooked. A part of the graph is a copy cut to size; a changed net
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor, fx, nn
 
 from deepinside.errors import DeepInsideError
+from deepinside.names import nearest
 from deepinside.networks.convert import LAYER
 from deepinside.networks.quick import LAYOUT
 from deepinside.networks.spec import InputConvention, Label, Layer, NetworkSpec
 
 Replacement = Callable[[str, nn.Module], nn.Module | None]
+
+
+HALF = (torch.bfloat16, torch.float16)
+"""Precisions for the inside of a network only: images and what techniques see of activations stay float32."""
 
 
 class Part(nn.Module):
@@ -28,7 +32,10 @@ class Part(nn.Module):
         self.convention = convention
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return self.graph(self.convention.native(x).contiguous(memory_format=LAYOUT))
+        native = self.convention.native(x).contiguous(memory_format=LAYOUT)
+        if computing_dtype(self.graph) not in HALF:
+            return self.graph(native)
+        return tuple(values.to(x.dtype) for values in self.graph(native.to(computing_dtype(self.graph))))
 
 
 class First(nn.Module):
@@ -98,7 +105,9 @@ class Network:
 
     @property
     def dtype(self) -> torch.dtype:
-        return next((p.dtype for p in self.module.parameters()), torch.float32)
+        """That of images and activations: float32 where the network itself computes in less."""
+        computing = computing_dtype(self.module)
+        return torch.float32 if computing in HALF else computing
 
     @property
     def mean(self) -> Tensor:
@@ -111,7 +120,7 @@ class Network:
             return name
         if self.synonyms.get(name) in self.layers:
             return self.synonyms[name]
-        near = get_close_matches(name, [*self.layers, *self.synonyms], n=3, cutoff=0.5)
+        near = nearest(name, [*self.layers, *self.synonyms], cutoff=0.5)
         first = dict.fromkeys(self.synonyms.get(n, n) for n in near if self.synonyms.get(n, n) in self.layers)
         known = ", ".join([*first, *(layer for layer in self.layers if layer not in first)])
         raise DeepInsideError(f"{self.name} has no layer {name!r}; known, nearest first: {known}")
@@ -134,9 +143,10 @@ class Network:
         return First(self._part((self.resolve(layer),)))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Network":
-        """A network on that device and in that precision; this one stays where it is."""
-        device, dtype = torch.device(device or self.device), dtype or self.dtype
-        if (device, dtype) == (self.device, self.dtype):
+        """A network on that device that computes in `dtype`; this one stays where it is."""
+        computing = computing_dtype(self.module)
+        device, dtype = torch.device(device or self.device), dtype or computing
+        if (device, dtype) == (self.device, computing):
             return self
         return replace(self, module=copy.deepcopy(self.module).to(device=device, dtype=dtype))
 
@@ -181,6 +191,11 @@ class Network:
         if names not in self._parts:
             self._parts[names] = Part(_cut(self.module, names), self.input)
         return self._parts[names]
+
+
+def computing_dtype(module: nn.Module) -> torch.dtype:
+    """The precision of a graph's parameters, float32 where it has none."""
+    return next((p.dtype for p in module.parameters()), torch.float32)
 
 
 def _as_scores(values: Tensor) -> Tensor:

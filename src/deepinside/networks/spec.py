@@ -6,7 +6,6 @@ Nothing here imports torch before a tensor is at hand, so a configuration can be
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
+from deepinside.names import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -203,7 +203,7 @@ def find_spec(name: str) -> NetworkSpec:
         return read_spec(Path(name))
     known = {path.stem: path for path in sorted(conf_models().glob("*.yaml"))}
     if name not in known:
-        near = get_close_matches(name, known, n=3)
+        near = nearest(name, known)
         order = [*near, *(other for other in known if other not in near)]
         raise DeepInsideError(f"there is no network {name!r}; known, nearest first: {', '.join(order)}")
     return read_spec(known[name])

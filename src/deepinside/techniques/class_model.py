@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths import regularisers
-from deepinside.maths.objectives import Objective, class_posterior, measure
+from deepinside.maths.objectives import Objective, check_objective, class_posterior, measure
 from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Climbs, Momentum, Optimised, Parts, Request, alone
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
@@ -42,9 +42,9 @@ class ClassModel:
     optimiser: Momentum | AdaGrad | Adam | LBFGS = Field(default_factory=Momentum)
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know a target."""
+        """Raise DeepInsideError where the network does not know a target, or the objective is not defined for it."""
         for target in self.targets:
-            resolve(target, network)
+            check_objective(self.objective, resolve(target, network), network.target)
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """One item a target: its class model, pixels 0-255, with the trace of every part of the gain."""

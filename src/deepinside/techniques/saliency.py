@@ -13,11 +13,11 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths.gradients import Crop, average, centre_crop, image_gradient, ten_crops
-from deepinside.maths.objectives import Objective
+from deepinside.maths.objectives import Objective, check_objective
 from deepinside.maths.relu_rules import ReluRule, count_rectifiers, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import PER_PHOTO, Target, check, for_batch
+from deepinside.targets import PER_PHOTO, Target, check, check_even, for_batch
 from deepinside.values import ImageBatch, Item, Look, Panel, Photo, Seeds, Visual, safe_name, unique
 
 Show = Literal["magnitude", "signed", "colour", "input_times_gradient"]
@@ -74,9 +74,11 @@ class Saliency:
     relu_rule: ReluRule = "gradient"
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know a target."""
+        """Raise DeepInsideError where the network does not know a target, or the objective is not defined for it."""
         for request in self.requests():
-            check(request, network)
+            check_even(request)
+            if (target := check(request, network)) is not None:
+                check_objective(self.objective, target, network.target)
 
     def requests(self) -> tuple[str | int, ...]:
         return self.target if isinstance(self.target, tuple) else (self.target,)
