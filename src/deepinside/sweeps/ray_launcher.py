@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import socket
 import tempfile
@@ -109,7 +110,7 @@ def work(
 ) -> JobReturn:
     """One run, in a worker of Ray, in the working directory that the command was given in."""
     if not Path(folder).is_dir():
-        raise DeepInsideError(f"{folder} is not there on the node {os.uname().nodename}; every node has to see it.")
+        raise DeepInsideError(f"{folder} is not there on the node {platform.node()}; every node has to see it.")
     os.chdir(folder)
     Singleton.set_state(state)
     setup_globals()

@@ -122,7 +122,8 @@ class GridSweeper(Sweeper):
         folder = record.write(jobs[0].root, record.Sweep(name_of(jobs), command, runs))
         with suppress(OSError):
             Path(self.master.hydra.sweep.dir).rmdir()  # launchers want it; some leave their logs in it
-        SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
+        if self.master.runtime.verbosity != "quiet":
+            SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
         if self.master.runtime.report:
             from deepinside.pages import write_report
 
