@@ -79,7 +79,7 @@ def test_merging_leaves_the_base_alone() -> None:
         ({"images__names": ["mona_lisa"]}, ("images.names", "chelsea", "mona_lisa")),
         ({"figure__layout": "spiral"}, ("figure.layout:", "'rows'", "'page'", "'spiral'")),
         ({"figure__magnitude_map": "plaid"}, ("figure.magnitude_map:", "inferno", "'plaid'")),
-        ({"runtime__precision": "float16"}, ("runtime.precision:", "'float32' or 'float64'", "'float16'")),
+        ({"runtime__precision": "float16"}, ("runtime.precision:", "'float64', 'bf16' or 'tf32'", "'float16'")),
         ({"runtime__device": "abacus"}, ("runtime.device:", "no such device here", "'abacus'")),
         ({"network__targett": "fc8"}, ("network.targett: no such key", "target")),
         ({"network__input__size": [64]}, ("network.input.size",)),

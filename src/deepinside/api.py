@@ -31,6 +31,7 @@ from deepinside.maths.preimage import Mahendran2014, Mahendran2016
 from deepinside.maths.relu_rules import ReluRule
 from deepinside.networks.load import load as load_spec
 from deepinside.networks.network import Network
+from deepinside.networks.precision import Precision, placed
 from deepinside.networks.spec import NetworkSpec
 from deepinside.settings import construct
 from deepinside.techniques.saliency import Show
@@ -62,7 +63,7 @@ ROOM_FOR_CROPS = 1.143
 # ---- networks and photos ---------------------------------------------------------------------------------------------
 
 
-def load(network: str | Path, *, device: str = "cpu", precision: Literal["float32", "float64"] = "float32") -> Network:
+def load(network: str | Path, *, device: str = "cpu", precision: Precision = "float32") -> Network:
     """A network, verified: torch and onnxruntime agree at each of its layers, which are frozen.
 
     `network` is a name that `deepinside-model list` knows (its file is fetched at first use), the path of a YAML, or
@@ -76,7 +77,7 @@ def load(network: str | Path, *, device: str = "cpu", precision: Literal["float3
     spec, guessed = declaration(network)
     found = load_spec(spec)
     found = replace(found, departures=(*found.departures, *guessed))
-    return found.to(device=runtime.device, dtype=getattr(torch, precision))
+    return placed(found, runtime.device, runtime.precision)
 
 
 def declaration(network: str | Path) -> tuple[NetworkSpec, tuple[str, ...]]:

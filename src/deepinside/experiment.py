@@ -9,13 +9,14 @@ from typing import Any, Literal, Protocol
 
 import torch
 from matplotlib import colormaps
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from deepinside.errors import DeepInsideError
 from deepinside.home import STYLES
 from deepinside.images.inputs import ImageSettings
 from deepinside.networks.network import Network
+from deepinside.networks.precision import Precision, check_precision
 from deepinside.networks.spec import NetworkSpec
 from deepinside.settings import STRICT, build, construct
 from deepinside.values import ImageBatch, Seeds, Visual
@@ -42,7 +43,7 @@ class Runtime:
     """
 
     device: str = "cpu"
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Precision = "float32"
     threads: PositiveInt = 2
     results: str = "results"
     model_cache: str | None = None
@@ -61,6 +62,15 @@ class Runtime:
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"no such device here ({str(error).splitlines()[0].rstrip('.')})") from error
         return device
+
+    @field_validator("precision")
+    @classmethod
+    def _device_can_do_it(cls, precision: str, info: ValidationInfo) -> str:
+        try:
+            check_precision(precision, info.data.get("device", "cpu"))
+        except DeepInsideError as error:
+            raise ValueError(str(error).removeprefix("precision: ")) from error
+        return precision
 
     @field_validator("tensorboard")
     @classmethod

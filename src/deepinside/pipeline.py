@@ -19,6 +19,7 @@ from deepinside.maths.watching import watching
 from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
+from deepinside.networks.precision import placed
 from deepinside.provenance import provenance, sources_digest, versions
 from deepinside.store import ArrayFile, Row, Table
 from deepinside.values import Claim, ImageBatch, Item, Seeds, Visual
@@ -120,7 +121,7 @@ def load_network(experiment: Experiment) -> Network:
     if key not in LOADED:
         LOADED.clear()  # one at a time: a large network takes half a gigabyte
         LOADED[key] = load(experiment.network, cache=Path(cache) if cache else None)
-    return LOADED[key].to(device=experiment.runtime.device, dtype=getattr(torch, experiment.runtime.precision))
+    return placed(LOADED[key], experiment.runtime.device, experiment.runtime.precision)
 
 
 def execute(run: Run) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""In what precision a network computes, and where."""
+
+from typing import Literal, get_args
+
+import torch
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.network import Network
+
+Precision = Literal["float32", "float64", "bf16", "tf32"]
+"""`float32` is the default. `bf16` has three significant digits: the graph computes in bfloat16, images and gradients
+stay float32. `tf32` is a GPU's float32 whose products have three digits."""
+
+DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bf16": torch.bfloat16,
+    "tf32": torch.float32,
+}
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raise DeepInsideError for a precision that there is not, or not on that device."""
+    if precision not in get_args(Precision):
+        raise DeepInsideError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}.")
+    if precision == "tf32" and torch.device(device).type != "cuda":
+        raise DeepInsideError(
+            f"precision: tf32 is a way of computing on NVIDIA GPUs, found the device {device}; use float32, or "
+            "runtime.device=cuda."
+        )
+
+
+def placed(network: Network, device: str, precision: Precision) -> Network:
+    """`network` on that device, computing in that precision; the given one stays as it is.
+
+    On a GPU float32 means float32: products are rounded to TensorFloat-32 only when that is asked for, which holds for
+    the whole process. Raises DeepInsideError where the device cannot do it.
+    """
+    check_precision(precision, device)
+    if torch.device(device).type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"  # true unless it is said
+    return network.to(device=device, dtype=DTYPES[precision])
