@@ -181,7 +181,7 @@ def test_a_network_that_cannot_be_loaded_is_a_failed_run(photos: Path, bench: Pa
 def test_only_the_pictures_of_the_first_items_stay_in_memory() -> None:
     record = Record()
     for place in range(10):
-        shot = Photo(f"p{place}", torch.zeros(3, 2, 2), torch.zeros(3, 2, 2, dtype=torch.uint8), f"hash{place}")
+        shot = Photo(f"p{place}", torch.zeros(3, 2, 2), f"hash{place}")
         batch = ImageBatch((shot,), shot.pixels[None])
         pipeline.remember(record, batch, Visual((item(shot.stem, "map", level=1.0),)), limit=3 - place)
     assert [kept.name for kept in record.shown] == ["p0", "p1", "p2"]

@@ -121,11 +121,8 @@ def photos(
     height, width = network.size
     generator = torch.Generator().manual_seed(2)
     x = level * torch.randn(count, network.input.count, height + larger, width + larger, generator=generator)
-    original = torch.zeros(3, 4, 4, dtype=torch.uint8)
     named = zip(x, labels or (None,) * count, strict=True)
-    return ImageBatch(
-        tuple(Photo(f"photo{i}", p, original, "", label, number=i) for i, (p, label) in enumerate(named)), x
-    )
+    return ImageBatch(tuple(Photo(f"photo{i}", p, "", label, number=i) for i, (p, label) in enumerate(named)), x)
 
 
 def alone(batch: ImageBatch, index: int) -> ImageBatch:

@@ -24,7 +24,7 @@ from deepinside.errors import DeepInsideError
 from deepinside.experiment import Runtime
 from deepinside.findings import Finding, Findings
 from deepinside.images.given import Given, gather
-from deepinside.images.inputs import ImageSettings
+from deepinside.images.settings import ImageSettings
 from deepinside.maths.objectives import Objective
 from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum
 from deepinside.maths.preimage import Mahendran2014, Mahendran2016
@@ -106,7 +106,7 @@ def convention(spec: NetworkSpec) -> str:
 def photos(network: Network, photo: Photos, **settings: Any) -> ImageBatch:
     """Photos as `network` takes them, to be given to several functions: `pixels` is (N, 3, H, W), zero-centred.
 
-    `settings` are those of `images` on the command line (`deepinside.images.inputs.ImageSettings`): `resize`,
+    `settings` are those of `images` on the command line (`deepinside.images.settings.ImageSettings`): `resize`,
     `enlarge`, `short_side`, `limit`, and for paths `recursive`, `labels` and `annotations`.
 
     Raises DeepInsideError for what is no photo or cannot be read, and for an unknown setting.

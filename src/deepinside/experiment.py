@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from deepinside.errors import DeepInsideError
 from deepinside.home import STYLES
-from deepinside.images.inputs import ImageSettings
+from deepinside.images.settings import ImageSettings
 from deepinside.networks.network import Network
 from deepinside.networks.precision import Precision, check_precision
 from deepinside.networks.spec import NetworkSpec

@@ -14,7 +14,9 @@ import torch
 from deepinside import claims, figures, progress, results
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import Experiment, read_experiment
-from deepinside.images.inputs import Loaded, Source, batches, fingerprint, listed, loaded_size
+from deepinside.images.batches import Loaded, batches
+from deepinside.images.settings import loaded_size
+from deepinside.images.sources import Source, fingerprint, listed
 from deepinside.maths.watching import watching
 from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
 from deepinside.networks.load import load
@@ -103,7 +105,7 @@ def already_done(
 
 def inputs(experiment: Experiment, photos: Sequence[Source]) -> dict[str, Any]:
     """What a result was made from besides its configuration, as far as a glance can tell."""
-    return {"network": experiment.network.sha256, "photos": fingerprint(photos, experiment.images)}
+    return {"network": experiment.network.sha256, "photos": fingerprint(photos)}
 
 
 def prepare(experiment: Experiment) -> None:

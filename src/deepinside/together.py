@@ -16,7 +16,7 @@ import torch
 
 from deepinside import pipeline, progress
 from deepinside.errors import DeepInsideError
-from deepinside.images.inputs import batches
+from deepinside.images.batches import batches
 from deepinside.maths.optimisers import Climbs, Optimised, Request, Stepwise
 from deepinside.maths.watching import Snapshot, Step, Watcher, watching
 from deepinside.pipeline import Run

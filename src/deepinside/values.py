@@ -22,16 +22,14 @@ Look = Literal["photo", "magnitude", "signed", "colour", "mask"]
 class Photo:
     """One image, ready for a network.
 
-    `stem` names it in results; `pixels` is (3, H, W) float32, zero-centred; `original` is (3, h, w) uint8, as a
-    person sees it; `sha256` that of the file; `label` the true class's WordNet id or name, where one is known;
-    `boxes` (K, 4) float, x0 y0 x1 y1 in fractions of the original's width and height, where they are known; `view`
-    is the part of the original that `pixels` shows, in the same fractions; `number` is its place in the whole list of
-    photos, readable or not, which names its random streams.
+    `stem` names it in results; `pixels` is (3, H, W) float32, zero-centred; `sha256` that of the file; `label`
+    the true class's WordNet id or name, where one is known; `boxes` (K, 4) float, x0 y0 x1 y1 in fractions of the
+    whole photo's width and height, where they are known; `view` is the part of the photo that `pixels` shows, in the
+    same fractions; `number` is its place in the whole list of photos, readable or not, which names its random streams.
     """
 
     stem: str
     pixels: Tensor
-    original: Tensor
     sha256: str
     label: str | None = None
     boxes: Tensor | None = None

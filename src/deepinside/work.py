@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
-from deepinside.images.inputs import Skipped
+from deepinside.images.batches import Skipped
 from deepinside.maths.watching import Snapshot, Step, Watcher
 from deepinside.store import Row
 from deepinside.values import Item, safe_name

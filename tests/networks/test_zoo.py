@@ -17,7 +17,8 @@ from twins import TWINS, write_twin
 from deepinside.cli import compose_plain
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
-from deepinside.images.inputs import ImageSettings, all_batches
+from deepinside.images.batches import all_batches
+from deepinside.images.settings import ImageSettings
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec, conf_models, find_spec, read_labels

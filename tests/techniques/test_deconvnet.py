@@ -30,7 +30,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
 
 def batch(count: int = 3, side: int = 32) -> ImageBatch:
     x = 50 * torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
-    shown = [Photo(f"photo{i}", pixels, torch.zeros(3, 4, 4, dtype=torch.uint8), "") for i, pixels in enumerate(x)]
+    shown = [Photo(f"photo{i}", pixels, "") for i, pixels in enumerate(x)]
     return ImageBatch(tuple(shown), x)
 
 

@@ -34,9 +34,7 @@ def batch(count: int = 2) -> ImageBatch:
     generator = torch.Generator().manual_seed(4)
     x = 5 * torch.randn(count, 3, 32, 32, generator=generator)
     x[..., SQUARE[0], SQUARE[1]] = 50
-    shown = [
-        Photo(f"photo{i}", pixels, torch.zeros(3, 4, 4, dtype=torch.uint8), "", number=i) for i, pixels in enumerate(x)
-    ]
+    shown = [Photo(f"photo{i}", pixels, "", number=i) for i, pixels in enumerate(x)]
     return ImageBatch(tuple(shown), x)
 
 

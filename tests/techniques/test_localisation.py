@@ -55,8 +55,7 @@ def photos(count: int = 3, *, label: str | None = None, boxes: Tensor | None = N
     levels = 70 + 12 * torch.randn(count, 3, SIDE + larger, SIDE + larger, generator=generator)
     levels[:, :, y0:y1, x0:x1] += torch.tensor([140.0, 120.0, 90.0])[:, None, None]
     x = levels.clamp(0, 255).round() - MEAN
-    original = torch.zeros(3, 4, 4, dtype=torch.uint8)
-    return ImageBatch(tuple(Photo(f"photo{i}", p, original, "", label, boxes) for i, p in enumerate(x)), x)
+    return ImageBatch(tuple(Photo(f"photo{i}", p, "", label, boxes, number=i) for i, p in enumerate(x)), x)
 
 
 def items(network: Network, batch: ImageBatch, **settings: Any) -> tuple[Item, ...]:
@@ -161,7 +160,8 @@ def test_regions_are_the_pixels_of_the_two_colour_models(network: Network) -> No
 
 
 def test_a_batch_is_its_photos_one_by_one(network: Network) -> None:
-    batch = replace(photos(label="malamute", boxes=TRUTH), first=5)
+    batch = photos(label="malamute", boxes=TRUTH)
+    batch = replace(batch, photos=tuple(replace(photo, number=photo.number + 5) for photo in batch.photos))
     settings = {"target": "top1", "usual_size": (0.3, 0.3)}
     together = items(network, batch, **settings)
     single = [item for index in range(3) for item in items(network, alone(batch, index), **settings)]
@@ -187,7 +187,7 @@ def test_nothing_is_left_on_the_network(network: Network) -> None:
 
 def test_a_photo_of_one_colour_has_no_object(network: Network) -> None:
     x = torch.full((1, 3, SIDE, SIDE), 200.0) - MEAN
-    (item,) = items(network, ImageBatch((Photo("plain", x[0], torch.zeros(3, 4, 4, dtype=torch.uint8), ""),), x))
+    (item,) = items(network, ImageBatch((Photo("plain", x[0], ""),), x))
     assert item.metrics == {"mask_share": 1, "found": 0}
     assert panel(item, "mask").caption.startswith("no object found")
     assert panel(item, "box").boxes.tolist() == [[0, 0, SIDE, SIDE]]

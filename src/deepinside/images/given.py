@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.images.inputs import ImageSettings, all_batches, loaded_size, resized, view
-from deepinside.images.load import as_seen, to_tensor
+from deepinside.images.batches import all_batches, fit
+from deepinside.images.load import as_seen
+from deepinside.images.settings import ImageSettings, loaded_size
 from deepinside.networks.spec import InputConvention
 from deepinside.values import ImageBatch, Photo, unique
 
@@ -61,14 +62,8 @@ def from_path(path: str | Path, settings: ImageSettings, convention: InputConven
 
 def from_image(image: Image.Image, settings: ImageSettings, convention: InputConvention) -> Photo:
     """What `batches` makes of a file with this image in it."""
-    seen, size = as_seen(image), loaded_size(settings, convention)
-    short_side = (settings.short_side or max(size)) if settings.resize == "short_side_crop" else None
-    (width, height), (left, top, right, bottom) = seen.size, view(seen.size, size, short_side=short_side)
-    pixels = convention.to_network(to_tensor(resized(seen, size, short_side=short_side)))
-    small = seen.copy()
-    small.thumbnail((settings.original_side, settings.original_side), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    shown = (left / width, top / height, right / width, bottom / height)
-    return Photo(name_of(image), pixels, to_tensor(small), digest(image), view=shown)
+    fitted = fit(as_seen(image), settings, loaded_size(settings, convention))
+    return Photo(name_of(image), convention.to_network(fitted.pixels), digest(image), view=fitted.view)
 
 
 def picture(given: Image.Image | NDArray[np.uint8] | Tensor) -> Image.Image:

@@ -1,0 +1,78 @@
+"""Which photos an experiment looks at, and how they come to the network's size."""
+
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.spec import InputConvention
+from deepinside.settings import STRICT
+
+PHOTOGRAPHS = {
+    "astronaut": "astronaut.png",
+    "chelsea": "chelsea.png",
+    "coffee": "coffee.png",
+    "motorcycle": "motorcycle_left.png",
+    "rocket": "rocket.jpg",
+}
+"""Photographs that lie inside scikit-image's package, so that nothing is fetched: name and file in its data folder."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ImageSettings:
+    """Which photos, and how they come to the network's size. With neither `root` nor `names` there are none.
+
+    root: a folder, one image, a glob such as `photos/n02*/*.jpg`, a `.txt` file with one path a line, relative to
+    the list's own folder (`#` starts a comment), or a `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` of photos,
+    which is read as the folder it holds, without unpacking. recursive: look into the folder's sub-folders too.
+    names: photographs that come with scikit-image, put before those of `root`.
+    resize: `square` stretches to the size; `short_side_crop` scales the shorter side to `short_side` (by default the
+    size itself) and cuts the middle out. enlarge: photos are loaded this many times larger than
+    the network's input, for techniques that cut crops of the network's size out of them.
+    limit: take only the first so many. batch: how many are computed at once.
+    labels: the photos' true classes: `folder` (the name of the file's folder), `stem` (an `n` and eight digits at the
+    start of its name), or a file of lines `name label`, separated by a tab, a comma or a space.
+    annotations: where the objects are and what they are called: a file or a folder of files that
+    `deepinside.images.annotations` reads. A photo without a label gets that of its largest box; of boxes with other
+    labels none is kept.
+    """
+
+    root: str | None = None
+    recursive: bool = False
+    names: tuple[str, ...] = ()
+    resize: Literal["square", "short_side_crop"] = "square"
+    short_side: PositiveInt | None = None
+    enlarge: float = Field(default=1.0, ge=1)
+    limit: PositiveInt | None = None
+    batch: PositiveInt = 16
+    labels: str | None = None
+    annotations: str | None = None
+
+    @field_validator("names")
+    @classmethod
+    def _names_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in PHOTOGRAPHS]
+        if unknown:
+            raise ValueError(f"no photograph {unknown[0]!r}; there are {', '.join(PHOTOGRAPHS)}")
+        return names
+
+    @model_validator(mode="after")
+    def _short_side_is_used(self) -> Self:
+        if self.short_side is not None and self.resize != "short_side_crop":
+            raise ValueError("short_side needs resize=short_side_crop")
+        return self
+
+
+def loaded_size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:
+    """Height and width of the photos a technique gets: the network's times `enlarge`.
+
+    Raises DeepInsideError where `short_side` is too short for that.
+    """
+    size = (round(convention.size[0] * settings.enlarge), round(convention.size[1] * settings.enlarge))
+    if settings.short_side is not None and settings.short_side < max(size):
+        raise DeepInsideError(
+            f"images.short_side is {settings.short_side}, smaller than the {size[0]}×{size[1]} that is cut out of it; "
+            f"make it at least {max(size)}."
+        )
+    return size

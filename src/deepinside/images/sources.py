@@ -1,0 +1,180 @@
+"""Which photos: every file that the settings ask for, in order, with its name, its class and its objects."""
+
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from deepinside.errors import DeepInsideError
+from deepinside.images import archives
+from deepinside.images.annotations import Annotation
+from deepinside.images.labels import annotate, labeller
+from deepinside.images.load import file_bytes
+from deepinside.images.names import shown, unique_stems
+from deepinside.images.settings import PHOTOGRAPHS, ImageSettings
+from deepinside.images.text import read_text
+
+# HEIC is not read here, but whoever has such photos should hear so
+SUFFIX = re.compile(r"\.(jpe?g|jpe|jfif|a?png|gif|webp|avif|bmp|tiff?|p[bgnp]m|jp2|j2k|jpx|qoi|hei[cf])", re.IGNORECASE)
+"""What counts as a photo in a folder; everything else there is passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One photo to be read: its file, a name that is unique in the set and safe as a file's, its class and the boxes
+    of that class if known.
+
+    `name` is how a person is told about it: the path below the folder that was asked for. Of a photo in an archive
+    `member` is its place there, and `path` where it would be if the archive were unpacked beside itself.
+    """
+
+    path: Path
+    stem: str
+    name: str
+    label: str | None = None
+    objects: Annotation | None = None
+    member: archives.Member | None = None
+
+    def read(self) -> bytes:
+        """The file's bytes; raises UnreadableImage where there are none."""
+        return file_bytes(self.path) if self.member is None else self.member.read()
+
+
+class Found(NamedTuple):
+    """A photo's file; `below` is its path in the folder that was asked for."""
+
+    path: Path
+    below: PurePath
+    member: archives.Member | None = None
+
+
+def listed(settings: ImageSettings) -> list[Source]:
+    """Every photo the settings ask for, in order: by name for a folder, an archive or a glob, as written for a list.
+
+    The same photos in a folder, a zip and a tar of that folder's name have the same names, order and labels. `limit`
+    changes no stem. Raises DeepInsideError where there is nothing to read; without `root` and `names` the list is
+    empty.
+    """
+    found = [] if settings.root is None else _find(settings)
+    known = labeller(settings.labels, [(each.path, each.below) for each in found])
+    rows = [
+        *((Found(_shipped(name), PurePath(name)), None) for name in settings.names),
+        *((each, known(each.path, each.below)) for each in found),
+    ]
+    stems = unique_stems([each.below for each, _ in rows])
+    objects = annotate(settings.annotations, [(each.path, label) for each, label in rows])
+    return [
+        Source(each.path, stem, shown(each.below), label, marked, each.member)
+        for (each, _), stem, (label, marked) in zip(rows, stems, objects, strict=True)
+    ][: settings.limit]
+
+
+def fingerprint(sources: Sequence[Source]) -> str:
+    """SHA-256 over what a glance tells of the photos: names, sizes in bytes, checksums in a zip, labels and boxes.
+
+    No photo is read: one that changed but not in size keeps the fingerprint. 50 000 take a fraction of a second.
+    """
+    digest = hashlib.sha256()
+    for source in sources:
+        mark = _size(source.path) if source.member is None else (source.member.size, source.member.crc)
+        digest.update(repr((source.stem, source.name, mark, source.label, source.objects)).encode())
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - several times as quick
+    except OSError:
+        return -1
+
+
+def _shipped(name: str) -> Path:
+    package = find_spec("skimage")
+    if package is None or package.origin is None:
+        raise DeepInsideError(f"The photograph {name!r} comes with scikit-image, which is not installed.")
+    return Path(package.origin).parent / "data" / PHOTOGRAPHS[name]
+
+
+def _find(settings: ImageSettings) -> list[Found]:
+    """The files below `root`."""
+    root = Path(settings.root or "").expanduser()
+    if root.is_dir():
+        return _in_folder(root, recursive=settings.recursive)
+    if root.is_file() and archives.is_archive(root):
+        return _in_archive(root, recursive=settings.recursive)
+    if root.is_file():
+        return _in_list(root) if root.suffix.lower() == ".txt" else [Found(root, PurePath(root.name))]
+    if glob.has_magic(str(root)):
+        return _in_glob(root)
+    raise DeepInsideError(f"images.root is {settings.root}, which is neither a folder nor a file nor a glob.")
+
+
+def _in_folder(root: Path, *, recursive: bool) -> list[Found]:
+    found = sorted(_walk(str(root), (), recursive=recursive))
+    if not found:
+        raise DeepInsideError(_none_in(f"The folder {root}", recursive=recursive))
+    return [Found(Path(root, *parts), PurePath(*parts)) for parts in found]
+
+
+def _walk(folder: str, above: tuple[str, ...], *, recursive: bool) -> Iterator[tuple[str, ...]]:
+    """The photos below a folder, each as the names on the way to it; hidden ones and linked folders are left out."""
+    try:
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DeepInsideError(f"The folder {folder} cannot be read: {error.strerror}; name another.") from error
+    for entry in entries:
+        if _is_photo(entry.name) and entry.is_file():
+            yield *above, entry.name
+        elif recursive and entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, (*above, entry.name), recursive=True)
+
+
+def _in_archive(root: Path, *, recursive: bool) -> list[Found]:
+    photos = [(member.parts, member) for member in archives.members(root)]
+    kept = [
+        (parts, member)
+        for parts, member in photos
+        if parts and _is_photo(parts[-1]) and not any(part.startswith(".") for part in parts)
+        and (recursive or len(parts) == 1)
+    ]  # fmt: skip
+    if not kept:
+        raise DeepInsideError(_none_in(f"The archive {root}", recursive=recursive))
+    folder = root.with_name(root.name[: -len(archives.suffix(root) or "")])
+    return [
+        Found(folder.joinpath(*parts), PurePath(*parts), member)
+        for parts, member in sorted(kept, key=lambda row: row[0])
+    ]
+
+
+def _none_in(place: str, *, recursive: bool) -> str:
+    deeper = "" if recursive else "; images.recursive=true looks into its sub-folders too"
+    return f"{place} has no photos (.jpg, .png, .webp, …){deeper}."
+
+
+def _in_glob(pattern: Path) -> list[Found]:
+    matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute one
+    found = sorted(path for path in matches if _is_photo(path.name) and path.is_file())
+    if not found:
+        raise DeepInsideError(f"No photo matches images.root={pattern}.")
+    return _below(found, Path(os.path.commonpath([path.parent for path in found])))
+
+
+def _in_list(path: Path) -> list[Found]:
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    found = [path.parent / Path(line).expanduser() for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise DeepInsideError(f"The list {path} names no photos; expected one path a line.")
+    return _below(found, path.parent)
+
+
+def _below(paths: Sequence[Path], base: Path) -> list[Found]:
+    return [Found(path, path.relative_to(base) if path.is_relative_to(base) else path) for path in paths]
+
+
+def _is_photo(name: str) -> bool:
+    return not name.startswith(".") and SUFFIX.fullmatch(os.path.splitext(name)[1]) is not None  # noqa: PTH122 - quick
