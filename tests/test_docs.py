@@ -15,6 +15,7 @@ import yaml
 
 from deepinside.home import HOME
 
+pytestmark = pytest.mark.timeout(900)  # a page of sweeps on a machine with other work to do
 DOCS = [page for page in pages.PAGES if page.name != "README.md"]
 NAMES = [page.name for page in DOCS]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
