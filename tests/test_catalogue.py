@@ -1,5 +1,6 @@
 """The YAML files a user may name."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,32 @@ def test_composing_disturbs_no_run_in_progress() -> None:
 def test_a_place_without_a_configuration_cannot_be_repeated(tmp_path: Path) -> None:
     with pytest.raises(DeepInsideError, match="--repeat: expected the folder of a result"):
         catalogue.publish_result(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- a\n", "a: \x00"])
+def test_a_broken_file_is_in_nobodys_way_and_is_named_when_asked_for(text: str, bench: Path) -> None:
+    for group, folder in catalogue.GROUPS.items():
+        path = put(bench / folder / "odd.yaml", text)
+        assert cli.compose_plain([])["network"]["name"] == "tinycaffenet"
+        with pytest.raises(DeepInsideError, match=r"odd\.yaml: expected"):
+            cli.compose_plain([f"{group}=odd"])
+        assert "odd.yaml: expected" in catalogue.titles(group)["odd"]
+        assert "Saliency maps" in catalogue.titles("experiment")["fig2_saliency"]
+        shipped = catalogue.files(group)[{"network": "tinycaffenet", "experiment": "fig2_saliency"}[group]]
+        path.write_bytes(shipped.read_bytes())
+        assert cli.compose_plain([f"{group}=odd"])["technique"]
+
+
+def test_a_broken_file_stops_no_run_and_is_said_in_one_sentence(
+    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(bench / "experiments" / "odd.yaml", "a: [1")
+    said = []
+    for words in (["--cfg", "job"], ["--cfg", "job", "experiment=odd"]):
+        monkeypatch.setattr(sys, "argv", ["deepinside", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        said.append(str(end.value.code))
+    assert said[0] == "0"
+    assert said[1].startswith("deepinside: odd.yaml: expected a YAML file")
+    assert "name: tinycaffenet" in capsys.readouterr().out

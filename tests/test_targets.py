@@ -106,9 +106,7 @@ def test_a_name_of_two_classes_is_refused_with_both_ids(network: Network) -> Non
     cranes = (Label(0, "n02012849", "crane"), Label(1, "n03126707", "Crane"), *network.labels[2:])
     two = replace(network, labels=cranes)
     for request in ("crane", "CRANE", "no such | crane"):
-        with pytest.raises(
-            DeepInsideError, match=r"2 classes of .*; say n02012849 \(class 0\) or n03126707 \(class 1\)"
-        ):
+        with pytest.raises(DeepInsideError, match=r"2 classes of .*; say n02012849 or n03126707"):
             resolve(request, two)
     assert [resolve(request, two).channels for request in ("n03126707", "0", "n02012849 | crane")] == [(1,), (0,), (0,)]
 

@@ -7,12 +7,15 @@ published to Hydra's ConfigStore under the group's name. The working directory's
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
+
+if TYPE_CHECKING:
+    from hydra.core.config_store import ConfigNode
 
 PUBLISHED: dict[tuple[str, str], tuple[Path, int]] = {}
 """Which version of a file Hydra knows already; a sweep of many runs would else read all of them anew for each."""
@@ -52,10 +55,32 @@ def publish() -> None:
 
     OmegaConf.register_new_resolver("per_value", per_value, replace=True)
     store = ConfigStore.instance()
-    for name, path in changed("network"):
-        store.store(group="network", name=name, node=network_node(name, path))
-    for name, path in changed("experiment"):
-        store.store(group="experiment", name=name, node={"name": name, **read(path)}, package="_global_")
+    for group, package in (("network", None), ("experiment", "_global_")):
+        for name, path in changed(group):
+            node, fault = readable(group, name, path)
+            store.store(group=group, name=name, node=node, package=package)
+            if fault is not None:
+                store.repo[group][f"{name}.yaml"] = unreadable(name, fault)
+
+
+def readable(group: str, name: str, path: Path) -> tuple[dict[str, Any], DeepInsideError | None]:
+    """What the file says, and what is wrong with it: it must not be in the way of commands that do not name it."""
+    try:
+        node = network_node(name, path) if group == "network" else {"name": name, **read(path)}
+    except DeepInsideError as error:
+        return {}, error
+    return node, None
+
+
+def unreadable(name: str, fault: DeepInsideError) -> "ConfigNode":
+    """An entry of Hydra's store that is listed like any other and refused with `fault` when it is asked for."""
+    from hydra.core.config_store import ConfigNode
+
+    class Unreadable(ConfigNode):
+        def __copy__(self) -> "ConfigNode":  # how the store hands out what it holds
+            raise fault
+
+    return Unreadable(f"{name}.yaml", None, None, None, None)
 
 
 def changed(group: str) -> Iterator[tuple[str, Path]]:
@@ -93,4 +118,5 @@ def network_node(name: str, path: Path) -> dict[str, Any]:
 
 def titles(group: str) -> dict[str, str]:
     """Every name of the group with its title, for the help page."""
-    return {name: str(read(path).get("title", "")) for name, path in files(group).items()}
+    found = ((name, *readable(group, name, path)) for name, path in files(group).items())
+    return {name: str(fault or node.get("title", "")) for name, node, fault in found}

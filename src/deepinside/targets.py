@@ -97,7 +97,7 @@ def class_indices(request: str, network: Network) -> list[int]:
     wanted = request.casefold()
     exact = [label for label in network.labels if wanted in {label.wnid, label.name.casefold()}]
     if len(exact) > 1:
-        which = " or ".join(f"{label.wnid} (class {label.index})".strip() for label in exact)
+        which = " or ".join(f"{label.wnid or label.index}" for label in exact)
         raise DeepInsideError(
             f"target: {request!r} is the name of {len(exact)} classes of {network.name}; say {which}."
         )

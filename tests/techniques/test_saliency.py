@@ -9,9 +9,11 @@ import toys
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
+from deepinside.maths.gradients import average, image_gradient, ten_crops
 from deepinside.networks.load import load
-from deepinside.networks.network import Network
+from deepinside.networks.network import Network, Part
 from deepinside.networks.spec import conf_models, find_spec
+from deepinside.targets import class_target
 from deepinside.techniques.saliency import Saliency
 from deepinside.values import ImageBatch, Item, Seeds
 
@@ -234,6 +236,28 @@ def test_a_units_posterior_is_refused_before_any_work(
 
 
 def test_a_number_of_maps_that_depends_on_the_photos_label_is_refused(network: Network) -> None:
-    with pytest.raises(DeepInsideError, match="expected as many maps for every photo, found 'true | top5'"):
+    with pytest.raises(DeepInsideError, match=r"expected as many maps for every photo, found 'true \| top5'"):
         Saliency(target="true | top5").check(network)
     assert len(items(network, toys.photos(network, 2, labels=("goose", None)), target="true | top1")) == 2
+
+
+def test_ten_crops_of_several_targets_are_those_of_one_crop_and_target_at_a_time(network: Network) -> None:
+    batch = toys.photos(network, 2, larger=4)
+    found = [[panel.values for panel in item.panels[1:]] for item in items(network, batch, target=(3, 7), crops="ten")]
+    crops = ten_crops((36, 36), (32, 32))
+    for place, target in enumerate((3, 7)):
+        row = [class_target(target, network)] * 2
+        single = [image_gradient(network, crop.cut(batch.pixels, (32, 32)), row).abs().amax(1) for crop in crops]
+        expected = average(single, crops, (36, 36))
+        assert all(torch.equal(found[i][place], expected[i]) for i in range(2))
+
+
+def test_the_centre_is_run_forwards_once(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    run = Part.forward
+    monkeypatch.setattr(Part, "forward", lambda part, x: (seen.append(len(x)), run(part, x))[1])
+    items(network, toys.photos(network, 2), target="top3")
+    assert seen == [2]
+    seen.clear()
+    items(network, toys.photos(network, 2, larger=4), target="top3", crops="ten")
+    assert sum(seen) == 20
