@@ -140,7 +140,7 @@ def test_every_technique_has_a_page_with_its_picture_command_and_settings() -> N
         text = page_of(f"{name}.md").read_text(encoding="utf-8")
         assert f"](pictures/{name}.png)" in text
         assert f"](configuration.md#technique{name})" in text
-        assert "$$" in text
+        assert "```math\n" in text
         assert "```bash" in text
         assert f"di.{name}(" in text
 
