@@ -7,7 +7,7 @@ import torch
 import toys
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import Crop, average, centre_crop, image_gradient, ten_crops
+from deepinside.maths.gradients import Crop, Glance, average, centre_crop, image_gradient, in_passes, ten_crops
 from deepinside.targets import resolve
 
 
@@ -68,3 +68,22 @@ def test_a_mirrored_map_is_mirrored_back() -> None:
 
 def test_the_centre_is_in_the_middle() -> None:
     assert centre_crop((10, 7), (6, 7)) == [Crop(2, 0)]
+
+
+def test_one_glance_serves_the_scores_and_any_number_of_targets(tmp_path: Path) -> None:
+    network = toys.caffe(tmp_path)
+    x = toys.photos(network, 2).pixels
+    rows = [[resolve(a, network), resolve(b, network)] for a, b in ((0, 1), (5, 5))]
+    glance = Glance(network, x, [network.target])
+    assert torch.equal(glance.scores, network.scores(x)) and not glance.scores.requires_grad
+    for row in rows:
+        assert torch.equal(glance.gradient(row), image_gradient(network, x, row))
+
+
+def test_crops_are_looked_at_together_as_far_as_a_batch_goes() -> None:
+    crops = ten_crops((10, 12), (6, 6))
+    assert [len(group) for group in in_passes(crops, 1)] == [10]
+    assert [len(group) for group in in_passes(crops, 3)] == [5, 5]
+    assert [len(group) for group in in_passes(crops, 40)] == [1] * 10
+    assert [crop for group in in_passes(crops, 5) for crop in group] == crops
+    assert list(in_passes([], 2)) == []

@@ -1,16 +1,44 @@
 """The gradient of a target with respect to the photo, and how maps of crops are put together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.objectives import Objective, measure
-from deepinside.networks.network import Network
+from deepinside.maths.objectives import Objective, outcome
+from deepinside.networks.network import Network, as_scores
 from deepinside.targets import Target, for_batch
 from deepinside.values import ImageBatch
+
+
+class Glance:
+    """Photos `x` (N, C, H, W) seen once by a network, to be differentiated for as many targets as wanted."""
+
+    def __init__(self, network: Network, x: Tensor, layers: Iterable[str]) -> None:
+        self.network = network
+        self.x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            self.activations = network.activations(self.x, sorted(set(layers)))
+
+    @property
+    def scores(self) -> Tensor:
+        """The class scores (N, classes), where their layer was looked at."""
+        return as_scores(self.activations[self.network.target].detach())
+
+    def gradient(self, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
+        """∂S_c/∂I at every photo, one target each; score per pixel level, (N, C, H, W).
+
+        One backward pass for the whole batch. Simonyan et al. 2013, Sect. 3.1.
+        """
+        with torch.enable_grad():
+            rows = [
+                outcome(self.activations[target.layer][i : i + 1], target, kind, self.network.target)
+                for i, target in enumerate(targets)
+            ]
+            (gradient,) = torch.autograd.grad(torch.cat(rows).sum(), self.x, retain_graph=True)
+        return gradient
 
 
 def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
@@ -18,10 +46,11 @@ def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind:
 
     One backward pass for the whole batch. Simonyan et al. 2013, Sect. 3.1.
     """
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(measure(network, x, targets, kind).sum(), x)
-    return gradient
+    return Glance(network, x, (target.layer for target in targets)).gradient(targets, kind)
+
+
+AT_ONCE = 16
+"""Images whose gradients are computed in one pass; more only take more memory."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +88,12 @@ def ten_crops(whole: tuple[int, int], size: tuple[int, int]) -> list[Crop]:
     corners = [Crop(0, 0), Crop(0, right), Crop(down, 0), Crop(down, right)]
     plain = [*corners, *centre_crop(whole, size)]
     return plain + [Crop(crop.top, crop.left, mirrored=True) for crop in plain]
+
+
+def in_passes(crops: Sequence[Crop], photos: int) -> Iterator[Sequence[Crop]]:
+    """The crops in groups of as many as make a batch of `AT_ONCE` images at most, of so many photos each."""
+    several = max(1, AT_ONCE // photos)
+    return (crops[start : start + several] for start in range(0, len(crops), several))
 
 
 def average(maps: Sequence[Tensor], crops: Sequence[Crop], whole: tuple[int, int]) -> Tensor:

@@ -127,7 +127,7 @@ class Network:
 
     def scores(self, x: Tensor) -> Tensor:
         """Un-normalised class scores (N, classes) of `x` in image space. A map (N, classes, H, W) is averaged."""
-        return _as_scores(self._part((self.target,))(x)[0])
+        return as_scores(self._part((self.target,))(x)[0])
 
     def activations(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Activations of `layers` by the names asked for, each (N, C, H, W) or (N, C) of `x` in image space.
@@ -198,7 +198,8 @@ def computing_dtype(module: nn.Module) -> torch.dtype:
     return next((p.dtype for p in module.parameters()), torch.float32)
 
 
-def _as_scores(values: Tensor) -> Tensor:
+def as_scores(values: Tensor) -> Tensor:
+    """Class scores (N, classes) from the activations of their layer, maps (N, classes, H, W) averaged."""
     return values.flatten(2).mean(dim=2) if values.dim() > 2 else values
 
 

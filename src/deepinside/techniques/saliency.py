@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import Crop, average, centre_crop, image_gradient, ten_crops
+from deepinside.maths.gradients import Crop, Glance, average, centre_crop, in_passes, ten_crops
 from deepinside.maths.objectives import Objective, check_objective
 from deepinside.maths.relu_rules import ReluRule, count_rectifiers, with_rule
 from deepinside.networks.network import Network
@@ -57,6 +57,9 @@ LOOKS: dict[Show, Look] = {
     "input_times_gradient": "signed",
 }
 
+Windows = dict[Crop, list[Tensor]]
+"""By crop a map of its window, (N, h, w) or (N, C, h, w), for each row of targets, one target a photo."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Saliency:
@@ -89,12 +92,16 @@ class Saliency:
             return Visual(())
         whole = (batch.pixels.shape[2], batch.pixels.shape[3])
         crops = (ten_crops if self.crops == "ten" else centre_crop)(whole, network.size)
-        with torch.no_grad():
-            scores = network.scores(centre_crop(whole, network.size)[0].cut(batch.pixels, network.size))
+        ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
+        (centre,) = centre_crop(whole, network.size)
+        glance = Glance(ruled, centre.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
+        scores = glance.scores
         names, targets = self.find_targets(network, batch, scores)
         counts = [self.count(network, target) for target in targets[0]]
-        ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
-        maps = [self.maps(ruled, batch.pixels, row, crops) for row in zip(*targets, strict=True)]
+        asked = list(zip(*targets, strict=True))
+        known = self.seen(glance, centre, asked)
+        del glance  # and all that it remembers
+        maps = self.averaged(ruled, batch.pixels, asked, crops, known)
         rows = zip(batch.photos, names, targets, zip(*maps, strict=True), scores, strict=True)
         return Visual(tuple(self.item(network, *row, float(min(counts))) for row in rows), self.departures())
 
@@ -123,11 +130,35 @@ class Saliency:
 
     def maps(self, network: Network, x: Tensor, targets: Sequence[Target], crops: Sequence[Crop]) -> Tensor:
         """One map a photo, (N, H, W) or (N, C, H, W), for one target a photo."""
-        found = [self.one_map(network, crop.cut(x, network.size), targets) for crop in crops]
-        return average(found, crops, (x.shape[2], x.shape[3]))
+        return self.averaged(network, x, [targets], crops, {})[0]
 
-    def one_map(self, network: Network, x: Tensor, targets: Sequence[Target]) -> Tensor:
-        return REDUCTIONS[self.show](image_gradient(network, x, targets, self.objective), x)
+    def averaged(
+        self, network: Network, x: Tensor, asked: Sequence[Sequence[Target]], crops: Sequence[Crop], known: Windows
+    ) -> list[Tensor]:
+        """For each row of targets one map a photo, averaged over crops; those of some crops may be known."""
+        found = dict(known)
+        for group in in_passes([crop for crop in crops if crop not in found], len(x)):
+            found |= self.looked_at(network, x, group, asked)
+        whole = (x.shape[2], x.shape[3])
+        return [average([found[crop][row] for crop in crops], crops, whole) for row in range(len(asked))]
+
+    def seen(self, glance: Glance, crop: Crop, asked: Sequence[Sequence[Target]]) -> Windows:
+        """The maps of a crop that was looked at already, or none where another layer is asked for."""
+        if any(target.layer not in glance.activations for row in asked for target in row):
+            return {}
+        return {crop: [self.reduced(glance, row) for row in asked]}
+
+    def looked_at(
+        self, network: Network, x: Tensor, crops: Sequence[Crop], asked: Sequence[Sequence[Target]]
+    ) -> Windows:
+        """The maps of some crops, all of them in one pass forwards."""
+        windows = torch.cat([crop.cut(x, network.size) for crop in crops])
+        glance = Glance(network, windows, (target.layer for row in asked for target in row))
+        maps = [self.reduced(glance, [*row] * len(crops)).split(len(x)) for row in asked]
+        return {crop: [of_row[place] for of_row in maps] for place, crop in enumerate(crops)}
+
+    def reduced(self, glance: Glance, targets: Sequence[Target]) -> Tensor:
+        return REDUCTIONS[self.show](glance.gradient(targets, self.objective), glance.x.detach())
 
     def item(
         self, network: Network, photo: Photo, names: Sequence[str], targets: Sequence[Target], maps: Sequence[Tensor],
