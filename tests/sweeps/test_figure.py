@@ -52,6 +52,13 @@ def test_two_axes_are_rows_and_columns_and_what_was_not_run_is_blank() -> None:
     assert [[found and found.overrides["seed"] for found in row] for row in rows] == [[0, 1, 2], [0, None, 2]]
 
 
+def test_the_axis_with_the_most_values_runs_along_the_lines() -> None:
+    runs = [run(l2=l2, seed=seed) for l2 in (1, 2, 3) for seed in (0, 1)]
+    rows, columns = figure.lines(runs, axes_of(runs))
+    assert columns == 3
+    assert [[found and found.overrides["l2"] for found in row] for row in rows] == [[1, 2, 3], [1, 2, 3]]
+
+
 def test_more_axes_are_nested_in_the_rows() -> None:
     runs = [run(net=net, l2=l2, seed=seed) for net in "ab" for l2 in (0.1, 0.2) for seed in (0, 1)]
     rows, columns = figure.lines(runs, axes_of(runs))
@@ -64,7 +71,7 @@ def test_a_key_that_some_runs_do_not_have_is_a_column_of_its_own() -> None:
     runs = [run(experiment="a", l2=0.1), run(experiment="a", l2=0.2), run(experiment="b")]
     rows, columns = figure.lines(runs, axes_of(runs))
     assert columns == 3
-    assert rows[1] == [None, None, runs[2]]
+    assert rows == [[runs[0], runs[1], None], [None, None, runs[2]]]
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,12 @@ def test_a_sweep_leaves_its_record_in_the_same_place_every_time(
     out = capsys.readouterr().out
     assert out.count(f"2 runs: results/sweeps/{found['name']}") == 2
     assert out.count("already done, nothing to do") == 2
-    assert {path.name for path in (bench / "results").iterdir()} == {"caffe_saliency_cat", "sweeps", "index.html", "report"}
+    assert {path.name for path in (bench / "results").iterdir()} == {
+        "caffe_saliency_cat",
+        "sweeps",
+        "index.html",
+        "report",
+    }
 
 
 def test_an_experiment_that_sweeps_by_itself(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:

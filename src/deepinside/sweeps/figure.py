@@ -21,6 +21,8 @@ WRAP = 6
 """Runs in a row where one thing is swept."""
 MOST_RUNS = 400
 MOST_CURVES = 48
+MOST_NAMED = 6
+"""Lines that have a legend; of more, `sweep.csv` says which is which."""
 PICTURES = 4
 """Panels shown of one run."""
 DECADES = 2
@@ -31,7 +33,10 @@ DECADES = 2
 
 
 def save_grid(runs: Sequence["Run"], axes: Axes, root: Path, title: str, path: Path) -> None:
-    """Small multiples of the runs' panels: one axis in lines of six, two as rows and columns, more as nested rows."""
+    """Small multiples of the runs' panels: one axis in lines of six, two as rows and columns, more as nested rows.
+
+    At most 400 runs are drawn; the title says so.
+    """
     shown = runs[:MOST_RUNS]
     rows, columns = lines(shown, axes)
     inches = min(2.0, max(0.7, 24 / columns))
@@ -42,19 +47,20 @@ def save_grid(runs: Sequence["Run"], axes: Axes, root: Path, title: str, path: P
                 draw_run(place, run, root, label(run, axes))
     more = f" (first {len(shown)} of {len(runs)} runs)" if len(shown) < len(runs) else ""
     told = what_is_shown(shown, root)
-    figure.suptitle(figures.plain("\n".join(filter(None, [textwrap.shorten(title, 100) + more, told]))), fontsize=8)
+    figure.suptitle(figures.plain("\n".join(filter(None, [cut(title, 100) + more, told]))), fontsize=8)
     figures.save(figure, path, bbox_inches="tight")
 
 
 def lines(runs: Sequence["Run"], axes: Axes) -> tuple[list[list["Run | None"]], int]:
     """The runs in lines and how many there are in a line; None where a combination was not run.
 
-    The last axis runs along a line; every combination of the others is a line of its own.
+    The axis with the most values, of several the last, runs along a line; every combination of the others is a line.
     """
     if len(axes) < 2:
         columns = min(WRAP, len(runs))
         return [list(islice(runs, i, i + columns)) for i in range(0, len(runs), columns)], columns
-    *others, last = axes
+    last = max(reversed(axes), key=lambda key: len(axes[key]))
+    others = [key for key in axes if key != last]
     columns_of = [results.text(value) for value in axes[last]] + [absent(last)]
     found: dict[tuple[str, ...], dict[str, Run]] = {}
     for run in runs:
@@ -74,14 +80,18 @@ def absent(key: str) -> str:
 def label(run: "Run", axes: Axes) -> str:
     """What sets this run apart, a line a key: `l2=0.001`."""
     told = [f"{key.rpartition('.')[2]}={value_of(run, key)}" for key in axes if key in run.overrides]
-    return "\n".join(textwrap.shorten(line, 34, placeholder="…") for line in told)
+    return "\n".join(cut(line, 34) for line in told)
+
+
+def cut(words: str, length: int) -> str:
+    return words if len(words) <= length else f"{words[: length - 1]}…"
 
 
 def draw_run(place: Any, run: "Run", root: Path, title: str) -> None:
     picture = None if run.status != "done" or run.folder is None else mosaic(root / run.folder)
     if picture is None:
         told = "no picture" if run.status == "done" else f"{run.status}: {run.reason or ''}"
-        words = textwrap.fill(textwrap.shorten(told, 120, placeholder="…"), 24)
+        words = textwrap.fill(cut(told, 120), 24)
         place.text(0.5, 0.5, figures.plain(words), ha="center", va="center", fontsize=5, transform=place.transAxes)
     else:
         place.imshow(picture, interpolation="nearest")
@@ -139,7 +149,7 @@ def what_is_shown(runs: Sequence["Run"], root: Path) -> str:
 
 
 def save_metrics(runs: Sequence["Run"], axes: Axes, title: str, path: Path) -> None:
-    """Every metric over every axis, one line a combination of the other axes; nothing where there is none of either.
+    """Every metric over every axis, one line a combination of the other axes; no file where there is none of either.
 
     Numbers are joined by lines, on a logarithmic axis where they span two powers of ten; words have a dot each.
     """
@@ -150,12 +160,12 @@ def save_metrics(runs: Sequence["Run"], axes: Axes, title: str, path: Path) -> N
         return
     more = f" (first {MOST_CURVES} of {len(cells)} curves)" if len(cells) > MOST_CURVES else ""
     cells = cells[:MOST_CURVES]
-    columns = min(4, len(cells))
+    columns = min(len(cells), len(axes) if 1 < len(axes) <= 4 else 4)
     height = math.ceil(len(cells) / columns)
     figure = Figure(figsize=(3.2 * columns, 2.4 * height), layout="constrained")
     for number, (metric, axis) in enumerate(cells, 1):
         draw_metric(figure.add_subplot(height, columns, number), done, metric, axis, axes)
-    figure.suptitle(figures.plain(textwrap.shorten(title, 100) + more), fontsize=8)
+    figure.suptitle(figures.plain(cut(title, 100) + more), fontsize=8)
     figures.save(figure, path)
 
 
@@ -177,11 +187,12 @@ def draw_metric(place: Any, runs: Sequence["Run"], metric: str, axis: str, axes:
         place.set_xscale(name, **options)
     else:
         place.set_xticks(list(positions.values()), [figures.plain(word) for word in positions], rotation=30, ha="right")
+        place.set_xlim(-0.5, len(positions) - 0.5)
     place.set_title(figures.heading_of(metric), fontsize=8)
     place.set_xlabel(figures.plain(axis), fontsize=7)
     place.tick_params(labelsize=6)
-    if 1 < len(curves) <= 10:
-        place.legend(fontsize=5)
+    if 1 < len(curves) <= MOST_NAMED:
+        place.legend(fontsize=5, framealpha=0.5)
 
 
 def by_others(runs: Sequence["Run"], metric: str, axis: str, axes: Axes) -> dict[str, dict[str, float]]:

@@ -1,5 +1,6 @@
 """The sweeper: which runs a command asks for, handed to a launcher, and the record of what came of them."""
 
+import logging
 import shlex
 import sys
 import textwrap
@@ -53,6 +54,8 @@ class GridSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.loader, self.master = hydra_context.config_loader, config
+        if not config.hydra.verbose:
+            logging.getLogger("hydra").setLevel(logging.WARNING)  # every run says itself what it is and where it lies
         self.launch = (
             Plugins.instance()
             .instantiate_launcher(hydra_context=hydra_context, task_function=task_function, config=config)
