@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any, Literal, cast
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -62,13 +62,25 @@ class RateColumn(ProgressColumn):
         return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
 
 
+class Named(Progress):
+    """Bars under a title; they go when they are done."""
+
+    def __init__(self, name: str, *columns: ProgressColumn, console: Console) -> None:
+        self.name = name
+        super().__init__(*columns, console=console, transient=True, refresh_per_second=8)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield Text(self.name, style="bold")
+        yield self.make_tasks_table(self.tasks)
+
+
 class Bars(Observer):
     """One bar for the photos, where there are some, and one for the steps of an optimisation, while there is one."""
 
-    def __init__(self, progress: Progress, name: str, photos: int) -> None:
+    def __init__(self, progress: Progress, photos: int) -> None:
         super().__init__(photos)
-        self.name, self.progress, self.often = name, progress, Seldom(OFTEN, at_once=True)
-        self.photos = progress.add_task(name, total=photos or None, said="", visible=photos > 0)
+        self.progress, self.often = progress, Seldom(OFTEN, at_once=True)
+        self.photos = progress.add_task("photos", total=photos or None, said="", visible=photos > 0)
         self.steps = progress.add_task("", total=None, said="", visible=False)
 
     def at(self, photos: int) -> None:
@@ -77,8 +89,7 @@ class Bars(Observer):
 
     def recall(self) -> Snapshot | None:
         super().recall()
-        title = self.title if self.total else f"{self.name}: {self.title}"
-        self.progress.reset(self.steps, description=title, total=None, visible=True, said="")
+        self.progress.reset(self.steps, description=self.title, total=None, visible=True, said="")
         return None
 
     def step(self, now: Step) -> None:
@@ -90,11 +101,11 @@ class Bars(Observer):
 def bars(console: Console, name: str, photos: int) -> Iterator[Bars]:
     """Bars that go when the run is over; what is logged meanwhile stands above them."""
     columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
         TextColumn("{task.fields[said]}", markup=False), RateColumn(), TimeRemainingColumn(compact=True),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, refresh_per_second=8) as progress, above(console):
-        yield Bars(progress, name, photos)
+    with Named(name, *columns, console=console) as progress, above(console):
+        yield Bars(progress, photos)
 
 
 @contextmanager
