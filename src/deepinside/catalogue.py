@@ -75,12 +75,13 @@ def readable(group: str, name: str, path: Path) -> tuple[dict[str, Any], DeepIns
 def unreadable(name: str, fault: DeepInsideError) -> "ConfigNode":
     """An entry of Hydra's store that is listed like any other and refused with `fault` when it is asked for."""
     from hydra.core.config_store import ConfigNode
+    from omegaconf import DictConfig
 
     class Unreadable(ConfigNode):
         def __copy__(self) -> "ConfigNode":  # how the store hands out what it holds
             raise fault
 
-    return Unreadable(f"{name}.yaml", None, None, None, None)
+    return Unreadable(f"{name}.yaml", DictConfig({}), None, None, None)
 
 
 def changed(group: str) -> Iterator[tuple[str, Path]]:
