@@ -40,7 +40,7 @@ $(PEERS): $(READY)
 setup: $(READY) ## the virtual environment in .venv, from the exact pins of constraints.txt
 
 reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
-	@run() { $(BIN)/deepinside -m "experiment=$$1" network=$(NETWORK) runtime.results=$(RESULTS) runtime.threads=1; }; \
+	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" network=$(NETWORK) runtime.results=$(RESULTS) runtime.threads=1; }; \
 	run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; long=$$?; \
 	$(BIN)/deepinside-results claims --results $(RESULTS) --network $(NETWORK); \
 	echo "report: $(RESULTS)/index.html"; exit $$((others + long))
