@@ -1,15 +1,17 @@
 """How pages are laid out: where each of them lies, and the templates with what they can say."""
 
+import os
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepinside.networks.cache import cache_folder
 from deepinside.pages.runs import Run, Sweep, plain
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import BytecodeCache, Environment
 
 HERE = Path(__file__).parent
 REPORT = "report"
@@ -55,10 +57,26 @@ def environment() -> "Environment":
         undefined=ChainableUndefined,  # a result that lacks something is shown without it
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=compiled(),
     )
     found.filters |= {"number": number, "plain": plain, "spoken": spoken}
     found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
     return found
+
+
+def compiled() -> "BytecodeCache | None":
+    """Where templates are kept compiled, which takes a quarter of a second; None where nothing can be kept.
+
+    Code is loaded from there, so it is the user's own cache and never a folder of results, which others may have sent.
+    """
+    from jinja2 import FileSystemBytecodeCache
+
+    folder = cache_folder() / "templates"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return FileSystemBytecodeCache(str(folder)) if os.access(folder, os.W_OK) else None
 
 
 def number(value: Any) -> str:
