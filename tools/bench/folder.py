@@ -31,7 +31,7 @@ def end_to_end(count: int, size: tuple[int, int]) -> Task:
     """Ten-crop saliency of so many JPEGs of `size` (width, height) on tinycaffenet."""
     threads = torch.get_num_threads()
     photos = jpegs(count, size)
-    words = ["technique.crops=ten", f"images.root={photos}", f"images.enlarge={ENLARGE}", "network=tinycaffenet"]
+    words = ["technique.crops=ten", "images=none", f"images.root={photos}", f"images.enlarge={ENLARGE}"]
     results = commands.RESULTS / photos.name
     whole = commands.deepinside(results, threads, *words)
     short = commands.deepinside(results / "short", threads, *words, "images.limit=1")

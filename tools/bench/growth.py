@@ -55,7 +55,7 @@ def by_photos() -> Growth:
     """Ten-crop saliency of 64 to 1024 JPEGs."""
     counts = (64, 128, 256, 512, 1024)
     photos = folder.jpegs(counts[-1], (500, 375))
-    words = ["technique.crops=ten", f"images.enlarge={folder.ENLARGE}", f"images.root={photos}"]
+    words = ["technique.crops=ten", "images=none", f"images.root={photos}", f"images.enlarge={folder.ENLARGE}"]
 
     def command(count: int) -> list[str]:
         return commands.deepinside(RESULTS, torch.get_num_threads(), *words, f"images.limit={count}")
