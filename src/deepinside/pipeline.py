@@ -21,7 +21,7 @@ from deepinside.maths.watching import watching
 from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
-from deepinside.networks.precision import placed
+from deepinside.networks.precision import brought, placed
 from deepinside.provenance import provenance, sources_digest, versions
 from deepinside.store import ArrayFile, Row, Table
 from deepinside.values import Claim, ImageBatch, Item, Seeds, Visual
@@ -208,7 +208,7 @@ def technique(run: Run, work: Work, batch: ImageBatch, numbers: range) -> Visual
 
 
 def moved(batch: ImageBatch, network: Network) -> ImageBatch:
-    return replace(batch, pixels=batch.pixels.to(network.mean))
+    return replace(batch, pixels=brought(batch.pixels, network))
 
 
 def combine(visuals: Mapping[str, Visual]) -> Visual:

@@ -1,5 +1,6 @@
 """Precisions: where they are allowed, and how close they come to float32."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from deepinside.maths.gradients import image_gradient
 from deepinside.maths.similarity import rank_correlation
 from deepinside.networks.load import load
 from deepinside.networks.network import computing_dtype
-from deepinside.networks.precision import check_precision, placed
+from deepinside.networks.precision import brought, check_precision, placed, set_up_gpu
 from deepinside.networks.spec import NetworkSpec
 from deepinside.settings import construct
 from deepinside.targets import class_target
@@ -74,3 +75,29 @@ def test_what_cannot_be_is_refused(precision: str, words: tuple[str, ...]) -> No
 
 def test_tf32_is_for_graphics_processors() -> None:
     check_precision("tf32", "cuda")
+
+
+def test_float32_on_a_gpu_is_float32_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    switches = [
+        (torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.cudnn, "allow_tf32"),
+        (torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "deterministic"),
+    ]  # fmt: skip
+    before = [getattr(*switch) for switch in switches]
+    try:
+        set_up_gpu("float32")
+        assert [getattr(*switch) for switch in switches] == [False, False, False, True]
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        set_up_gpu("tf32")
+        assert [getattr(*switch) for switch in switches] == [True, True, False, True]
+    finally:
+        for (where, name), value in zip(switches, before, strict=True):
+            setattr(where, name, value)
+
+
+def test_photos_are_brought_in_the_networks_precision(tmp_path: Path) -> None:
+    network = toys.caffe(tmp_path)
+    x = toys.photos(network).pixels
+    assert brought(x, network) is x
+    assert brought(x, placed(network, "cpu", "float64")).dtype == torch.float64
+    assert brought(x, placed(network, "cpu", "bf16")).dtype == torch.float32

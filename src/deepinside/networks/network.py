@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from deepinside.errors import DeepInsideError
 from deepinside.names import nearest
 from deepinside.networks.convert import LAYER
+from deepinside.networks.cuda_graphs import Replays
 from deepinside.networks.quick import LAYOUT
 from deepinside.networks.spec import InputConvention, Label, Layer, NetworkSpec
 
@@ -30,12 +31,18 @@ class Part(nn.Module):
         super().__init__()
         self.graph = graph
         self.convention = convention
+        self.replays = Replays(graph)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         native = self.convention.native(x).contiguous(memory_format=LAYOUT)
-        if computing_dtype(self.graph) not in HALF:
-            return self.graph(native)
-        return tuple(values.to(x.dtype) for values in self.graph(native.to(computing_dtype(self.graph))))
+        computing = computing_dtype(self.graph)
+        if computing not in HALF:
+            return self.computed(native)
+        return tuple(values.to(x.dtype) for values in self.computed(native.to(computing)))
+
+    def computed(self, native: Tensor) -> tuple[Tensor, ...]:
+        """The graph's outputs; on a GPU, where gradients are wanted, replayed once a shape has come some times."""
+        return (self.replays if native.is_cuda and native.requires_grad else self.graph)(native)
 
 
 class First(nn.Module):

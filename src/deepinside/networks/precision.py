@@ -1,8 +1,10 @@
 """In what precision a network computes, and where."""
 
+import os
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
@@ -33,11 +35,24 @@ def check_precision(precision: str, device: str) -> None:
 def placed(network: Network, device: str, precision: Precision) -> Network:
     """`network` on that device, computing in that precision; the given one stays as it is.
 
-    On a GPU float32 means float32: products are rounded to TensorFloat-32 only when that is asked for, which holds for
-    the whole process. Raises DeepInsideError where the device cannot do it.
+    Raises DeepInsideError where the device cannot do it.
     """
     check_precision(precision, device)
     if torch.device(device).type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"  # true unless it is said
+        set_up_gpu(precision)
     return network.to(device=device, dtype=DTYPES[precision])
+
+
+def set_up_gpu(precision: Precision) -> None:
+    """For the whole process: float32 means float32 unless tf32 is asked for, and each run takes the same kernels."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"  # true unless it is said
+    torch.backends.cudnn.benchmark = False  # which times kernels and takes the fastest, not always the same one
+    torch.backends.cudnn.deterministic = True
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+
+
+def brought(pixels: Tensor, network: Network) -> Tensor:
+    """Photos from the CPU to where the network is; to a GPU from pinned memory, which nobody waits for."""
+    pinned = pixels.pin_memory() if network.device.type == "cuda" and pixels.device.type == "cpu" else pixels
+    return pinned.to(device=network.device, dtype=network.dtype, non_blocking=True)
