@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.networks import BUILD
+from bench.photos import BUILD
 
 RESULTS = BUILD / "results"
 

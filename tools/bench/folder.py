@@ -7,17 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bench import commands, peers
-from bench.networks import BUILD, network
+from bench.networks import network
+from bench.photos import BUILD, jpegs
 from bench.task import OURS, Task, Way
 from bench.timing import Patience
 from deepinside.images.batches import all_batches
-from deepinside.images.load import decode
-from deepinside.images.settings import PHOTOGRAPHS, ImageSettings
-from deepinside.images.sources import listed
+from deepinside.images.settings import ImageSettings
 from deepinside.techniques.saliency import Saliency
 from deepinside.values import ImageBatch, Seeds, Visual
 
@@ -46,25 +44,6 @@ def end_to_end(count: int, size: tuple[int, int]) -> Task:
     title = f"tinycaffenet: ten-crop saliency of {count} JPEGs of {size[0]}×{size[1]}"
     note = "The computation's ratio is the share of the whole command's time that is pure computation."
     return Task(name, title, "photo", count, tuple(ways), tolerance=1e-3, patience=THRICE, note=note)
-
-
-def jpegs(count: int, size: tuple[int, int]) -> Path:
-    """A folder of seeded crops of the photographs that scikit-image brings; written once."""
-    folder = BUILD / f"photos-{count}-{size[0]}x{size[1]}"
-    if folder.exists() and len(list(folder.glob("*.jpg"))) == count:
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    sources = listed(ImageSettings(names=tuple(PHOTOGRAPHS)))
-    whole = [decode(source.read(), source.path)[0] for source in sources]
-    generator = np.random.default_rng(0)
-    for index in range(count):
-        image = whole[index % len(whole)]
-        share = generator.uniform(0.4, 1)
-        width, height = (share * side for side in image.size)
-        left, top = generator.uniform(0, image.width - width), generator.uniform(0, image.height - height)
-        cut = image.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
-        cut.save(folder / f"photo{index:05d}.jpg", quality=90)
-    return folder
 
 
 def computation(photos: Path) -> Callable[[], list[Visual]]:

@@ -41,6 +41,8 @@ def ways(bench: Bench, kind: str, x: Tensor, classes: Sequence[int], targets: Se
     theirs = partial(to_image_space, bench, magnitudes)
     native = bench.native(x)
     found = [Way(OURS, gradients(bench.ruled(RULES[kind]), x, targets), magnitudes)]
+    half = gradients(bench.ruled(RULES[kind], "bf16"), x, targets)
+    found.append(Way("deepinside bf16", half, magnitudes, "three digits", exact=False))
     if peers.installed("captum"):
         found.append(Way("captum", peers.captum_maps(kind, bench.plain, native, classes), theirs))
     if peers.installed("zennit"):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bench import commands, folder
+from bench.photos import jpegs
 from bench.timing import Patience, Work
 
 ROUNDS = 3
@@ -54,7 +55,7 @@ def findings(found: dict[str, Any]) -> list[str]:
 def by_photos() -> Growth:
     """Ten-crop saliency of 64 to 1024 JPEGs."""
     counts = (64, 128, 256, 512, 1024)
-    photos = folder.jpegs(counts[-1], (500, 375))
+    photos = jpegs(counts[-1])
     words = ["technique.crops=ten", "images=none", f"images.root={photos}", f"images.enlarge={folder.ENLARGE}"]
 
     def command(count: int) -> list[str]:

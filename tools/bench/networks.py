@@ -6,20 +6,18 @@ network has learnt. `tinycaffenet` is the trained one that ships with the progra
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from twins import TWINS, write_twin
 
+from bench import photos
 from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.networks.convert import convert
 from deepinside.networks.load import assemble
 from deepinside.networks.network import Network
+from deepinside.networks.precision import Precision, placed
 from deepinside.networks.spec import NetworkSpec, find_spec
 from deepinside.networks.surgery import Prepared, operate, read
-
-BUILD = Path("build/bench")
 
 
 @dataclass(frozen=True)
@@ -48,15 +46,14 @@ class Bench:
         """deepinside's techniques on the plainly converted graph."""
         return replace(self.network, module=convert(self.prepared))
 
-    def ruled(self, rule: ReluRule) -> Network:
-        return self.network if rule == "gradient" else with_rule(self.network, rule)[0]
+    def ruled(self, rule: ReluRule, precision: Precision = "float32") -> Network:
+        """deepinside's own, its rectifiers passing back by that rule, computing in that precision."""
+        net = placed(self.network, "cpu", precision)
+        return net if rule == "gradient" else with_rule(net, rule)[0]
 
     def photos(self, count: int) -> Tensor:
-        """(count, 3, H, W) in image space: seeded numbers of the size of zero-centred pixels, smooth as photos are."""
-        generator = torch.Generator().manual_seed(count)
-        coarse = 50 * torch.randn(count, 3, 14, 14, generator=generator)
-        fine = 10 * torch.randn(count, 3, *self.network.size, generator=generator)
-        return nn.functional.interpolate(coarse, self.network.size, mode="bilinear") + fine
+        """(count, 3, H, W) in image space: real photographs."""
+        return photos.pixels(count, self.spec.input)
 
     def native(self, x: Tensor) -> Tensor:
         """The same photos as the file wants them: what a peer's user feeds in."""
@@ -80,7 +77,7 @@ def network(name: str) -> Bench:
 
 def twin_spec(name: str) -> NetworkSpec:
     """The shipped declaration, for the twin's file, which nobody has trained."""
-    folder = BUILD / "twins"
+    folder = photos.BUILD / "twins"
     path = folder / f"{TWINS[name][0]}.onnx"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)

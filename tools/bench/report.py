@@ -50,7 +50,7 @@ def row(way: str, found: Mapping[str, Any], unit: str) -> tuple[str, str, str, s
     if "seconds" not in found:
         return way, "not counted", "", "", f"differ by {found['difference']:.0e}"
     ratio, share = found["ratio"], found.get("share_of_product")
-    faster = "" if way == OURS else f"{ratio['median']:.2f} × [{ratio['low']:.2f}–{ratio['high']:.2f}]"
+    faster = "" if way == OURS else spread(ratio)
     numbers = "" if way == OURS or found["difference"] is None else f"equal to {found['difference']:.0e}"
     if "rank_correlation" in found:
         numbers = f"rank correlation {found['rank_correlation']:.4f}"
@@ -86,7 +86,15 @@ def show(name: str, work: Mapping[str, Any], console: Console) -> None:
 
 
 def notes(work: Mapping[str, Any]) -> list[str]:
-    return [*([work["note"]] if work.get("note") else []), *work.get("findings", [])]
+    approximations = [
+        f"{way} is {spread(ratio)} as fast as {other} (rank correlation with float32 {found['rank_correlation']:.4f})"
+        for way, found in work["ways"].items() for other, ratio in found.get("beside", {}).items() if other != way
+    ]  # fmt: skip
+    return [*([work["note"]] if work.get("note") else []), *approximations, *work.get("findings", [])]
+
+
+def spread(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['median']:.2f} × [{ratio['low']:.2f}–{ratio['high']:.2f}]"
 
 
 def markdown(record: Record) -> str:

@@ -78,6 +78,10 @@ def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict
             if task.operations:
                 rate = (task.operations / mine) / (product[1] / times[PRODUCT])
                 ways[way.name]["share_of_product"] = vars(spread(rate))
+            if not way.exact:  # an approximation of ours, which is put beside the others as well
+                ways[way.name]["beside"] = {
+                    other.name: vars(ratio(times[other.name], mine)) for other in task.ways[1:] if other.name in works
+                }
     return {
         "title": task.title, "unit": task.unit, "units": task.units, "rounds": len(ours), "note": task.note,
         "operations": task.operations, "product_flops": vars(spread(product[1] / times[PRODUCT])),
