@@ -185,5 +185,6 @@ def _decompressed(path: Path, opener: Callable[[Path], Any]) -> IO[bytes]:
                     f"The archive {path} decompressed takes more than {room >> 20} MiB, half of what is free in "
                     f"{tempfile.gettempdir()}; unpack it yourself, or set TMPDIR to a place with more room."
                 )
+        whole.seek(0)
         broken.pop_all()  # it stays open as long as the archive
     return whole

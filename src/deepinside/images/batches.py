@@ -110,26 +110,28 @@ class Fitted(NamedTuple):
     view: tuple[float, float, float, float]
 
 
-def fit(image: Image.Image, settings: ImageSettings, size: tuple[int, int]) -> Fitted:
-    """A Pillow image of mode RGB at `size` (H, W), as the settings ask for it."""
-    short_side = _short_side(settings, size)
-    (width, height), (left, top, right, bottom) = image.size, view(image.size, size, short_side=short_side)
-    pixels = to_tensor(resized(image, size, short_side=short_side))
-    return Fitted(pixels, (left / width, top / height, right / width, bottom / height))
+def fit(
+    image: Image.Image, settings: ImageSettings, size: tuple[int, int], whole: tuple[int, int] | None = None
+) -> Fitted:
+    """A Pillow image of mode RGB at `size` (H, W), as the settings ask for it, bilinear over the area each new pixel
+    covers. `whole` is the photo's own width and height where `decode` has made it smaller already."""
+    width, height = whole = whole or image.size
+    shrunk = round(width / image.width)
+    left, top, right, bottom = view(whole, size, short_side=_short_side(settings, size))
+    pixels = resized(image, size, (left / shrunk, top / shrunk, right / shrunk, bottom / shrunk))
+    return Fitted(to_tensor(pixels), (left / width, top / height, right / width, bottom / height))
 
 
-def resized(image: Image.Image, size: tuple[int, int], *, short_side: int | None) -> Image.Image:
-    """`image` at `size` (H, W), bilinear over the area each new pixel covers.
-
-    Stretched as a whole; or, with `short_side`, as if the shorter side had been scaled to it and the middle cut out.
-    """
-    height, width = size
-    box = view(image.size, size, short_side=short_side)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+def resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    """What lies in `box` (left, top, right, bottom) of `image`, at `size` (H, W)."""
+    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
 def view(whole: tuple[int, int], size: tuple[int, int], *, short_side: int | None) -> tuple[float, float, float, float]:
-    """What `resized` shows at `size` (H, W) of an image of `whole` (w, h): left, top, right, bottom in its pixels."""
+    """What is shown at `size` (H, W) of an image of `whole` (w, h): left, top, right, bottom in its pixels.
+
+    All of it, stretched; or, with `short_side`, the middle, as if the shorter side had been scaled to that.
+    """
     if short_side is None:
         return 0.0, 0.0, float(whole[0]), float(whole[1])
     scale = min(whole) / short_side
@@ -178,7 +180,7 @@ def _read(source: Source, number: int, settings: ImageSettings, size: tuple[int,
         LOG.warning("skipped %s: %s", source.name, error.reason)
         return Skipped(source.name, error.reason)
     boxes = None if source.objects is None else source.objects.fractions(whole)
-    return _Decoded(source, number, fit(image, settings, size), hashlib.sha256(data).hexdigest(), boxes)
+    return _Decoded(source, number, fit(image, settings, size, whole), hashlib.sha256(data).hexdigest(), boxes)
 
 
 def _batch(decoded: Sequence[_Decoded], convention: InputConvention, size: tuple[int, int]) -> ImageBatch:
