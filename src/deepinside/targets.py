@@ -33,7 +33,9 @@ class Target:
 
     def read(self, activation: Tensor) -> Tensor:
         """The target's value, (N,), from its layer's activation (N, C) or (N, C, H, W)."""
-        chosen = activation[:, list(self.channels)].mean(1)
+        first = self.channels[0]  # one channel as a slice: a list is sent to the device, which is waited for
+        some = slice(first, first + 1) if len(self.channels) == 1 else list(self.channels)
+        chosen = activation[:, some].mean(1)
         if chosen.ndim == 1:
             return chosen
         if self.place is None:

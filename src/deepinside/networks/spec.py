@@ -6,6 +6,7 @@ Nothing here imports torch before a tensor is at hand, so a configuration can be
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -18,6 +19,7 @@ from deepinside.home import HOME
 from deepinside.names import nearest
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Channels = Literal["rgb", "bgr", "grey"]
@@ -96,7 +98,15 @@ class InputConvention:
 
     @staticmethod
     def _column(like: "Tensor", values: tuple[float, ...]) -> "Tensor":
-        return like.new_tensor(values).view(-1, 1, 1)
+        return _column(values, like.dtype, like.device)
+
+
+@cache
+def _column(values: tuple[float, ...], dtype: "torch.dtype", device: "torch.device") -> "Tensor":
+    """A value a channel, (C, 1, 1). Made once: a GPU is waited for whenever numbers are sent to it."""
+    import torch
+
+    return torch.tensor(values, dtype=dtype, device=device).view(-1, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
