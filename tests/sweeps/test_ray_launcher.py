@@ -31,7 +31,7 @@ JOBS = (
     "seed=0,1",
     "runtime.threads=1",
 )
-LONGEST = 240.0
+LONGEST = 600.0
 """Seconds that anything here may take on a busy machine."""
 
 
@@ -163,6 +163,7 @@ def until(true: Callable[[], Any], what: str) -> None:
 @pytest.fixture
 def cluster() -> Iterator[tuple[str, list[Node], dict[str, str]]]:
     """A head and a second node, a core each; all their processes are gone afterwards."""
+    pytest.importorskip("ray")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -193,11 +194,10 @@ def done_in(root: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_node_that_dies_in_the_middle_of_a_sweep_costs_nothing_but_time(
     cluster: tuple[str, list[Node], dict[str, str]], bench: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray")
     address, (_, second), environment = cluster
     (bench / "ray").mkdir()
     command = [sys.executable, "-c", "from deepinside import cli; cli.main()", "-m", *JOBS]

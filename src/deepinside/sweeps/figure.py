@@ -59,7 +59,7 @@ def lines(runs: Sequence["Run"], axes: Axes) -> tuple[list[list["Run | None"]], 
     if len(axes) < 2:
         columns = min(WRAP, len(runs))
         return [list(islice(runs, i, i + columns)) for i in range(0, len(runs), columns)], columns
-    last = max(reversed(axes), key=lambda key: len(axes[key]))
+    last = max(reversed(list(axes)), key=lambda key: len(axes[key]))
     others = [key for key in axes if key != last]
     columns_of = [results.text(value) for value in axes[last]] + [absent(last)]
     found: dict[tuple[str, ...], dict[str, Run]] = {}
