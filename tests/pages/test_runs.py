@@ -85,6 +85,7 @@ def test_a_sweep_is_read(tmp_path: Path) -> None:
     put_sweep(tmp_path, "a & b")
     (tmp_path / "sweeps" / "broken").mkdir()
     (found,) = look(tmp_path).sweeps
+    assert found.title == "fig2 over l2"
     assert (found.name, found.axes, len(found.runs)) == ("a & b", {"technique.l2": [0.001, 0.01, -1]}, 3)
 
 

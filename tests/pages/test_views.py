@@ -1,7 +1,7 @@
 import json
 
 from deepinside.pages.runs import Found, Run
-from deepinside.pages.views import claim_rows, experiments, papers, script, side_by_side, trouble
+from deepinside.pages.views import claim_rows, departing, experiments, papers, script, side_by_side, trouble
 
 CLAIM = {"claim": "c", "holds": True}
 
@@ -28,6 +28,11 @@ def test_experiments_stand_by_paper_and_figure_and_runs_without_changes_first() 
 def test_claims_are_those_of_runs_without_changes_where_there_are_any() -> None:
     runs = [run("a/n/default", claims=[CLAIM]), run("a/n/seed=1", claims=[CLAIM]), run("b/n/seed=1", claims=[CLAIM])]
     assert [one.folder for one, _ in claim_rows(runs)] == ["a/n/default", "b/n/seed=1"]
+
+
+def test_departures_are_those_of_runs_without_changes_too() -> None:
+    runs = [run("a/n/seed=1", departures=["d"]), run("a/n/default", departures=["d"]), run("b/n/x", departures=["e"])]
+    assert [one.folder for one in departing(runs)] == ["a/n/default", "b/n/x"]
 
 
 def test_everything_that_went_wrong_is_counted() -> None:

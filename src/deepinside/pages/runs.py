@@ -114,6 +114,14 @@ class Sweep:
     pictures: list[str]
 
     @property
+    def title(self) -> str:
+        """Its experiments and the settings it went over, for people; `name` holds everything and is long."""
+        experiments = list(dict.fromkeys(str(run["experiment"]) for run in self.runs if run.get("experiment")))
+        over = ", ".join(key.rpartition(".")[2] for key in self.axes)
+        words = ", ".join(experiments[:3]) + (" and others" if len(experiments) > 3 else "")
+        return f"{words} over {over}" if words and over else words or self.name
+
+    @property
     def slug(self) -> str:
         return slug(self.folder)
 

@@ -74,10 +74,19 @@ def papers(found: Sequence[Experiment]) -> list[Paper]:
 
 def claim_rows(runs: Iterable[Run]) -> list[tuple[Run, dict[str, Any]]]:
     """Every claim that was measured, with the run that did: those without changes, or all where there are none such."""
-    done = [run for run in runs if run.done and run.claims]
+    return [(run, claim) for run in unchanged(run for run in runs if run.claims) for claim in run.claims]
+
+
+def departing(runs: Iterable[Run]) -> list[Run]:
+    """The runs whose departures from the papers are listed, chosen as for the claims."""
+    return unchanged(run for run in runs if run.departures)
+
+
+def unchanged(runs: Iterable[Run]) -> list[Run]:
+    """Of every experiment on every network the run without changes, or all its runs where there is none such."""
+    done = [run for run in runs if run.done]
     plainly = {(run.experiment, run.network) for run in done if run.is_default}
-    kept = [run for run in done if run.is_default or (run.experiment, run.network) not in plainly]
-    return [(run, claim) for run in kept for claim in run.claims]
+    return [run for run in done if run.is_default or (run.experiment, run.network) not in plainly]
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def overview(runs: Sequence[Run], experiments: Sequence[views.Experiment], found
         "experiments": experiments,
         "papers": views.papers(experiments),
         "claims": views.claim_rows(run for one in experiments for run in one.runs),
-        "departing": [run for one in experiments for run in one.runs if run.is_default and run.departures],
+        "departing": views.departing(run for one in experiments for run in one.runs),
         "networks": sorted({run.network for run in runs}),
         "sweeps": found.sweeps,
         "covers": {sweep.folder: cover(sweep, {run.folder: run for run in runs}) for sweep in found.sweeps},
