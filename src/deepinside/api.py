@@ -31,7 +31,7 @@ from deepinside.maths.preimage import Mahendran2014, Mahendran2016
 from deepinside.maths.relu_rules import ReluRule
 from deepinside.networks.load import load as load_spec
 from deepinside.networks.network import Network
-from deepinside.networks.precision import Precision, placed
+from deepinside.networks.precision import Precision, brought, placed
 from deepinside.networks.spec import NetworkSpec
 from deepinside.settings import construct
 from deepinside.techniques.saliency import Show
@@ -68,7 +68,8 @@ def load(network: str | Path, *, device: str = "cpu", precision: Precision = "fl
 
     `network` is a name that `deepinside-model list` knows (its file is fetched at first use), the path of a YAML, or
     that of an .onnx file. No ONNX file says how its network wants its pixels: what is guessed then stands in the
-    network's `departures`; `deepinside-model draft` writes the YAML to correct.
+    network's `departures`; `deepinside-model draft` writes the YAML to correct. On a GPU `precision` is a setting of
+    the whole process (`deepinside.networks.precision`).
 
     Raises DeepInsideError for an unknown name or device, a file that is not what it should be, and wherever the two
     disagree.
@@ -295,7 +296,7 @@ def parts(batch: ImageBatch, network: Network) -> Iterator[ImageBatch]:
     """The photos in batches of `AT_ONCE`, where the network is; one empty batch where there are none."""
     for first in range(0, max(len(batch), 1), AT_ONCE):
         some = slice(first, first + AT_ONCE)
-        yield ImageBatch(batch.photos[some], batch.pixels[some].to(network.mean))
+        yield ImageBatch(batch.photos[some], brought(batch.pixels[some], network))
 
 
 @contextmanager

@@ -53,6 +53,6 @@ def set_up_gpu(precision: Precision) -> None:
 
 
 def brought(pixels: Tensor, network: Network) -> Tensor:
-    """Photos from the CPU to where the network is; to a GPU from pinned memory, which nobody waits for."""
+    """Photos (N, C, H, W) from the CPU to where the network is; to a GPU from pinned memory, which nobody waits for."""
     pinned = pixels.pin_memory() if network.device.type == "cuda" and pixels.device.type == "cpu" else pixels
     return pinned.to(device=network.device, dtype=network.dtype, non_blocking=True)
