@@ -9,7 +9,7 @@ import toys
 from torch import Tensor
 
 from deepinside.catalogue import files, network_node
-from deepinside.maths.gradients import image_gradient
+from deepinside.maths.gradients import Glance
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec
@@ -61,9 +61,8 @@ def assert_steady(network: Network) -> None:
 def look(network: Network, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
     """Scores and input gradients; each of the sixteen photos is asked for a class of its own."""
     targets = [class_target((first + i) % network.classes, network) for i in range(len(x))]
-    with torch.no_grad():
-        scores = network.scores(x)
-    return scores, image_gradient(network, x, targets)
+    glance = Glance(network, x, [network.target])
+    return glance.scores, glance.gradient(targets)
 
 
 def test_gradients_are_those_of_float64(trained: Network) -> None:
