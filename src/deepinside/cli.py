@@ -92,8 +92,10 @@ def hydra_main(config_name: str) -> None:
     """Hand over to Hydra, which calls `task` for every run the command line asks for."""
     import hydra
 
+    from deepinside import complaints
     from deepinside.sweeps import plugins
 
+    complaints.refuse_options(sys.argv[1:], FLAGS)
     catalogue.publish()
     plugins.register()
     with one_sentence():

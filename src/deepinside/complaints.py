@@ -2,11 +2,14 @@
 
 import sys
 import traceback
+from collections.abc import Iterable, Sequence
 
-from hydra.errors import MissingConfigException
+from hydra._internal.utils import get_args_parser
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from deepinside.errors import DeepInsideError
 from deepinside.names import hint
 
 NOT_KEYS = {"_target_", "hydra"}
@@ -26,6 +29,8 @@ def sentence(error: Exception) -> str:
         if (extra := EXTRAS.get(str(error.missing_cfg_file))) is not None:
             return f"{group}={name} needs an extra: install it with pip install 'deepinside[{extra}]'."
         return f"{group}: expected one of {', '.join(error.options)}; found {name!r}.{hint(name, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: expected KEY=VALUE, in quotes where it has blanks or commas of its own."
     cause = error if isinstance(error, ConfigAttributeError | ConfigKeyError) else error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
         known = [str(key) for key in cause.parent_node if key not in NOT_KEYS]
@@ -35,6 +40,15 @@ def sentence(error: Exception) -> str:
     for tail in TAILS:
         words = words.partition(tail)[0]
     return f"{words.rstrip('.')}."
+
+
+def refuse_options(words: Sequence[str], own: Iterable[str]) -> None:
+    """Raise DeepInsideError for an option that neither Hydra nor this program, whose `own` they are, has got."""
+    parser = get_args_parser()
+    known = [*own, *(word for action in parser._actions for word in action.option_strings if word.startswith("--"))]
+    unknown = [word for word in parser.parse_known_args(list(words))[1] if word.startswith("-")]
+    if unknown:
+        raise DeepInsideError(f"{unknown[0]}: no such option; there are {', '.join(known)}.{hint(unknown[0], known)}")
 
 
 def print_error(reason: str, config: DictConfig) -> None:

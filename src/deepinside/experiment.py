@@ -117,6 +117,11 @@ class FigureSettings:
             raise ValueError(f"expected {', '.join(known)} or the path of a matplotlib style file")
         return name
 
+    @field_validator("panels", "formats", mode="before")
+    @classmethod
+    def _one_may_stand_alone(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
     @field_validator("formats")
     @classmethod
     def _png_is_one(cls, formats: tuple[str, ...]) -> tuple[str, ...]:

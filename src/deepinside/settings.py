@@ -60,5 +60,7 @@ def explain(detail: dict[str, Any], known: list[str], key: str) -> str:
         return f"{place}: no such key; allowed here: {', '.join(known)}.{hint(name, known)}"
     if detail["type"] in {"missing_argument", "missing"}:
         return f"{place}: a value is needed and none was given."
+    if detail["type"] == "tuple_type":
+        return f"{place}: expected a list such as [a,b], found {detail['input']!r}."
     message = detail["msg"].removeprefix("Value error, ")
     return f"{place}: {message[0].lower()}{message[1:]}, found {detail['input']!r}."

@@ -1,11 +1,13 @@
 """An SVG brings the letters it uses along."""
 
 import base64
+import logging
 import re
 from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 import torch
 from fontTools.ttLib import TTFont
 
@@ -32,6 +34,12 @@ def test_every_letter_is_in_the_fonts_that_come_along(tmp_path: Path) -> None:
     assert {ord(letter) for letter in "Königspinguin& ß<>Title"} <= letters
     assert len(letters) < 60
     assert len(svg) < 100_000
+
+
+def test_nothing_is_logged_about_it(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert face("STIXGeneral", "normal", "abc")
+    assert caplog.records == []
 
 
 def test_a_font_that_is_not_here_is_left_out() -> None:
