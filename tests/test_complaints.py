@@ -1,6 +1,7 @@
 """What is refused on the command line, in one sentence each."""
 
 import pytest
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
@@ -21,7 +22,14 @@ def test_what_is_no_key_and_value_is_told_so(word: str) -> None:
 def test_an_option_that_is_none_is_refused_with_those_there_are() -> None:
     with pytest.raises(DeepInsideError, match=r"^--quite: no such option; .*--multirun.* Did you mean --quiet\?$"):
         complaints.refuse_options(["experiment=x", "--quite"], ["--quiet"])
-    complaints.refuse_options(["experiment=x", "-m", "--cfg", "job", "seed=1,2"], [])
+    complaints.refuse_options(["experiment=x", "seed=1,2", "-m", "--cfg", "job"], [])
+
+
+def test_options_may_stand_anywhere() -> None:
+    words = ["experiment=x", "-m", "seed=1,2", "--cfg", "job", "~claims", "--config-dir=a"]
+    found = complaints.settings_first(words)
+    assert found == ["experiment=x", "seed=1,2", "~claims", "-m", "--cfg", "job", "--config-dir=a"]
+    assert get_args_parser().parse_args(found).overrides == found[:3]
 
 
 @pytest.mark.parametrize(("verbosity", "shown"), [("normal", False), ("verbose", True)])

@@ -95,6 +95,7 @@ def hydra_main(config_name: str) -> None:
     from deepinside import complaints
     from deepinside.sweeps import plugins
 
+    sys.argv[1:] = complaints.settings_first(sys.argv[1:])
     complaints.refuse_options(sys.argv[1:], FLAGS)
     catalogue.publish()
     plugins.register()
@@ -158,9 +159,9 @@ def publish(config: "DictConfig") -> None:
 
     root = Path(config.runtime.results)
     if HydraConfig.get().mode == RunMode.RUN and config.runtime.report and root.is_dir():
-        from deepinside.pages import write_report
+        from deepinside.pages import refresh
 
-        write_report(root)
+        refresh(root)
 
 
 def failed(reason: str, started: float) -> dict[str, Any]:

@@ -42,6 +42,11 @@ def sentence(error: Exception) -> str:
     return f"{words.rstrip('.')}."
 
 
+def settings_first(words: Sequence[str]) -> list[str]:
+    """The words with KEY=VALUE and ~KEY before the options: Hydra takes none after the first option."""
+    return sorted(words, key=lambda word: word.startswith("-") or not ("=" in word or word.startswith("~")))
+
+
 def refuse_options(words: Sequence[str], own: Iterable[str]) -> None:
     """Raise DeepInsideError for an option that neither Hydra nor this program, whose `own` they are, has got."""
     parser = get_args_parser()

@@ -12,7 +12,7 @@ from disk import HOSTILE, put_everything, put_run
 
 from deepinside.errors import DeepInsideError
 from deepinside.home import PACKAGE
-from deepinside.pages import write_report
+from deepinside.pages import refresh, write_report
 from deepinside.pages.files import address
 from deepinside.pages.layout import form
 from deepinside.pages.write import titles
@@ -221,3 +221,12 @@ def test_what_is_packed_is_small_and_named() -> None:
     named = (ASSETS / "THIRD_PARTY.md").read_text()
     assert sum(path.stat().st_size for path in ASSETS.iterdir()) < 1_000_000
     assert all(f"`{path.name}`" in named for path in ASSETS.iterdir() if path.suffix in (".js", ".css"))
+
+
+def test_a_report_that_cannot_be_written_is_said_and_fails_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report").write_text("a file where the report's folder should be")
+    refresh(tmp_path)
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence.startswith("deepinside: report: ")

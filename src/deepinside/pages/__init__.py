@@ -3,6 +3,6 @@
 It reads nothing but the results, so whatever made them has no part in it, and the folder can be sent as it is.
 """
 
-from deepinside.pages.write import write_report
+from deepinside.pages.write import refresh, write_report
 
-__all__ = ["write_report"]
+__all__ = ["refresh", "write_report"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,6 +51,14 @@ def write_report(root: Path) -> Path:
             f"report: {root} could not be written to ({error}); free space or choose another folder of results."
         ) from error
     return root / "index.html"
+
+
+def refresh(root: Path) -> None:
+    """As `write_report`, but what goes wrong is only said: the results themselves are whole."""
+    try:
+        write_report(root)
+    except DeepInsideError as error:
+        print(f"deepinside: {error}", file=sys.stderr)
 
 
 @dataclass

@@ -128,9 +128,9 @@ class GridSweeper(Sweeper):
         if self.master.runtime.verbosity != "quiet":
             SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
         if self.master.runtime.report:
-            from deepinside.pages import write_report
+            from deepinside.pages import refresh
 
-            write_report(jobs[0].root)
+            refresh(jobs[0].root)
         if isinstance(trouble, KeyboardInterrupt):
             raise trouble
         undone = [run for run in runs if run.status != "done"]
