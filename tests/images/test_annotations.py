@@ -111,6 +111,8 @@ def test_coco(tmp_path):
     read = read_annotations(write(tmp_path, "instances.json", json.dumps(COCO, indent=1)))
     assert read["left/a"] == Annotation(((10.5, 20, 40.5, 50), (1, 2, 4, 6)), ("cat", "dog"), (100, 50))
     assert read["right/a"] == Annotation()
+    marked = write(tmp_path, "marked.json", b"\xef\xbb\xbf" + json.dumps(COCO).encode())
+    assert read_annotations(marked) == read
 
 
 def test_photos_find_their_annotation_by_the_longest_tail():
@@ -146,6 +148,7 @@ OUTSIDE = """<!DOCTYPE annotation [<!ENTITY x SYSTEM "file:///etc/hostname">]><a
         ("a.json", json.dumps(COCO)[:-30], "cannot be read as COCO"),
         ("a.json", json.dumps(COCO).replace("[1, 2, 3, 4]", "[1, 2]"), r"annotations\.2\.bbox"),
         ("a.json", json.dumps(COCO).replace('"id": 17', '"id": 99'), "category 17"),
+        ("a.json", json.dumps(COCO).replace("[[1, 2]]", "[" * 100_000 + "]" * 100_000), "cannot be read as COCO"),
         ("a.txt", "a.jpg\tcat\t0\t0\t5\t9\nb.jpg\tcat\t0\t0\n", "Line 2"),
         ("a.txt", "a,cat,0,0,5,9\n", "accepted are Tiny ImageNet"),
         ("a.json", "{}", "accepted are Tiny ImageNet"),

@@ -9,20 +9,22 @@ is (0, 0, w, h). What the formats' own numbers mean:
 - COCO: left and top edge, width and height.
 
 The files are read with the standard library's XML parser, which is not let near a document type (and so near no
-entity), and pydantic's JSON parser, which checks while it reads. COCO's own library would do no more here than parse
+entity), and its JSON parser, whose result pydantic checks. COCO's own library would do no more here than parse
 the JSON, without the check.
 """
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf, isfinite
 from pathlib import Path, PurePath, PurePosixPath
 from xml.etree import ElementTree
 
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
@@ -200,40 +202,55 @@ def _xml_size(root: ElementTree.Element) -> tuple[int, int] | None:
 
 
 # ---- COCO ------------------------------------------------------------------------------------------------------------
+# with slots: a set has a million objects, and a model of pydantic's takes ten times the memory
 
 
-class _Category(BaseModel):
+@checked(slots=True)
+class _Category:
     id: int
     name: str
 
 
-class _Photo(BaseModel):
+@checked(slots=True)
+class _Photo:
     id: int
     file_name: str
     width: int | None = None
     height: int | None = None
 
 
-class _Object(BaseModel):
+@checked(slots=True)
+class _Object:
     image_id: int
     category_id: int
     bbox: tuple[float, float, float, float]
     iscrowd: int = 0
 
 
-class _Coco(BaseModel):
+@checked(slots=True)
+class _Coco:
     images: list[_Photo]
     annotations: list[_Object]
     categories: list[_Category]
 
 
+COCO_KEYS = {field.name for kind in (_Category, _Photo, _Object, _Coco) for field in fields(kind)}
+
+
+def _lean(found: dict[str, object]) -> dict[str, object]:
+    """What is wanted of a JSON object. Outlines are dropped as they are read: a set has gigabytes of them."""
+    return {key: found[key] for key in COCO_KEYS & found.keys()}
+
+
 def _read_coco(path: Path, data: bytes) -> dict[str, Annotation]:
     try:
-        coco = _Coco.model_validate_json(data.removeprefix(b"\xef\xbb\xbf"))
+        coco = TypeAdapter(_Coco).validate_python(json.loads(data, object_hook=_lean))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise DeepInsideError(f"The annotations {path} cannot be read as COCO JSON: {place} {first['msg']}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DeepInsideError(f"The annotations {path} cannot be read as COCO JSON: {error}.") from error
     objects: dict[int, list[tuple[str, Box]]] = {photo.id: [] for photo in coco.images}
     for photo, listed in _coco_objects(path, coco):
         objects[photo].append(listed)
