@@ -21,7 +21,7 @@ from deepinside.values import ImageBatch, Seeds, Visual
 
 ENLARGE = 1.143
 KEPT = 32
-THRICE = Patience(seconds=60, least=3, most=5)
+THRICE = Patience(seconds=60, least=3, most=5, warm=False)
 LOOP = Path(__file__).with_name("captum_loop.py")
 
 

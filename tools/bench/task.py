@@ -43,7 +43,7 @@ class Task:
     """One piece of work. Its first way is deepinside's own, beside which all others are put.
 
     One call of a way does `units` of what `unit` names. `operations` are the floating-point operations of the
-    network's convolutions and matrix products in one call. `patience` overrides what was asked for.
+    network's convolutions and matrix products in one call. `patience` is its own, where less was not asked for.
     """
 
     name: str
@@ -67,7 +67,8 @@ def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict
     """
     agreed = agreements(task)
     works = {way.name: way.work for way in task.ways if agreed[way.name]["agrees"]}
-    times = in_turn(works | {PRODUCT: product[0]}, task.patience or patience)
+    least = min([patience, task.patience or patience], key=lambda one: one.most)
+    times = in_turn(works | {PRODUCT: product[0]}, least)
     ours = times[task.ways[0].name]
     ways = {}
     for way in task.ways:

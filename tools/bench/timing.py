@@ -13,11 +13,15 @@ Work = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to measure: at least and at most so many rounds, and in between until the seconds are used up."""
+    """How long to measure: at least and at most so many rounds, and in between until the seconds are used up.
+
+    `warm`: the first call of each work, which builds caches, is not counted.
+    """
 
     seconds: float = 30.0
     least: int = 7
     most: int = 60
+    warm: bool = True
 
 
 QUICK = Patience(seconds=0.0, least=2, most=2)
@@ -33,12 +37,9 @@ class Spread:
 
 
 def in_turn(works: Mapping[str, Work], patience: Patience) -> dict[str, np.ndarray]:
-    """Seconds of each work in each round, (rounds,). Every round does all of them, starting one further on.
-
-    The first call of each, which builds caches, is not counted.
-    """
+    """Seconds of each work in each round, (rounds,). Every round does all of them, starting one further on."""
     names = list(works)
-    for work in works.values():
+    for work in works.values() if patience.warm else ():
         work()
     rows: list[dict[str, float]] = []
     started = time.perf_counter()
