@@ -161,7 +161,7 @@ def test_a_short_side_below_the_crop_is_refused(tmp_path: Path) -> None:
 
 
 def test_few_photos_live_at_any_time(tmp_path: Path) -> None:
-    for index in range(40):
+    for index in range(24):
         put(tmp_path / f"{index:02}.png", level=index)
     alive: list[weakref.ref[torch.Tensor]] = []
     most = 0
@@ -170,7 +170,7 @@ def test_few_photos_live_at_any_time(tmp_path: Path) -> None:
         alive += [weakref.ref(photo.pixels) for photo in loaded.batch.photos]
         gc.collect()
         most = max(most, sum(ref() is not None for ref in alive))
-    assert len(alive) == 40
+    assert len(alive) == 24
     assert most <= 4 * (1 + AHEAD)
 
 
