@@ -14,6 +14,7 @@ from bench.timing import Work
 from deepinside.maths.gradients import image_gradient
 from deepinside.maths.relu_rules import ReluRule
 from deepinside.networks.network import Network
+from deepinside.networks.precision import placed
 from deepinside.targets import Target, resolve
 
 RULES: dict[str, ReluRule] = {"saliency": "gradient", "guided": "guided", "deconvnet": "deconvnet"}
@@ -41,13 +42,13 @@ def ways(bench: Bench, kind: str, x: Tensor, classes: Sequence[int], targets: Se
     theirs = partial(to_image_space, bench, magnitudes)
     native = bench.native(x)
     found = [Way(OURS, gradients(bench.ruled(RULES[kind]), x, targets), magnitudes)]
-    half = gradients(bench.ruled(RULES[kind], "bf16"), x, targets)
-    found.append(Way("deepinside bf16", half, magnitudes, "three digits", exact=False))
     if peers.installed("captum"):
         found.append(Way("captum", peers.captum_maps(kind, bench.plain, native, classes), theirs))
     if peers.installed("zennit"):
         found.append(Way("zennit", peers.zennit_maps(kind, bench.plain, native, classes), theirs))
     if kind == "saliency":
+        half = gradients(placed(bench.network, "cpu", "bf16"), x, targets)
+        found.append(Way("deepinside bf16", half, magnitudes, "three digits", exact=False))
         work = peers.autograd_maps(bench.plain, native, classes)
         found.append(Way("autograd", work, theirs, why="PyTorch alone, on the plainly converted network"))
     return found

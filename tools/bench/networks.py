@@ -15,7 +15,6 @@ from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.networks.convert import convert
 from deepinside.networks.load import assemble
 from deepinside.networks.network import Network
-from deepinside.networks.precision import Precision, placed
 from deepinside.networks.spec import NetworkSpec, find_spec
 from deepinside.networks.surgery import Prepared, operate, read
 
@@ -46,10 +45,9 @@ class Bench:
         """deepinside's techniques on the plainly converted graph."""
         return replace(self.network, module=convert(self.prepared))
 
-    def ruled(self, rule: ReluRule, precision: Precision = "float32") -> Network:
-        """deepinside's own, its rectifiers passing back by that rule, computing in that precision."""
-        net = placed(self.network, "cpu", precision)
-        return net if rule == "gradient" else with_rule(net, rule)[0]
+    def ruled(self, rule: ReluRule) -> Network:
+        """deepinside's own, its rectifiers passing back by that rule."""
+        return self.network if rule == "gradient" else with_rule(self.network, rule)[0]
 
     def photos(self, count: int) -> Tensor:
         """(count, 3, H, W) in image space: real photographs."""

@@ -19,7 +19,7 @@ class Patience:
     """
 
     seconds: float = 30.0
-    least: int = 7
+    least: int = 5
     most: int = 60
     warm: bool = True
 

@@ -20,7 +20,7 @@ def workloads() -> dict[str, Build]:
     for name, batch in gradients.BATCHES.items():
         for kind in gradients.RULES:
             found[f"{name}_{kind}"] = partial(gradients.maps, name, kind, batch)
-    for name, steps in {"caffenet": 4, "tinycaffenet": 20}.items():
+    for name, steps in {"caffenet": 4, "tinycaffenet": 10}.items():
         found[f"{name}_class_models"] = partial(climbs.class_models, name, 12, steps)
         found[f"{name}_sweep"] = partial(climbs.sweep, name, steps)
         found[f"{name}_inversion"] = partial(climbs.inversion, name, 4, steps)
