@@ -27,9 +27,9 @@ def test_an_option_that_is_none_is_refused_with_those_there_are() -> None:
 
 def test_options_may_stand_anywhere() -> None:
     words = ["experiment=x", "-m", "seed=1,2", "--cfg", "job", "~claims", "--config-dir=a"]
-    found = complaints.settings_first(words)
-    assert found == ["experiment=x", "seed=1,2", "~claims", "-m", "--cfg", "job", "--config-dir=a"]
-    assert get_args_parser().parse_args(found).overrides == found[:3]
+    found = complaints.options_first(words)
+    assert found == ["-m", "--cfg", "job", "--config-dir=a", "experiment=x", "seed=1,2", "~claims"]
+    assert get_args_parser().parse_args(found).overrides == found[4:]
 
 
 @pytest.mark.parametrize(("verbosity", "shown"), [("normal", False), ("verbose", True)])

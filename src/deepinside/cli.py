@@ -95,7 +95,7 @@ def hydra_main(config_name: str) -> None:
     from deepinside import complaints
     from deepinside.sweeps import plugins
 
-    sys.argv[1:] = complaints.settings_first(sys.argv[1:])
+    sys.argv[1:] = complaints.options_first(sys.argv[1:])
     complaints.refuse_options(sys.argv[1:], FLAGS)
     catalogue.publish()
     plugins.register()

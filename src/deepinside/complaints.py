@@ -42,9 +42,9 @@ def sentence(error: Exception) -> str:
     return f"{words.rstrip('.')}."
 
 
-def settings_first(words: Sequence[str]) -> list[str]:
-    """The words with KEY=VALUE and ~KEY before the options: Hydra takes none after the first option."""
-    return sorted(words, key=lambda word: word.startswith("-") or not ("=" in word or word.startswith("~")))
+def options_first(words: Sequence[str]) -> list[str]:
+    """The words with all options before KEY=VALUE and ~KEY: Hydra refuses an option between these."""
+    return sorted(words, key=lambda word: not word.startswith("-") and ("=" in word or word.startswith("~")))
 
 
 def refuse_options(words: Sequence[str], own: Iterable[str]) -> None:
