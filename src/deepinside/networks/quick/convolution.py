@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from deepinside.networks.quick.kept import Kept
-from deepinside.networks.quick.steady import Compute, Steady, in_company
+from deepinside.networks.quick.steady import Steady, alone_as_in_company
 
 LAYOUT = torch.channels_last  # pooling is several times faster in it, convolutions no slower
 FEW = 4  # channels of a photo
@@ -45,12 +45,12 @@ class Convolution(nn.Conv2d):
 
     def convolve(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, K, h, w)."""
-        return alike(self._steady[0], lambda x: self._conv_forward(x, self.weight, self.bias), x)
+        return alone_as_in_company(self._steady[0], lambda x: self._conv_forward(x, self.weight, self.bias), x)
 
     def back(self, above: Tensor, shape: torch.Size) -> Tensor:
         """The gradient: (N, K, h, w) to (N, C, H, W); `shape` is (C, H, W)."""
         compute = self._back_by_phases if self.few_and_far() else partial(input_gradient, self)
-        return alike(self._steady[1], partial(compute, shape=shape), above)
+        return alone_as_in_company(self._steady[1], partial(compute, shape=shape), above)
 
     def few_and_far(self) -> bool:
         """Whether this is a photo's own layer, of few channels and a stride: the library's way back takes long."""
@@ -61,11 +61,6 @@ class Convolution(nn.Conv2d):
     def _back_by_phases(self, above: Tensor, shape: torch.Size) -> Tensor:
         assert not isinstance(self.padding, str)
         return gradient_by_phases(self._phases.of(self.weight), above, self.stride[0], self.padding, shape)
-
-
-def alike(steady: Steady, compute: Compute, x: Tensor) -> Tensor:
-    """`compute(x)`, for a single image as it is in a batch."""
-    return compute(x) if len(x) != 1 else steady(x, quick=compute, certain=in_company(compute))
 
 
 def input_gradient(layer: nn.Conv2d, above: Tensor, shape: torch.Size) -> Tensor:

@@ -1,15 +1,18 @@
-"""LRN in the time of one small product of matrices."""
+"""LRN in the time of one small convolution."""
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from deepinside.networks.quick.steady import Steady, alone_as_in_company
+
 
 class CrossChannelNorm(nn.Module):
-    """LRN across channels, x / e^β with e = k + α/n Σ x² over n neighbouring channels, its sum a banded matrix.
+    """LRN across channels, x / e^β with e = k + α/n Σ x² over n neighbouring channels, its sum a banded convolution.
 
     PyTorch's own pads and pools in three dimensions, which takes longer than the convolution before it.
     Krizhevsky et al. 2012, Sect. 3.3, with Caffe's α/n.
@@ -21,62 +24,47 @@ class CrossChannelNorm(nn.Module):
         place = torch.arange(channels)
         offset = place[None] - place[:, None]  # ONNX: one neighbour more behind than before where n is even
         near = (offset >= -((norm.size - 1) // 2)) & (offset <= norm.size // 2)
-        self.register_buffer("band", (near * (norm.alpha / norm.size)).float())
+        self.register_buffer("band", (near * (norm.alpha / norm.size)).float()[:, :, None, None])
         self.register_buffer("k", torch.full((channels,), float(norm.k)))
+        self._steady = (Steady(), Steady())
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = _Norm.apply(x, self.get_buffer("band"), self.get_buffer("k"), self.beta)
+        result: Tensor = _Norm.apply(x, self)
         return result
+
+    def energy(self, x: Tensor) -> Tensor:
+        """e of (N, C, H, W)."""
+        compute = partial(F.conv2d, weight=self.get_buffer("band"), bias=self.get_buffer("k"))
+        return alone_as_in_company(self._steady[0], compute, x * x)
+
+    def spread(self, above: Tensor) -> Tensor:
+        """bandᵀ · above: what e's sum passes back."""
+        compute = partial(F.conv2d, weight=self.get_buffer("band").transpose(0, 1))
+        return alone_as_in_company(self._steady[1], compute, above)
 
 
 class _Norm(torch.autograd.Function):
-    """y = x·f with f = e^-β, and back from g: f·g − 2β x·(bandᵀ (f·g·x / e)).
-
-    On a CPU image by image: one stays in the cache from the first operation to the last, and what stands beside it
-    cannot change it.
-    """
+    """y = x·f with f = e^-β, and back from g: f·g − 2β x·(bandᵀ (f·g·x / e)), in few passes over memory."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, band: Tensor, k: Tensor, beta: float) -> Tensor:
-        rows = as_rows(x)
-        inverse, y = torch.empty_like(rows), torch.empty_like(rows)
-        for one, kept, out in parts(rows, inverse, y):
-            torch.addmm(k, one * one, band.t(), out=kept)
-            torch.rsqrt(kept, out=kept) if beta == 0.75 else kept.reciprocal_()
-            torch.mul(one, power(kept, beta), out=out)
-        ctx.save_for_backward(rows, inverse, band)
-        ctx.beta = beta
-        return as_images(y, x)
+    def forward(ctx: Any, x: Tensor, norm: CrossChannelNorm) -> Tensor:
+        energy = norm.energy(x)
+        inverse = energy.rsqrt_() if norm.beta == 0.75 else energy.reciprocal_()
+        factor = power(inverse, norm.beta)
+        ctx.save_for_backward(x, inverse, factor)
+        ctx.norm = norm
+        return x * factor
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
-        rows, inverse, band = ctx.saved_tensors
-        found = torch.empty_like(rows)
-        for one, kept, g, out in parts(rows, inverse, as_rows(above), found):
-            direct = power(kept, ctx.beta).mul_(g)
-            through = (direct * one).mul_(kept)
-            through = through.mul_(kept) if ctx.beta == 0.75 else through
-            torch.addcmul(direct, one, through @ band, value=-2 * ctx.beta, out=out)
-        return as_images(found, above), None, None, None
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
+        x, inverse, factor = ctx.saved_tensors
+        direct = above * factor
+        through = (direct * x).mul_(inverse)
+        through = through.mul_(inverse) if ctx.norm.beta == 0.75 else through
+        return direct.addcmul_(x, ctx.norm.spread(through), value=-2 * ctx.norm.beta), None
 
 
-def power(kept: Tensor, beta: float) -> Tensor:
+def power(inverse: Tensor, beta: float) -> Tensor:
     """e^-β from 1/e; for the usual β = 3/4 from 1/√e, without a logarithm."""
-    return kept.sqrt().mul_(kept) if beta == 0.75 else kept.pow(beta)
-
-
-def as_rows(x: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, H·W, C), a view where channels lie together."""
-    return x.flatten(2).transpose(1, 2).contiguous()
-
-
-def as_images(rows: Tensor, like: Tensor) -> Tensor:
-    return rows.transpose(1, 2).view(like.shape)
-
-
-def parts(*rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Every tensor image by image on a CPU, in one piece elsewhere."""
-    if rows[0].device.type == "cpu":
-        return zip(*rows, strict=True)
-    return iter([tuple(values.flatten(0, 1) for values in rows)])
+    return inverse.sqrt().mul_(inverse) if beta == 0.75 else inverse.pow(beta)
