@@ -34,7 +34,7 @@ def in_company(compute: Compute) -> Compute:
 
 
 def alone_as_in_company(steady: Steady, compute: Compute, x: Tensor) -> Tensor:
-    """`compute(x)`, for a single image on a CPU as it is in a batch."""
+    """`compute(x)` of images `x` (N, …), for a single one on a CPU as it is in a batch."""
     if len(x) != 1 or x.device.type != "cpu":
         return compute(x)
     return steady(x, quick=compute, certain=in_company(compute))
