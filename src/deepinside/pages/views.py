@@ -27,7 +27,10 @@ class Experiment:
 
     @property
     def best(self) -> Run:
-        return self.runs[0]
+        if self.runs[0].is_default:
+            return self.runs[0]
+        done = [run for run in self.runs if run.done]  # of values swept those at the ends show least
+        return done[len(done) // 2] if done else self.runs[0]
 
     @property
     def page(self) -> str:
