@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--limit", type=int, help="take the first so many")
     parser.add_argument("--keep", type=Path, help="file for the first maps as numbers")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -32,7 +33,7 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     model, mean, scale = network()
     method, kept = Saliency(model), {}
-    for path in sorted(asked.folder.glob("*.jpg")):
+    for path in sorted(asked.folder.glob("*.jpg"))[: asked.limit]:
         found = ten_crops(model, method, (pixels(path) - mean) / scale) / scale
         plt.imsave(asked.out / f"{path.stem}.png", found, cmap="inferno")
         if len(kept) < KEPT:

@@ -26,37 +26,41 @@ LOOP = Path(__file__).with_name("captum_loop.py")
 
 
 def end_to_end(count: int, size: tuple[int, int]) -> Task:
-    """Ten-crop saliency of so many JPEGs of `size` (width, height) on tinycaffenet."""
+    """Ten-crop saliency of so many JPEGs of `size` (width, height) on tinycaffenet; the first few are compared."""
     threads = torch.get_num_threads()
     photos = jpegs(count, size)
-    words = ["technique.crops=ten", "images=none", f"images.root={photos}", f"images.enlarge={ENLARGE}"]
     results = commands.RESULTS / photos.name
-    whole = commands.deepinside(results, threads, *words)
-    short = commands.deepinside(results / "short", threads, *words, "images.limit=1")
+
+    def whole(limit: int, place: str) -> commands.Cost:
+        words = ["technique.crops=ten", "images=none", f"images.root={photos}", f"images.enlarge={ENLARGE}"]
+        return commands.run(commands.deepinside(results / place, threads, *words, f"images.limit={limit}"))
+
     ways = [
-        Way(OURS, lambda: commands.run(whole), lambda _: written_maps(results), "the whole command, from JPEG to PNG"),
-        Way("computation", computation(photos), visual_maps, "the technique alone, photos already in memory"),
-        Way("start-up", lambda: commands.run(short), None, "the command with one photo"),
-    ]
+        Way(OURS, lambda: whole(count, "all"), lambda _: written_maps(results / "few"),
+            "the whole command, from JPEG to PNG", trial=lambda: whole(KEPT, "few")),
+        Way("computation", computation(photos, count), visual_maps, "the technique alone, photos already in memory",
+            trial=computation(photos, KEPT)),
+        Way("start-up", lambda: whole(1, "one"), None, "the command with one photo"),
+    ]  # fmt: skip
     if peers.installed("captum"):
-        ways.append(Way("captum loop", captum_loop(photos, threads), kept_maps, "a loop over the files; the map alone"))
+        work, few = (captum_loop(photos, threads, limit) for limit in (count, KEPT))
+        ways.append(Way("captum loop", work, kept_maps, "a loop over the files; the map alone", trial=few))
     name = f"folder_{size[0]}x{size[1]}"
     title = f"tinycaffenet: ten-crop saliency of {count} JPEGs of {size[0]}×{size[1]}"
     note = "The computation's ratio is the share of the whole command's time that is pure computation."
     return Task(name, title, "photo", count, tuple(ways), tolerance=1e-3, patience=THRICE, note=note)
 
 
-def computation(photos: Path) -> Callable[[], list[Visual]]:
+def computation(photos: Path, limit: int) -> Callable[[], list[Visual]]:
     """The technique over batches that are read once and kept."""
     bench, technique, seeds = network("tinycaffenet"), Saliency(crops="ten"), Seeds(0)
     held: list[ImageBatch] = []
 
     def work() -> list[Visual]:
-        if not held:
-            settings = ImageSettings(root=str(photos), enlarge=ENLARGE, resize="short_side_crop")
-            held.extend(loaded.batch for loaded in all_batches(settings, bench.network.input) if loaded.batch)
         return [technique(bench.network, batch, seeds) for batch in held]
 
+    settings = ImageSettings(root=str(photos), enlarge=ENLARGE, resize="short_side_crop", limit=limit)
+    held.extend(loaded.batch for loaded in all_batches(settings, bench.network.input) if loaded.batch)
     return work
 
 
@@ -73,10 +77,10 @@ def written_maps(results: Path) -> Tensor:
         return torch.stack([torch.from_numpy(arrays[name]) for name in names])
 
 
-def captum_loop(photos: Path, threads: int) -> Callable[[], commands.Cost]:
+def captum_loop(photos: Path, threads: int, limit: int) -> Callable[[], commands.Cost]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(LOOP.parents[1]), str(LOOP.parents[2] / "tests")])
     words = [sys.executable, str(LOOP), str(photos), str(BUILD / "captum"), "--threads", str(threads)]
-    return lambda: commands.run([*words, "--keep", str(BUILD / "captum.npz")])
+    return lambda: commands.run([*words, "--limit", str(limit), "--keep", str(BUILD / "captum.npz")])
 
 
 def kept_maps(_: commands.Cost) -> Tensor:

@@ -9,10 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import peers
 from bench.networks import Bench, network
-from bench.task import OURS, Task, Way
+from bench.task import OURS, Task, Way, differences
 from bench.timing import Work
 from deepinside.maths.gradients import image_gradient
-from deepinside.maths.relu_rules import ReluRule
+from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.networks.network import Network
 from deepinside.networks.precision import placed
 from deepinside.targets import Target, resolve
@@ -34,6 +34,7 @@ def maps(name: str, kind: str, batch: int) -> Task:
         batch,
         tuple(ways(bench, kind, x, classes, targets)),
         operations=operations(bench, batch),
+        grain=lambda: grain(bench, kind, x, targets),
     )
 
 
@@ -62,6 +63,13 @@ def to_image_space(bench: Bench, magnitudes: Work, gradient: Tensor) -> Tensor:
     """A gradient with respect to the file's input as one with respect to pixels: the chain rule, for a linear map."""
     start = torch.zeros_like(gradient)
     return magnitudes(torch.autograd.functional.vjp(bench.network.input.native, start, gradient)[1])
+
+
+def grain(bench: Bench, kind: str, x: Tensor, targets: Sequence[Target]) -> float:
+    """How far float32 is from float64 on the plainly converted network, as `differences` counts; the median photo."""
+    plain = with_rule(bench.unquickened, RULES[kind])[0]
+    single, double = (image_gradient(net, x.to(net.dtype), targets) for net in (plain, plain.to(dtype=torch.float64)))
+    return float(differences(single.double(), double).median())
 
 
 def operations(bench: Bench, batch: int) -> float:

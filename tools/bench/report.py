@@ -90,6 +90,9 @@ def notes(work: Mapping[str, Any]) -> list[str]:
         f"{way} is {spread(ratio)} as fast as {other} (rank correlation with float32 {found['rank_correlation']:.4f})"
         for way, found in work["ways"].items() for other, ratio in found.get("beside", {}).items() if other != way
     ]  # fmt: skip
+    coarse = max((found.get("tolerance", 0) for found in work["ways"].values()), default=0)
+    if coarse > 1e-3:
+        approximations.append(f"float32 itself is off float64 by {coarse / 2:.0e} here: some rectifier stands at zero")
     return [*([work["note"]] if work.get("note") else []), *approximations, *work.get("findings", [])]
 
 

@@ -11,6 +11,8 @@ from bench.task import OURS, Task, agreements
 from bench.timing import Patience
 from bench.workloads import chosen, workloads
 
+from deepinside.targets import resolve
+
 TASKS = {
     "saliency": lambda: gradients.maps("tinycaffenet", "saliency", 2),
     "guided": lambda: gradients.maps("tinycaffenet", "guided", 2),
@@ -35,6 +37,12 @@ def test_another_rule_is_noticed() -> None:
     guided, plain = TASKS["guided"](), TASKS["saliency"]()
     mixed = Task("mixed", "", "photo", 2, (guided.ways[0], plain.ways[0]))
     assert not agreements(mixed)[OURS]["agrees"]  # the second way of that name
+
+
+def test_rounding_is_small_on_a_shallow_network() -> None:
+    bench = networks.network("tinycaffenet")
+    x, targets = bench.photos(2), [resolve(index, bench.network) for index in (0, 1)]
+    assert 0 < gradients.grain(bench, "guided", x, targets) < 1e-4
 
 
 def test_a_convolutions_operations_are_counted() -> None:

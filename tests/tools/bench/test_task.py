@@ -51,6 +51,14 @@ def test_one_item_at_a_kink_is_forgiven_and_kept_in_the_record() -> None:
     assert found["worst"] == pytest.approx(0.1, rel=1e-3)
 
 
+@pytest.mark.parametrize(("grain", "agrees"), [(0.004, False), (0.006, True), (5.0, True)])
+def test_nothing_has_to_agree_better_than_float32_with_float64(grain: float, agrees: bool) -> None:
+    found = task(Way("other", lambda: X * 1.01), Way("wrong", lambda: X * 1.5), grain=lambda: grain)
+    ways = found.record(QUICK, product())["ways"]
+    assert ways["other"]["agrees"] is agrees
+    assert not ways["wrong"]["agrees"]
+
+
 def test_numbers_of_another_shape_never_agree() -> None:
     assert differences(X[:, :, :1], X).isinf().all()
 
