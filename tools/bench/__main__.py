@@ -26,7 +26,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print("\n".join(workloads()))
         return 0
     if asked.command == "markdown":
-        print(report.markdown(report.load(asked.folder)), end="")
+        text = report.markdown(report.load(asked.folder))
+        print(text, end="") if asked.into is None else report.insert(text, asked.into)
         return 0
     torch.set_num_threads(asked.threads)
     return run(asked) if asked.command == "run" else check(asked)
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, default=40, help="for each workload (40)")
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="as many as there are cores")
     made.add_argument("--folder", type=Path, default=report.FOLDER, help=f"{report.FOLDER}")
+    made.add_argument("--into", type=Path, help="markdown: the page between whose marks the table goes")
     made.add_argument("--quick", action="store_true", help="two rounds, to see whether it works: no times to believe")
     return made
 

@@ -17,6 +17,7 @@ from bench.machine import sentence
 from bench.task import OURS
 
 FOLDER = Path("results/bench")
+MARKS = ("<!-- bench -->", "<!-- /bench -->")
 HEAD = ("way", "time", "deepinside is", "of the matrix product", "numbers")
 # Okabe and Ito's colours, which people see apart however they see colours
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
@@ -115,6 +116,15 @@ def markdown(record: Record) -> str:
     findings = [f"- {work['title']}: {line}" for work in record["workloads"].values() for line in notes(work)]
     under = f"Medians of paired ratios, quartiles in brackets. {sentence(record['machine'])}; measured by `make bench`."
     return "\n".join([*lines, "", under, *([""] if findings else []), *findings]) + "\n"
+
+
+def insert(text: str, path: Path) -> None:
+    """Put `text` between the marks of a page, in the place of what is there. Raises ValueError where they are not."""
+    before, mark, rest = path.read_text().partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (mark and end):
+        raise ValueError(f"{path}: expected {MARKS[0]} and {MARKS[1]}, found none")
+    path.write_text(f"{before}{mark}\n{text}{end}{after}")
 
 
 # ---------------------------------------------------------------------------------------------------- picture

@@ -36,6 +36,17 @@ def test_the_readmes_table_names_the_machine_and_what_was_not_counted() -> None:
     assert lines[-1] == "- tiny: saliency: a note"
 
 
+def test_the_table_goes_between_a_pages_marks(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    for text in ("first\n", "second\n"):
+        report.insert(text, page)
+    assert page.read_text() == "before\n<!-- bench -->\nsecond\n<!-- /bench -->\nafter\n"
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="expected <!-- bench -->"):
+        report.insert("", page)
+
+
 def test_the_screen_shows_the_same() -> None:
     written = io.StringIO()
     report.show("tiny_saliency", record()["workloads"]["tiny_saliency"], Console(file=written, width=140))
