@@ -14,7 +14,7 @@ import torch
 from deepinside import claims, figures, progress, results
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import Experiment, read_experiment
-from deepinside.images.batches import Loaded, batches
+from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
 from deepinside.images.sources import Source, fingerprint, listed
 from deepinside.maths.watching import watching
@@ -285,10 +285,7 @@ def whole(run: Run, work: Work) -> dict[str, Any]:
 def conclude(run: Run, work: Work) -> dict[str, Any]:
     """Everything of a result but its panels, which are there already."""
     table, found = gather(run, work)
-    if not len(table) and run.photos:
-        raise DeepInsideError(
-            f"None of {len(run.photos)} photos can be read; {found.skipped[0].name}: {found.skipped[0].reason}."
-        )
+    check_some_are_readable(len(run.photos), found.skipped)
     experiment, folder = run.experiment, work.whole
     title = f"{experiment.title}: {run.network.name}" if experiment.title else run.network.name
     figures.save_figure(found.shown, len(table), title, experiment.figure, folder / "figure.png")
