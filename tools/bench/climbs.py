@@ -13,7 +13,7 @@ from bench.networks import Bench, network
 from bench.task import CLIMBED, OURS, Task, Way
 from bench.timing import Work
 from deepinside.maths.gradients import image_gradient
-from deepinside.maths.optimisers import Momentum
+from deepinside.maths.optimisers import Momentum, Request
 from deepinside.networks.network import Network
 from deepinside.targets import resolve
 from deepinside.techniques.class_model import ClassModel
@@ -32,15 +32,15 @@ def class_models(name: str, count: int, steps: int) -> Task:
     classes = bench.classes(count)
     rate = sensible_rate(bench, classes)
 
-    def alone(steps: int) -> list[Visual]:
+    def alone(steps: int) -> Tensor:
         one = one_class_model(steps, rate)
-        return [one([index])(bench.network, NOTHING, SEEDS) for index in classes]
+        return torch.cat([request(bench, one([index])).answer().images for index in classes])
 
-    def together(steps: int) -> list[Visual]:
-        return [one_class_model(steps, rate)(classes)(bench.network, NOTHING, SEEDS)]
+    def together(steps: int) -> Tensor:
+        return request(bench, one_class_model(steps, rate)(classes)).answer().images
 
-    found = [way(OURS, together, steps, images_of(bench), "all in one batch")]
-    found.append(way("one by one", alone, steps, images_of(bench)))
+    found = [way(OURS, together, steps, torch.Tensor.clone, "all in one batch")]
+    found.append(way("one by one", alone, steps, torch.Tensor.clone))
     if peers.installed("torch-lucent"):
         found += lucent_ways(bench, classes, steps, rate)
     return Task(
@@ -97,14 +97,9 @@ def freed(bench: Bench, climb: Work, *, frozen: bool) -> Tensor:
         bench.plain.requires_grad_(True).zero_grad()
 
 
-def images_of(bench: Bench) -> Callable[[Sequence[Visual]], Tensor]:
-    """The pictures found, in image space: (N, C, H, W)."""
-    mean = bench.network.mean
-
-    def numbers(visuals: Sequence[Visual]) -> Tensor:
-        return torch.stack([item.panels[-1].values - mean for visual in visuals for item in visual.items])
-
-    return numbers
+def request(bench: Bench, run: ClassModel) -> Request:
+    """The climb that a run asks for; what is done once, before and after, is left out: there are few steps here."""
+    return next(run.climbs(bench.network, NOTHING, SEEDS))
 
 
 # ---------------------------------------------------------------------------------------------------- a sweep
@@ -119,32 +114,19 @@ def sweep(name: str, steps: int) -> Task:
     def runs(steps: int) -> list[ClassModel]:
         return [one_class_model(steps, rate, L2 * 2**power)(classes) for power in range(8)]
 
-    def alone(steps: int) -> list[Visual]:
-        return [run(bench.network, NOTHING, SEEDS) for run in runs(steps)]
+    def alone(steps: int) -> Tensor:
+        return torch.cat([request(bench, run).answer().images for run in runs(steps)])
 
-    def together(steps: int) -> list[Visual]:
-        return joined(runs(steps), bench.network)
+    def together(steps: int) -> Tensor:
+        first, *others = [request(bench, run) for run in runs(steps)]
+        return first.join(others).answer().images
 
     return Task(
         f"{name}_sweep", f"{name}: a sweep of eight λ", "image and step", 8 * steps,
-        (way(OURS, together, steps, images_of(bench), "eight runs in one batch"),
-         way("one by one", alone, steps, images_of(bench))),
+        (way(OURS, together, steps, torch.Tensor.clone, "eight runs in one batch"),
+         way("one by one", alone, steps, torch.Tensor.clone)),
         operations=steps * operations(bench, 8), tolerance=CLIMBED,
     )  # fmt: skip
-
-
-def joined(runs: Sequence[ClassModel], net: Network) -> list[Visual]:
-    """Every run's result, their optimisations done together."""
-    climbs = [run.climbs(net, NOTHING, SEEDS) for run in runs]
-    first, *others = [next(climb) for climb in climbs]
-    found = first.join(others).answer()
-    visuals = []
-    for place, climb in enumerate(climbs):
-        try:
-            climb.send(found.part(range(place, place + 1)))
-        except StopIteration as end:
-            visuals.append(end.value)
-    return visuals
 
 
 # ---------------------------------------------------------------------------------------------------- inversion
