@@ -16,7 +16,7 @@ from deepinside.values import Seeds
 
 def evidence(network: Network, **metrics: float) -> Evidence:
     named = {name.replace("__", "/").replace("_to_", "~"): value for name, value in metrics.items()}
-    return Evidence(network, toys.photos(network, 3), Seeds(0), {}, {}, named)
+    return Evidence(network, toys.photos(network, 3), Seeds(0), {}, named)
 
 
 def linear(folder: Path) -> Network:

@@ -51,7 +51,12 @@ def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_everything_a_number_depends_on_is_there() -> None:
     found = provenance.provenance(
-        network={"name": "net", "sha256": "ab"}, images={"cat": "cd"}, runtime={"device": "cpu"}, seed=0, started="now"
+        network={"name": "net", "sha256": "ab"},
+        images={"cat": "cd"},
+        inputs={"photos": "ef"},
+        runtime={"device": "cpu"},
+        seed=0,
+        started="now",
     )
     assert found["versions"]["torch"] == version("torch")
     assert {"numpy", "onnx", "onnx2torch", "pillow", "hydra-core"} <= set(found["versions"])

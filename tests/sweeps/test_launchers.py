@@ -21,7 +21,12 @@ def sweep(name: str, *words: str, bench: Path, monkeypatch: pytest.MonkeyPatch) 
     return {folder: content(bench / name / "results" / folder) for folder in folders}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None, reason="needs joblib")
+def absent(plugin: str) -> bool:
+    """Whether Hydra's plugin is not installed; without any there is no `hydra_plugins` at all."""
+    return not (importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec(f"hydra_plugins.{plugin}"))
+
+
+@pytest.mark.skipif(absent("hydra_joblib_launcher"), reason="needs joblib")
 def test_four_jobs_on_two_cores(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = sweep("alone", *WORDS, bench=bench, monkeypatch=monkeypatch)
     words = (*WORDS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -29,7 +34,7 @@ def test_four_jobs_on_two_cores(bench: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert sweep("joblib", *words, bench=bench, monkeypatch=monkeypatch) == alone
 
 
-@pytest.mark.skipif(importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher") is None, reason="needs submitit")
+@pytest.mark.skipif(absent("hydra_submitit_launcher"), reason="needs submitit")
 def test_two_jobs_on_a_queue(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = sweep("alone", *WORDS, "seed=0", bench=bench, monkeypatch=monkeypatch)
     words = (*WORDS, "seed=0", "hydra/launcher=submitit_local")

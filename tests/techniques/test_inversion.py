@@ -339,5 +339,5 @@ def test_claims_hold_and_fail(claim: Callable[[Evidence], Any], good: Any, bad: 
         # the order of metrics is not that of the layers
         metrics = {f"2014/{layer}/{kind}": v for kind, row in values.items()
                    for layer, v in reversed(list(zip(("conv1", "pool5", "fc8"), row, strict=True)))}  # fmt: skip
-        evidence = Evidence(network, toys.photos(network, 0), Seeds(0), {"2014": None, "2016": None}, {}, metrics)
+        evidence = Evidence(network, toys.photos(network, 0), Seeds(0), {"2014": None, "2016": None}, metrics)
         assert claim(evidence).holds is verdict

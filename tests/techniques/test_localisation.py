@@ -18,6 +18,7 @@ from deepinside.maths.boxes import SIZES
 from deepinside.metrics.summary import means, means_by_group
 from deepinside.networks.network import Network
 from deepinside.networks.spec import InputConvention
+from deepinside.store import Row, Table
 from deepinside.techniques.localisation import Localisation
 from deepinside.values import ImageBatch, Item, Photo, Seeds
 
@@ -223,9 +224,11 @@ def test_what_leaves_the_paper_is_said(network: Network) -> None:
 
 
 def evidence(network: Network, found: tuple[Item, ...]) -> claims.Evidence:
-    numbers = {item.name: item.metrics for item in found}
-    groups = {item.name: item.group for item in found if item.group is not None}
-    return claims.Evidence(network, photos(1), Seeds(0), {}, numbers, means(numbers), means_by_group(numbers, groups))
+    table = Table()
+    table.add(Row(item.name, item.title, item.metrics, item.group) for item in found)
+    columns = table.columns()
+    by_group = means_by_group(columns, table.texts["group"])
+    return claims.Evidence(network, photos(1), Seeds(0), {}, means(columns), by_group)
 
 
 def test_small_squares_are_found_better_than_by_naive_boxes(network: Network) -> None:
@@ -250,12 +253,3 @@ def test_unmarked_photos_leave_the_claims_unmeasured(network: Network) -> None:
     for name in ("localises_better_than_baselines", "localises_small_objects", "points_at_the_object"):
         with pytest.raises(claims.NotMeasuredError, match="nobody has marked"):
             claims.CLAIMS[f"saliency_{name}"](seen)
-
-
-def test_means_by_group_stand_side_by_side() -> None:
-    numbers = {"a": {"x": 1.0}, "b": {"x": 3.0, "y": 1.0}, "c": {"x": 9.0}}
-    assert means_by_group(numbers, {"b": "2", "a": "1", "c": "1"}) == {
-        "1": {"count": 2, "x": 5},
-        "2": {"count": 1, "x": 3, "y": 1},
-    }
-    assert means_by_group(numbers, {}) == {}

@@ -113,6 +113,6 @@ def test_nothing_is_left_on_the_network(network: Network) -> None:
 @pytest.mark.parametrize(("found", "gradient_holds", "guided_holds"), [(0.2, True, False), (0.8, False, True)])
 def test_the_claims_read_the_means(network: Network, found: float, gradient_holds: bool, guided_holds: bool) -> None:
     metrics = {"gradient/rank_correlation_mean": found, "guided/rank_correlation_mean": found}
-    evidence = Evidence(network, batch(), Seeds(0), {}, {}, metrics)
+    evidence = Evidence(network, batch(), Seeds(0), {}, metrics)
     assert CLAIMS["gradient_passes_randomisation"](evidence).holds is gradient_holds
     assert CLAIMS["guided_fails_randomisation"](evidence).holds is guided_holds

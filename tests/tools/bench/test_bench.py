@@ -27,6 +27,8 @@ TASKS = {
 @pytest.mark.parametrize("name", TASKS)
 def test_all_ways_agree(name: str) -> None:
     task = TASKS[name]()
+    if len(task.ways) == 1:
+        pytest.skip("none of the peers is installed")
     found = agreements(task)
     assert all(way["agrees"] for way in found.values()), found
     assert len(found) == len(task.ways) >= 2
