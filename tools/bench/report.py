@@ -115,6 +115,7 @@ def markdown(record: Record) -> str:
                 lines.append(f"| {work['title']} | {way} | {verdict} | {ours[1]} | {ours[3]} |")
     findings = [f"- {work['title']}: {line}" for work in record["workloads"].values() for line in notes(work)]
     under = f"Medians of paired ratios, quartiles in brackets. {sentence(record['machine'])}; measured by `make bench`."
+    under += f" {record['note']}" if record.get("note") else ""
     return "\n".join([*lines, "", under, *([""] if findings else []), *findings]) + "\n"
 
 
