@@ -41,7 +41,10 @@ addEventListener("DOMContentLoaded", () => {
       filter(form, table);
       place.write({ [event.target.name]: event.target.value }, event.target.tagName === "SELECT");
     });
-    table.addEventListener("sort-end", () => place.write({ sort: sorted(table) }, true));
+    // the reader's own clicks, not those of `restore`: what comes of them may come after the next step back
+    document.addEventListener("click", (event) => {
+      if (event.isTrusted && table.tHead.contains(event.target)) place.write({ sort: sorted(table) }, true);
+    });
     addEventListener("hashchange", () => restore(form, table));
     restore(form, table);
   }
