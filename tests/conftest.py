@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from deepinside.networks.network import Part
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -17,6 +19,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     del os.environ["DEEPINSIDE_CACHE"]
     os.environ.update({} if before is None else {"DEEPINSIDE_CACHE": before})
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each pass through a network had, as the test goes on."""
+    seen: list[int] = []
+    run = Part.forward
+    monkeypatch.setattr(Part, "forward", lambda part, x: (seen.append(len(x)), run(part, x))[1])
+    return seen
 
 
 @pytest.fixture

@@ -119,6 +119,11 @@ def test_jitter_alone_depends_on_the_seed_and_without_it_nothing_does(network: N
         assert torch.equal(*start) != differs
 
 
+def test_what_the_network_says_of_all_models_is_asked_together(network: Network, passes: list[int]) -> None:
+    items(network, "goose", "cats", "lemon", "conv2:5", optimiser=Momentum(steps=5))
+    assert passes == [4] * (5 + 2)  # the steps, the images found, the images they began as
+
+
 def still() -> Momentum:
     return Momentum(steps=1, rate=1e-30)
 

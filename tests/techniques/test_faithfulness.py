@@ -42,6 +42,11 @@ def items(network: Network, photos: ImageBatch | None = None, **settings: Any) -
     return Faithfulness(target="square", steps=16, **settings)(network, photos or batch(), Seeds(0)).items
 
 
+def test_the_map_comes_of_the_pass_that_gave_the_scores(network: Network, passes: list[int]) -> None:
+    items(network)
+    assert passes == [2] * (1 + 4 * 17)  # once for the map, then along four curves
+
+
 def test_pixels_rank_by_falling_value() -> None:
     maps = torch.tensor([[[0.1, 3.0], [2.0, 2.0]]])
     assert ranks(maps).tolist() == [[[0.75, 0.0], [0.25, 0.5]]]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepinside.errors import DeepInsideError
+from deepinside.maths.gradients import Glance
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label
@@ -36,7 +37,14 @@ def items(network: Network, photos: ImageBatch | None = None, **settings: Any) -
 
 def at(network: Network, layers: list[str], classes: list[int]) -> dict[str, AtLayer]:
     targets = [Target(str(index), "fc8", (index,)) for index in classes]
-    return gradients_at(network, batch(len(classes)).pixels.to(network.mean), targets, layers)
+    glance = Glance(network, batch(len(classes)).pixels.to(network.mean), [*layers, "fc8"])
+    return gradients_at(glance, targets, layers)
+
+
+def test_photos_are_run_forwards_once(network: Network, passes: list[int]) -> None:
+    items(network, layers=("conv1", "fc8"), target="top1")
+    items(network, layers=("conv1",), target="conv1:0")
+    assert passes == [3, 3]
 
 
 def weights_of(network: Network, layer: str) -> Tensor:

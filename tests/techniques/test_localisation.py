@@ -78,6 +78,28 @@ def test_the_bright_square_is_found(network: Network) -> None:
         assert item.group is None
 
 
+def test_photos_are_looked_at_once_for_all_their_classes(network: Network, passes: list[int]) -> None:
+    found = items(network, photos(), target="top5")
+    assert len(found) == 15 and passes == [3]
+    passes.clear()
+    items(network, photos(larger=8), target="top5", crops="ten")
+    assert sum(passes) == 30
+
+
+def test_a_photos_own_class_beside_those_asked_for_has_its_own_map(network: Network) -> None:
+    """Only some of the photos of a batch have one."""
+    labels = ("tabby", "espresso", "tabby")
+    batch = photos(3)
+    marked = (replace(photo, label=label, boxes=TRUTH) for photo, label in zip(batch.photos, labels, strict=True))
+    whole = ImageBatch(tuple(marked), batch.pixels)
+    found = items(network, whole, target="top1")
+    assert [item.name.split("_")[0] for item in found].count("photo1") == 2
+    single = [item for i in range(3) for item in items(network, alone(whole, i), target="top1")]
+    assert [item.name for item in single] == [item.name for item in found]
+    for one, other in zip(single, found, strict=True):
+        assert torch.equal(panel(one, "saliency").values, panel(other, "saliency").values)
+
+
 def test_the_square_is_found_through_ten_crops_of_a_larger_photo(network: Network) -> None:
     (item, *_) = items(network, photos(larger=8), crops="ten")
     assert panel(item, "box").boxes.tolist() == [[edge + 4 for edge in SQUARE]]

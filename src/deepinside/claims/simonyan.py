@@ -41,10 +41,10 @@ def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     piece there is no error above rounding; that is counted as second order, or as the faster fall that led there.
     """
     exact = network.to(dtype=torch.float64)
-    x, targets = centred(exact, replace(batch, pixels=batch.pixels.double()), "top1")
+    glance, targets = centred(exact, replace(batch, pixels=batch.pixels.double()), "top1")
+    x, slope_of = glance.x.detach(), glance.gradient(targets)
     with torch.no_grad():
         start = measure(exact, x, targets, "score")
-    slope_of = image_gradient(exact, x, targets)
     draws = [torch.randn(x.shape[1:], generator=seeds.generator(photo.number, "taylor")) for photo in batch.photos]
     direction = torch.stack(draws).to(x)
     slope = (slope_of * direction).flatten(1).sum(1)
@@ -144,7 +144,8 @@ def rule_difference(network: Network, batch: ImageBatch) -> float:
     The gradient's rule in every rectifier against autograd on the untouched network; and, on the network without
     rectifiers, every rule against autograd.
     """
-    x, targets = centred(network, batch, "top1")
+    glance, targets = centred(network, batch, "top1")
+    x = glance.x.detach()
     linear = without_rectifiers(network)
     pairs = [(ruled(network, "gradient"), network), *((ruled(linear, rule), linear) for rule in MASKS)]
     return max(relative_difference(one, other, x, targets) for one, other in pairs)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.objectives import Objective, outcome
+from deepinside.maths.objectives import Objective, outcomes
 from deepinside.networks.network import Network, as_scores
-from deepinside.targets import Target, for_batch
+from deepinside.targets import Target, check, for_batch
 from deepinside.values import ImageBatch
 
 
@@ -33,12 +33,12 @@ class Glance:
         One backward pass for the whole batch. Simonyan et al. 2013, Sect. 3.1.
         """
         with torch.enable_grad():
-            rows = [
-                outcome(self.activations[target.layer][i : i + 1], target, kind, self.network.target)
-                for i, target in enumerate(targets)
-            ]
-            (gradient,) = torch.autograd.grad(torch.cat(rows).sum(), self.x, retain_graph=True)
+            (gradient,) = torch.autograd.grad(self.objective(targets, kind).sum(), self.x, retain_graph=True)
         return gradient
+
+    def objective(self, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
+        """(N,): what is differentiated, of photo i for `targets[i]`; of the layers that were looked at."""
+        return outcomes(self.activations, targets, kind, self.network.target)
 
 
 def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
@@ -109,8 +109,15 @@ def average(maps: Sequence[Tensor], crops: Sequence[Crop], whole: tuple[int, int
     return canvas / cover.clamp(min=1)
 
 
-def centred(network: Network, batch: ImageBatch, request: str | int) -> tuple[Tensor, list[Target]]:
-    """The centre crop of every photo, (N, C, H, W), and what `request` means for each: its first target."""
-    x = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0].cut(batch.pixels, network.size)
-    with torch.no_grad():
-        return x, [row[0] for row in for_batch(request, network, batch, network.scores(x))]
+def centred(
+    network: Network, batch: ImageBatch, request: str | int, layers: Iterable[str] = ()
+) -> tuple[Glance, list[Target]]:
+    """The centre crop of every photo seen once, and what `request` means for each: its first target.
+
+    Activations of `layers` are looked at, too.
+    """
+    (crop,) = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)
+    asked = check(request, network)
+    further = [] if asked is None else [asked.layer]
+    glance = Glance(network, crop.cut(batch.pixels, network.size), [network.target, *further, *layers])
+    return glance, [row[0] for row in for_batch(request, network, batch, glance.scores)]

@@ -1,6 +1,6 @@
 """What is raised: the class score, or a probability made of the class scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -22,8 +22,14 @@ def measure(network: Network, x: Tensor, targets: Sequence[Target], kind: Object
     """
     layers = sorted({target.layer for target in targets})
     activations = network.activations(x, layers)
-    rows = [outcome(activations[t.layer][i : i + 1], t, kind, network.target) for i, t in enumerate(targets)]
-    return torch.cat(rows)
+    return outcomes(activations, targets, kind, network.target)
+
+
+def outcomes(activations: Mapping[str, Tensor], targets: Sequence[Target], kind: Objective, class_layer: str) -> Tensor:
+    """The objective (N,) of item i for `targets[i]`, from the activations (N, …) of the targets' layers."""
+    # split, not sliced: back from N slices would come N gradients as large as the whole
+    items = {layer: activations[layer].split(1) for layer in {target.layer for target in targets}}
+    return torch.cat([outcome(items[t.layer][i], t, kind, class_layer) for i, t in enumerate(targets)])
 
 
 def outcome(activation: Tensor, target: Target, kind: Objective, class_layer: str) -> Tensor:

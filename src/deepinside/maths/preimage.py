@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deepinside.maths import regularisers
+from deepinside.maths.batching import numbers_like
 from deepinside.settings import STRICT
 
 ByDepth = NonNegativeFloat | tuple[tuple[PositiveFloat, NonNegativeFloat], ...]
@@ -40,7 +41,7 @@ def resolution(shape: Shape, side: float, beta: float) -> float:
 
 def by_item(values: ByDepth, depths: Sequence[float], like: Tensor) -> Tensor:
     """(N,): the value for each of N depths."""
-    return torch.tensor([at_depth(values, depth) for depth in depths], dtype=like.dtype, device=like.device)
+    return numbers_like([at_depth(values, depth) for depth in depths], like)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

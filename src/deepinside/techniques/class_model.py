@@ -1,6 +1,6 @@
 """The class model: the image a class score likes best (Simonyan et al. 2013, Sect. 2)."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from typing import Literal
@@ -12,9 +12,21 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths import regularisers
-from deepinside.maths.objectives import Objective, check_objective, class_posterior, measure
-from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Climbs, Momentum, Optimised, Parts, Request, alone
-from deepinside.networks.network import Network
+from deepinside.maths.batching import numbers_like
+from deepinside.maths.objectives import Objective, check_objective, class_posterior, measure, outcomes
+from deepinside.maths.optimisers import (
+    AT_ONCE,
+    LBFGS,
+    AdaGrad,
+    Adam,
+    Climbs,
+    Momentum,
+    Optimised,
+    Parts,
+    Request,
+    alone,
+)
+from deepinside.networks.network import Network, as_scores
 from deepinside.settings import STRICT
 from deepinside.targets import Target, resolve
 from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name, unique
@@ -57,7 +69,8 @@ class ClassModel:
         with torch.no_grad():
             start = self.begin(network, batch, targets, seeds)
         found = yield Request(self.optimiser, start, gain)
-        items = [item(network, found, start, i, target) for i, target in enumerate(targets)]
+        metrics = numbers(network, start, found.images, targets)
+        items = [item(network, found, i, *row) for i, row in enumerate(zip(targets, metrics, strict=True))]
         names = unique(item.name for item in items)  # ImageNet has two classes called crane
         named = (replace(item, name=name) for item, name in zip(items, names, strict=True))
         return Visual(tuple(named), self.departures())
@@ -147,11 +160,11 @@ class Climb:
 def penalties(x: Tensor, settings: Sequence[ClassModel]) -> Tensor:
     """(N,): what is subtracted from the score of each image, by its own weights."""
     weights = {name: [getattr(one, name) for one in settings] for name in ("l2", "total_variation", "p_norm")}
-    penalty = x.new_tensor(weights["l2"]) * regularisers.squared_norm(x)
+    penalty = numbers_like(weights["l2"], x) * regularisers.squared_norm(x)
     if any(weights["total_variation"]):
-        penalty = penalty + x.new_tensor(weights["total_variation"]) * regularisers.total_variation(x)
+        penalty = penalty + numbers_like(weights["total_variation"], x) * regularisers.total_variation(x)
     if any(weights["p_norm"]):
-        penalty = penalty + x.new_tensor(weights["p_norm"]) * regularisers.p_norm(x, 6)
+        penalty = penalty + numbers_like(weights["p_norm"], x) * regularisers.p_norm(x, 6)
     return penalty
 
 
@@ -167,27 +180,43 @@ def photo(batch: ImageBatch) -> Tensor:
     return batch.pixels[0]
 
 
-def item(network: Network, found: Optimised, start: Tensor, index: int, target: Target) -> Item:
+def item(network: Network, found: Optimised, index: int, target: Target, metrics: dict[str, float]) -> Item:
     """One class model with its numbers: what the network says of the image after the last step."""
-    x = found.images[index : index + 1]
     trace = {name: values[index] for name, values in found.trace.items()}
-    with torch.no_grad():
-        score = measure(network, x, [target], "score").item()
-        metrics = {"score": score, "rms": x.square().mean().sqrt().item()}
-        if target.layer == network.target and len(target.channels) < network.classes:
-            metrics |= against_others(network, start[index : index + 1], x, target)
     # the training mean is added back for display, as in the paper
-    shown = Panel("class_model", (x[0] + network.mean).cpu(), "photo", f"score {score:.1f}")
-    return Item(safe_name(target.name), target.name, (shown,), metrics, trace)
+    shown = (found.images[index] + network.mean).cpu()
+    panel = Panel("class_model", shown, "photo", f"score {metrics['score']:.1f}")
+    return Item(safe_name(target.name), target.name, (panel,), metrics, trace)
 
 
-def against_others(network: Network, start: Tensor, x: Tensor, target: Target) -> dict[str, float]:
-    """The posterior at `x`, and the share of the gained log-odds that came from lowering all other classes.
+def numbers(network: Network, start: Tensor, images: Tensor, targets: Sequence[Target]) -> Iterator[dict[str, float]]:
+    """By image what the network says of it, and its size; for a class also how its posterior was gained."""
+    after = seen(network, images, {network.target, *(target.layer for target in targets)})
+    before, scores = (as_scores(one[network.target]) for one in (seen(network, start, {network.target}), after))
+    values = outcomes(after, targets, "score", network.target).tolist()
+    for i, target in enumerate(targets):
+        metrics = {"score": values[i], "rms": images[i].square().mean().sqrt().item()}
+        if target.layer == network.target and len(target.channels) < network.classes:
+            metrics |= against_others(before[i : i + 1], scores[i : i + 1], target)
+        yield metrics
 
-    The log-odds of a class are log Σ exp of its scores minus log Σ exp of the others'; from `start` to `x` they grow
-    by what the first term gains and by what the second loses. Simonyan et al. 2013, Sect. 2, on the posterior.
+
+def seen(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """The activations of many images at once, as many in a pass as an optimisation takes."""
+    names = sorted(layers)
+    with torch.no_grad():
+        passes = [network.activations(some, names) for some in images.split(AT_ONCE)]
+    return {name: torch.cat([one[name] for one in passes]) for name in names}
+
+
+def against_others(before: Tensor, after: Tensor, target: Target) -> dict[str, float]:
+    """The posterior at the end, and the share of the gained log-odds that came from lowering all other classes; from
+    class scores (1, classes) at the start and at the end.
+
+    The log-odds of a class are log Σ exp of its scores minus log Σ exp of the others'; they grow by what the first
+    term gains and by what the second loses. Simonyan et al. 2013, Sect. 2, on the posterior.
     """
-    before, after = (class_posterior(network.scores(image), target)[0] for image in (start, x))
-    gained = (after[0] - after[1]) - (before[0] - before[1])
-    share = {"share_by_lowering_others": ((before[1] - after[1]) / gained).item()} if gained else {}
-    return {"posterior": after.softmax(0)[0].item(), **share}
+    first, last = (class_posterior(scores, target)[0] for scores in (before, after))
+    gained = (last[0] - last[1]) - (first[0] - first[1])
+    share = {"share_by_lowering_others": ((first[1] - last[1]) / gained).item()} if gained else {}
+    return {"posterior": last.softmax(0)[0].item(), **share}

@@ -12,7 +12,7 @@ from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from deepinside.maths.gradients import centred, image_gradient
+from deepinside.maths.gradients import centred
 from deepinside.maths.objectives import measure
 from deepinside.maths.regularisers import blur
 from deepinside.maths.relu_rules import ReluRule, with_rule
@@ -46,9 +46,10 @@ class Faithfulness:
         """One item a photo: the photo, its map, the curves by share of pixels as traces, and their areas."""
         if not len(batch):
             return Visual(())
-        x, targets = centred(network, batch, self.target)
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
-        maps = image_gradient(ruled, x, targets).abs().amax(1)
+        glance, targets = centred(ruled, batch, self.target)  # a rule changes no score
+        x, maps = glance.x.detach(), glance.gradient(targets).abs().amax(1)
+        del glance  # and all that it remembers
         chance = [
             torch.rand(maps.shape[1:], generator=seeds.generator(photo.number, "order")) for photo in batch.photos
         ]

@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import replace
+from dataclasses import field, replace
+from functools import cached_property
 from itertools import groupby
-from typing import Any
 
 import torch
 from pydantic import Field, PositiveInt
@@ -14,9 +14,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deepinside.errors import DeepInsideError
+from deepinside.maths.batching import Groups, grouped
 from deepinside.maths.gradients import centre_crop
 from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Climbs, Momentum, Parts, Request, alone
 from deepinside.maths.preimage import Mahendran2014, Mahendran2016
+from deepinside.maths.regularisers import squared_norm
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name
@@ -161,6 +163,7 @@ class Match:
     goals: tuple[Goal, ...]
     shape: tuple[int, ...]
     wanted: tuple[Tensor, ...]
+    held: dict[range, tuple[Groups, Mapping[str, Tensor]]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def kind(self) -> Hashable:
@@ -173,26 +176,39 @@ class Match:
     def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
         goals = self.goals[items.start : items.stop]
         error = self.errors(self.window(x, [self.offset(goal, x, step) for goal in goals]), items)
-        depths = [depth(self.network, goal.layer) for goal in goals]
-        energies = [goal.energy for goal in goals]
-        penalty = by_kind(energies, lambda e, rows: e.penalty(x[rows], self.shape, [depths[i] for i in rows]))
-        weights = by_kind(energies, lambda e, rows: e.error_weights(self.shape, [depths[i] for i in rows], x))
+        depths = self.depths[items.start : items.stop]
+        energies = grouped(tuple(goal.energy for goal in goals), x.device)
+        penalty = energies.map(lambda energy, rows: energy.penalty(x[rows.index], self.shape, rows.of(depths)))
+        weights = energies.map(lambda energy, rows: energy.error_weights(self.shape, rows.of(depths), x))
         return -weights * error - penalty, {"error": error, "regulariser": penalty}
 
+    @cached_property
+    def depths(self) -> tuple[float, ...]:
+        """Of each goal's layer."""
+        return tuple(depth(self.network, goal.layer) for goal in self.goals)
+
     def errors(self, seen: Tensor, items: range) -> Tensor:
-        """(N,): ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² of what the network sees for the goals `items`, (N, C, H, W)."""
-        layers = [goal.layer for goal in self.goals[items.start : items.stop]]
-        wanted = self.wanted[items.start : items.stop]
-        found = self.network.activations(seen, list(dict.fromkeys(layers)))
-        return by_kind(
-            layers,
-            lambda layer, rows: normalised_error(found[layer][rows], torch.cat([wanted[i] for i in rows])),
-        )
+        """(N,): ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² of what the network sees for the goals `items`, (N, C, H, W).
+
+        Mahendran & Vedaldi 2014, Sect. 2.
+        """
+        groups, wanted = self.by_layer(items)
+        found = self.network.activations(seen, list(groups.rows))
+        off = groups.map(lambda layer, rows: squared_norm(found[layer][rows.index] - wanted[layer]))
+        return off / groups.map(lambda layer, _: squared_norm(wanted[layer]))
+
+    def by_layer(self, items: range) -> tuple[Groups, Mapping[str, Tensor]]:
+        """The goals `items` grouped by layer, and by layer the representations wanted of them, (n, …)."""
+        if items not in self.held:
+            wanted = self.wanted[items.start : items.stop]
+            groups = grouped(tuple(goal.layer for goal in self.goals[items.start : items.stop]), wanted[0].device)
+            self.held[items] = groups, {layer: torch.cat(rows.of(wanted)) for layer, rows in groups.rows.items()}
+        return self.held[items]
 
     def polish(self, x: Tensor, step: int, items: range) -> Tensor:
         """The images kept within their energies' bounds."""
-        energies = [goal.energy for goal in self.goals[items.start : items.stop]]
-        return by_kind(energies, lambda energy, rows: energy.project(x[rows]))
+        energies = grouped(tuple(goal.energy for goal in self.goals[items.start : items.stop]), x.device)
+        return energies.map(lambda energy, rows: energy.project(x[rows.index]))
 
     def offset(self, goal: Goal, x: Tensor, step: int) -> tuple[int, int]:
         """Where a goal's window lies: at random in the first `jitter_steps` steps, then in the middle."""
@@ -209,19 +225,6 @@ class Match:
             return x
         cut = [image[:, r : r + height, c : c + width] for image, (r, c) in zip(x, offsets, strict=True)]
         return torch.stack(cut)
-
-
-def by_kind(kinds: Sequence[Any], compute: Callable[[Any, list[int]], Tensor]) -> Tensor:
-    """`compute(kind, rows)` for the rows of each kind, (rows, …), put back in order, (N, …)."""
-    rows = {kind: [i for i, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)}
-    values = torch.cat([compute(kind, places) for kind, places in rows.items()])
-    order = [i for places in rows.values() for i in places]
-    return values if order == sorted(order) else values[torch.tensor(order, device=values.device).argsort()]
-
-
-def normalised_error(found: Tensor, wanted: Tensor) -> Tensor:
-    """(N,): ‖Φ − Φ₀‖² / ‖Φ₀‖² of each item. Mahendran & Vedaldi 2014, Sect. 2."""
-    return (found - wanted).square().flatten(1).sum(1) / wanted.square().flatten(1).sum(1)
 
 
 def representations(network: Network, photos: Tensor, goals: Sequence[Goal]) -> tuple[Tensor, ...]:

@@ -15,8 +15,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import centred
-from deepinside.maths.objectives import Objective, outcome
+from deepinside.maths.gradients import Glance, centred
+from deepinside.maths.objectives import Objective
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import Target, check
@@ -55,9 +55,9 @@ class LayerGradients:
         """One item a photo and layer: its gradient and its activation as grids of channels (see `vis_square`)."""
         if not len(batch):
             return Visual(())
-        x, targets = centred(network, batch, self.target)
         names, notes = choose(self.layers, network)
-        found = gradients_at(network, x, targets, names, self.objective)
+        glance, targets = centred(network, batch, self.target, names)
+        found = gradients_at(glance, targets, names, self.objective)
         missing = [name for name in names if name not in found]
         if missing and isinstance(self.layers, tuple):
             raise DeepInsideError(
@@ -82,19 +82,18 @@ class AtLayer:
 
 
 def gradients_at(
-    network: Network, x: Tensor, targets: Sequence[Target], layers: Sequence[str], kind: Objective = "score"
+    glance: Glance, targets: Sequence[Target], layers: Sequence[str], kind: Objective = "score"
 ) -> dict[str, AtLayer]:
     """∂(objective of item i) / ∂(activation of item i) at every layer that leads to the targets, by layer.
 
-    `x` (N, C, H, W) in image space; one target each, all of one layer. One forward and one backward pass; layers that
-    the targets do not depend on are left out.
+    One target each, of any layer that was looked at. One backward pass; layers that the targets do not depend on are
+    left out.
     """
-    layer = targets[0].layer
+    found = glance.activations
     with torch.enable_grad():
-        found = network.activations(x.detach().requires_grad_(), [*layers, layer])
-        rows = [outcome(found[layer][i : i + 1], target, kind, network.target) for i, target in enumerate(targets)]
-        score = torch.cat(rows).sum()
-        gradients = torch.autograd.grad(score, [found[name] for name in layers], allow_unused=True)
+        gradients = torch.autograd.grad(
+            glance.objective(targets, kind).sum(), [found[name] for name in layers], allow_unused=True
+        )
     return {
         name: AtLayer(found[name].detach(), gradient)
         for name, gradient in zip(layers, gradients, strict=True)

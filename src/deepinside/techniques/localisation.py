@@ -5,7 +5,6 @@ Where people have marked the objects, the boxes are scored beside those that nee
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from itertools import zip_longest
 from typing import Annotated, Literal, Self
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from deepinside.maths import boxes as scoring
 from deepinside.maths import segmentation
 from deepinside.maths.boxes import Answer
-from deepinside.maths.gradients import centre_crop, ten_crops
+from deepinside.maths.gradients import Crop, Glance, centre_crop, ten_crops
 from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.maths.segmentation import Box, Segmentation
 from deepinside.networks.network import Network
@@ -71,11 +70,13 @@ class Localisation:
         colour models, the mask. Photos of which one class is shown keep their name, others have the class after it."""
         if not len(batch):
             return Visual(())
-        middle = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)[0]
-        with torch.no_grad():
-            scores = network.scores(middle.cut(batch.pixels, network.size)).cpu()
+        ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
+        (middle,) = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)
+        glance = Glance(ruled, middle.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
+        scores = glance.scores.cpu()
         targets = self.targets(network, batch, scores)
-        maps = self.maps(network, batch, targets)
+        maps = self.maps(glance, middle, batch.pixels, targets)
+        del glance  # and all that it remembers
         rows = zip(batch.photos, targets, maps, scores, strict=True)
         items = [
             item
@@ -90,17 +91,20 @@ class Localisation:
         own = [own_class(network, photo) for photo in batch.photos]
         return [row if one is None or one in row else [*row, one] for row, one in zip(found, own, strict=True)]
 
-    def maps(self, network: Network, batch: ImageBatch, targets: Sequence[Sequence[Target]]) -> list[list[Tensor]]:
-        """By photo: the map (H, W) of every target."""
-        crops = (ten_crops if self.crops == "ten" else centre_crop)(
-            (batch.pixels.shape[2], batch.pixels.shape[3]), network.size
-        )
-        ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
-        found: list[list[Tensor]] = [[] for _ in targets]
-        for column in zip_longest(*targets):
-            asked = [place for place, target in enumerate(column) if target is not None]
-            rows = Saliency().maps(ruled, batch.pixels[asked], [column[place] for place in asked], crops)
-            for place, one in zip(asked, rows, strict=True):
+    def maps(
+        self, glance: Glance, middle: Crop, pixels: Tensor, targets: Sequence[Sequence[Target]]
+    ) -> list[list[Tensor]]:
+        """By photo: the map (H, W) of every target. `glance` is what was seen of the `middle` crop."""
+        saliency, net = Saliency(), glance.network
+        crops = (ten_crops if self.crops == "ten" else centre_crop)((pixels.shape[2], pixels.shape[3]), net.size)
+        everywhere = list(zip(*targets, strict=False))  # as many as every photo has; the rest is some photos' own
+        known = saliency.seen(glance, middle, everywhere)
+        maps = zip(*saliency.averaged(net, pixels, everywhere, crops, known), strict=True)
+        found = [[one.cpu() for one in of_photo] for of_photo in maps]
+        further = [(place, target) for place, row in enumerate(targets) for target in row[len(everywhere) :]]
+        if further:
+            places, others = zip(*further, strict=True)
+            for place, one in zip(places, saliency.maps(net, pixels[list(places)], others, crops), strict=True):
                 found[place].append(one.cpu())
         return found
 

@@ -43,7 +43,9 @@ class Randomisation:
         """One item a photo and rule: its map, the map after each stage, and how alike they are at every stage."""
         if not len(batch):
             return Visual(())
-        x, targets = centred(network, batch, self.target)
+        glance, targets = centred(network, batch, self.target)
+        x = glance.x.detach()
+        del glance  # and all that it remembers
         networks = {"trained": network, **self.randomise(network, targets[0].layer, seeds)}
         found = {rule: {name: maps(one, rule, x, targets) for name, one in networks.items()} for rule in self.rules}
         shown = (x + network.mean).cpu()
