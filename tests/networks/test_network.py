@@ -72,6 +72,14 @@ def test_a_part_runs_only_what_it_needs(network: Network) -> None:
     assert part.conv1.weight is network.module.conv1.weight, "parameters are shared, not copied"
 
 
+def test_a_part_takes_the_rectifier_along_unless_the_convolution_itself_is_asked_for(network: Network) -> None:
+    run = network.upto("relu2").part.run
+    assert [node.target for node in run.graph.nodes if node.op == "call_module"] == ["conv1", "pool1", "norm1", "conv2"]
+    x = network.mean.new_zeros(2, 3, *network.size)
+    both = network.activations(x, ["conv1", "relu1"])
+    assert both["conv1"].min() < 0 and torch.equal(both["relu1"], both["conv1"].relu())
+
+
 def test_every_layer_is_a_plain_module(network: Network) -> None:
     kinds = {name: type(network.module_of(name)) for name in network.layers}
     assert issubclass(kinds["conv1"], nn.Conv2d)

@@ -14,7 +14,7 @@ from deepinside.errors import DeepInsideError
 from deepinside.names import nearest
 from deepinside.networks.convert import LAYER
 from deepinside.networks.cuda_graphs import Replays
-from deepinside.networks.quick import LAYOUT
+from deepinside.networks.quick import LAYOUT, fuse
 from deepinside.networks.spec import InputConvention, Label, Layer, NetworkSpec
 
 Replacement = Callable[[str, nn.Module], nn.Module | None]
@@ -25,13 +25,17 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 class Part(nn.Module):
-    """The part of a network that computes some layers from image space (N, 3, H, W)."""
+    """The part of a network that computes some layers from image space (N, 3, H, W).
+
+    `graph` is that part layer by layer, for whoever looks into it; `run` computes the same in fewer passes.
+    """
 
     def __init__(self, graph: fx.GraphModule, convention: InputConvention) -> None:
         super().__init__()
         self.graph = graph
+        self.run = fuse(_clone(graph))
         self.convention = convention
-        self.replays = Replays(graph)
+        self.replays = Replays(self.run)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         native = self.convention.native(x).contiguous(memory_format=LAYOUT)
@@ -42,7 +46,7 @@ class Part(nn.Module):
 
     def computed(self, native: Tensor) -> tuple[Tensor, ...]:
         """The graph's outputs; on a GPU, where gradients are wanted, replayed once a shape has come some times."""
-        return (self.replays if native.is_cuda and native.requires_grad else self.graph)(native)
+        return (self.replays if native.is_cuda and native.requires_grad else self.run)(native)
 
 
 class First(nn.Module):

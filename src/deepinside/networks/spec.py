@@ -91,7 +91,7 @@ class InputConvention:
         """What the ONNX graph takes for zero-centred `x` (…, C, H, W): its scale and its order of channels."""
         units = self.pixels_per_unit
         scaled = x if set(units) == {1.0} else x / self._column(x, units)
-        return scaled.flip(-3) if self.channels == "bgr" else scaled
+        return _reversed(scaled) if self.channels == "bgr" else scaled
 
     def _rgb(self, values: tuple[float, ...]) -> tuple[float, ...]:
         return values[::-1] if self.channels == "bgr" else values
@@ -99,6 +99,13 @@ class InputConvention:
     @staticmethod
     def _column(like: "Tensor", values: tuple[float, ...]) -> "Tensor":
         return _column(values, like.dtype, like.device)
+
+
+def _reversed(x: "Tensor") -> "Tensor":
+    """`x` (…, C, H, W) with its channels in reverse, laid out channels last, in one pass there and one back."""
+    import torch
+
+    return torch.stack(x.unbind(-3)[::-1], -1).movedim(-1, -3)
 
 
 @cache

@@ -1,5 +1,7 @@
 """The convolution against PyTorch's own."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -27,6 +29,30 @@ def test_output_and_gradient_are_those_of_pytorch(keys: dict[str, int], images: 
     above = torch.randn(layer(x).shape, generator=GENERATOR, dtype=dtype)
     (found,), (expected,) = (torch.autograd.grad(f(x), x, above) for f in (quick, layer))
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("images", [1, 4])
+def test_the_rectifier_is_taken_along(images: int, dtype: torch.dtype) -> None:
+    layer = nn.Conv2d(6, 8, 3, padding=1, groups=2).requires_grad_(False).to(dtype)
+    quick = Convolution.of(layer)
+    x = torch.randn(images, 6, 17, 14, generator=GENERATOR, dtype=dtype, requires_grad=True)
+    above = torch.randn(images, 8, 17, 14, generator=GENERATOR, dtype=dtype)
+    found, expected = quick(x, rectified=True), layer(x).relu()
+    torch.testing.assert_close(found, expected)
+    (back,), (wanted,) = (torch.autograd.grad(values, x, above) for values in (found, expected))
+    torch.testing.assert_close(back, wanted)
+
+
+def test_a_copy_with_other_weights_computes_with_them() -> None:
+    quick = Convolution.of(nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False))
+    x = torch.randn(2, 4, 8, 8, generator=GENERATOR)
+    before = quick(x, rectified=True)
+    other = copy.deepcopy(quick)
+    other.weight.data = other.weight.data.neg()
+    other.bias.data = other.bias.data + 1
+    torch.testing.assert_close(other(x), nn.functional.conv2d(x, -quick.weight, quick.bias + 1, padding=1))
+    assert torch.equal(quick(x, rectified=True), before)
 
 
 @pytest.mark.parametrize("channels", [(128, 192, 8), (3, 64, 56)])

@@ -1,7 +1,8 @@
 """A convolution whose items do not depend on each other's number, and that knows only the input's gradient."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +10,21 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from deepinside.networks.quick.kept import Kept
-from deepinside.networks.quick.steady import Steady, alone_as_in_company
+from deepinside.networks.quick.matrix import by_onednn
+from deepinside.networks.quick.steady import Compute, Steady, alone_as_in_company
 
 LAYOUT = torch.channels_last  # pooling is several times faster in it, convolutions no slower
 FEW = 4  # channels of a photo
+Convolve = Callable[..., Tensor]
+"""From (N, C, H, W), and whether the rectifier is taken along, to (N, K, h, w)."""
 
 
 class Convolution(nn.Conv2d):
     """A convolution of (N, C, H, W). On a CPU, an image alone is computed as it is in a batch.
 
     Kernels for batches round alike whatever the batch's size; some go another way for a single image. Those, forwards
-    or backwards, are given the image twice. The way back to the photo goes by `phases`.
+    or backwards, are given the image twice. oneDNN has the weights arranged for it, once for each direction when first
+    needed, and can take the rectifier along. The way back to the photo goes by `phases`.
     """
 
     @classmethod
@@ -34,23 +39,39 @@ class Convolution(nn.Conv2d):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._steady = (Steady(), Steady())
-        self._phases = Kept(lambda weight: phases(weight, self.stride[0]))
+        self._steady = {direction: Steady() for direction in ("plain", "rectified", "back")}
+        self._forwards, self._backwards = Kept[Convolve](), Kept[Compute]()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
+        """The convolution of `x`, or `rectified` the rectifier of that."""
         if x.device.type != "cpu" or x.ndim != 4 or self.weight.requires_grad:
-            return super().forward(x)
-        result: Tensor = _Convolve.apply(x, self)
-        return result
+            result = super().forward(x)
+            return F.relu(result) if rectified else result
+        found: Tensor = _Convolve.apply(x, self, rectified)
+        return found
 
-    def convolve(self, x: Tensor) -> Tensor:
+    def convolve(self, x: Tensor, rectified: bool) -> Tensor:
         """(N, C, H, W) to (N, K, h, w)."""
-        return alone_as_in_company(self._steady[0], lambda x: self._conv_forward(x, self.weight, self.bias), x)
+
+        def compute(x: Tensor) -> Tensor:
+            return self._forwards.of(self.weight, lambda: forwards(self, x.shape), x.shape)(x, rectified)
+
+        return alone_as_in_company(self._steady["rectified" if rectified else "plain"], compute, x)
 
     def back(self, above: Tensor, shape: torch.Size) -> Tensor:
         """The gradient: (N, K, h, w) to (N, C, H, W); `shape` is (C, H, W)."""
-        compute = self._back_by_phases if self.few_and_far() else partial(input_gradient, self)
-        return alone_as_in_company(self._steady[1], partial(compute, shape=shape), above)
+
+        def compute(above: Tensor) -> Tensor:
+            return self._backwards.of(self.weight, lambda: backwards(self, above.shape, shape), above.shape, shape)(
+                above
+            )
+
+        return alone_as_in_company(self._steady["back"], compute, above)
+
+    def can_be_turned(self) -> bool:
+        """Whether the way back is the way forwards of other filters."""
+        within = all(pad < extent for pad, extent in zip(sides(self), self.kernel_size, strict=True))
+        return self.stride == self.dilation == (1, 1) and within
 
     def few_and_far(self) -> bool:
         """Whether this is a photo's own layer, of few channels and a stride: the library's way back takes long."""
@@ -58,21 +79,80 @@ class Convolution(nn.Conv2d):
         plain = self.groups == 1 and self.dilation == (1, 1) and self.kernel_size[0] > self.stride[0]
         return self.in_channels <= FEW and self.stride[0] > 1 and square and plain
 
-    def _back_by_phases(self, above: Tensor, shape: torch.Size) -> Tensor:
-        assert not isinstance(self.padding, str)
-        return gradient_by_phases(self._phases.of(self.weight), above, self.stride[0], self.padding, shape)
+
+def forwards(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
+    """The layer's way forwards for a `batch` (N, C, H, W)."""
+    return convolve(layer.weight, layer.bias, Place(sides(layer), layer.stride, layer.dilation, layer.groups), batch)
+
+
+def backwards(layer: "Convolution", batch: torch.Size, shape: torch.Size) -> Compute:
+    """The way back for a `batch` (N, K, h, w) to items of `shape` (C, H, W), by the quickest way there is."""
+    if layer.few_and_far():
+        return by_phases(layer, shape)
+    return turned(layer, batch) if layer.can_be_turned() else partial(input_gradient, layer, shape=shape)
+
+
+def turned(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
+    """The way back for a `batch` (N, K, h, w) where there is no stride: a convolution with the filters turned by 180°,
+    inputs and outputs exchanged."""
+    by_group = layer.weight.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
+    filters = by_group.flip(2, 3).contiguous(memory_format=LAYOUT)
+    padding = tuple(extent - 1 - pad for extent, pad in zip(layer.kernel_size, sides(layer), strict=True))
+    return convolve(filters, None, Place(padding, (1, 1), (1, 1), layer.groups), batch)
+
+
+def convolve(weight: Tensor, bias: Tensor | None, place: "Place", batch: torch.Size) -> Convolve:
+    """A convolution, and where wanted its rectifier, by oneDNN with its own copy of the weights where it can.
+
+    The copy is arranged for that `batch`: for one of another size oneDNN may want another arrangement, and making
+    one from the other takes it many times as long as the convolution.
+    """
+    if not by_onednn(weight):
+        return lambda x, rectified=False: rectify(F.conv2d(x, weight, bias, *place.for_torch()), rectified)
+    own = torch.ops.mkldnn._reorder_convolution_weight(weight, *place, batch)
+    return lambda x, rectified=False: torch.ops.mkldnn._convolution_pointwise(
+        x, own, bias, *place, "relu" if rectified else "none", [], ""
+    )
+
+
+def rectify(x: Tensor, rectified: bool) -> Tensor:
+    return x.relu_() if rectified else x
+
+
+class Place(NamedTuple):
+    """How filters go over an image, in oneDNN's order."""
+
+    padding: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def for_torch(self) -> tuple[Any, ...]:
+        """In the order of `conv2d`."""
+        return self.stride, self.padding, self.dilation, self.groups
+
+
+def sides(layer: nn.Conv2d) -> tuple[int, ...]:
+    """The padding above and to the left, in pixels."""
+    assert not isinstance(layer.padding, str)
+    return layer.padding
 
 
 def input_gradient(layer: nn.Conv2d, above: Tensor, shape: torch.Size) -> Tensor:
     """What a convolution passes back to its input, whose items are of `shape` (C, H, W)."""
-    assert not isinstance(layer.padding, str)
     # only its shape and layout are looked at
     like = torch.empty(len(above), *shape, dtype=above.dtype, memory_format=LAYOUT)
     found, _, _ = torch.ops.aten.convolution_backward(
-        above, like, layer.weight, None, layer.stride, layer.padding, layer.dilation, False, [0, 0], layer.groups,
+        above, like, layer.weight, None, layer.stride, sides(layer), layer.dilation, False, [0, 0], layer.groups,
         [True, False, False],
     )  # fmt: skip
     return found
+
+
+def by_phases(layer: nn.Conv2d, shape: torch.Size) -> Compute:
+    """The way back through a photo's own layer, to `shape` (C, H, W)."""
+    filters = phases(layer.weight, layer.stride[0])
+    return partial(gradient_by_phases, filters, stride=layer.stride[0], padding=sides(layer), shape=shape)
 
 
 def phases(weight: Tensor, stride: int) -> Tensor:
@@ -89,7 +169,7 @@ def phases(weight: Tensor, stride: int) -> Tensor:
 
 
 def gradient_by_phases(
-    filters: Tensor, above: Tensor, stride: int, padding: tuple[int, ...], shape: torch.Size
+    filters: Tensor, above: Tensor, *, stride: int, padding: tuple[int, ...], shape: torch.Size
 ) -> Tensor:
     """What `input_gradient` gives, (N, C, H, W), from the filters that `phases` made."""
     by_phase = F.conv2d(above, filters, padding=filters.shape[-1] - 1).permute(0, 2, 3, 1)
@@ -106,11 +186,16 @@ class _Convolve(torch.autograd.Function):
     """The layer's convolution, and the gradient with respect to its input; the weights are frozen."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Convolution) -> Tensor:
-        ctx.layer, ctx.shape = layer, x.shape[1:]
-        return layer.convolve(x)
+    def forward(ctx: Any, x: Tensor, layer: Convolution, rectified: bool) -> Tensor:
+        ctx.layer, ctx.shape, ctx.rectified = layer, x.shape[1:], rectified
+        found = layer.convolve(x, rectified)
+        if rectified:
+            ctx.save_for_backward(found)
+        return found
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
-        return ctx.layer.back(above, ctx.shape), None
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        if ctx.rectified:
+            above = torch.ops.aten.threshold_backward(above, *ctx.saved_tensors, 0)
+        return ctx.layer.back(above, ctx.shape), None, None

@@ -1,6 +1,6 @@
 """What is made of a layer's weights, once, and anew when they have changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor
@@ -9,18 +9,18 @@ Made = TypeVar("Made")
 
 
 class Kept(Generic[Made]):
-    """Something made of a weight. A copy of it knows nothing: copied weights are to be changed or converted."""
+    """The last that was made of a weight. A copy of it knows nothing: copied weights are to be changed or converted."""
 
-    def __init__(self, make: Callable[[Tensor], Made]) -> None:
-        self.make = make
-        self._source: tuple[Any, ...] | None = None
+    def __init__(self) -> None:
+        self._source: tuple[Hashable, ...] | None = None
         self._made: Made
 
-    def of(self, weight: Tensor) -> Made:
-        source = (weight.data_ptr(), weight._version, weight.dtype)
+    def of(self, weight: Tensor, make: Callable[[], Made], *further: Hashable) -> Made:
+        """What `make()` gave for this weight, and for `further` that it depends on."""
+        source = (weight.data_ptr(), weight._version, weight.dtype, *further)
         if self._source != source:
-            self._source, self._made = source, self.make(weight)
+            self._source, self._made = source, make()
         return self._made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Kept[Made]":
-        return Kept(self.make)
+        return Kept()

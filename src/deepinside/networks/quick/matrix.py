@@ -31,7 +31,7 @@ class FullyConnected(nn.Linear):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._forwards, self._backwards = Kept(product), Kept(transposed_product)
+        self._forwards, self._backwards = Kept[Compute](), Kept[Compute]()
         self._steady = (Steady(), Steady())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,12 +42,12 @@ class FullyConnected(nn.Linear):
 
     def product(self, x: Tensor) -> Tensor:
         """(N, inputs) to (N, outputs)."""
-        y = alike(self._steady[0], self._forwards.of(self.weight), x)
+        y = alike(self._steady[0], self._forwards.of(self.weight, lambda: product(self.weight)), x)
         return y if self.bias is None else y.add_(self.bias)
 
     def back(self, above: Tensor) -> Tensor:
         """The gradient: (N, outputs) to (N, inputs)."""
-        return alike(self._steady[1], self._backwards.of(self.weight), above)
+        return alike(self._steady[1], self._backwards.of(self.weight, lambda: product(self.weight.t())), above)
 
 
 def alike(steady: Steady, compute: Compute, x: Tensor) -> Tensor:
@@ -56,17 +56,17 @@ def alike(steady: Steady, compute: Compute, x: Tensor) -> Tensor:
     return steady(x.contiguous(), quick=quick, certain=in_blocks(compute, ROWS))
 
 
+def by_onednn(weight: Tensor) -> bool:
+    """Whether oneDNN can compute with these weights here."""
+    return weight.dtype in ONEDNN and torch.backends.mkldnn.is_available()
+
+
 def product(weight: Tensor) -> Compute:
     """x ↦ x Wᵀ, by oneDNN with its own copy of the weights where it can."""
-    if weight.dtype not in ONEDNN or not torch.backends.mkldnn.is_available():
+    if not by_onednn(weight):
         return lambda x: F.linear(x, weight)
     own = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, own, None, "none", [], "")
-
-
-def transposed_product(weight: Tensor) -> Compute:
-    """x ↦ x W, likewise."""
-    return product(weight.t())
 
 
 class _Product(torch.autograd.Function):
