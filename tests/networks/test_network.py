@@ -73,11 +73,23 @@ def test_a_part_runs_only_what_it_needs(network: Network) -> None:
 
 
 def test_a_part_takes_the_rectifier_along_unless_the_convolution_itself_is_asked_for(network: Network) -> None:
-    run = network.upto("relu2").part.run
-    assert [node.target for node in run.graph.nodes if node.op == "call_module"] == ["conv1", "pool1", "norm1", "conv2"]
+    run = network.upto("relu1").part.run
+    assert [node.target for node in run.graph.nodes if node.op == "call_module"] == ["conv1"]
     x = network.mean.new_zeros(2, 3, *network.size)
     both = network.activations(x, ["conv1", "relu1"])
     assert both["conv1"].min() < 0 and torch.equal(both["relu1"], both["conv1"].relu())
+
+
+def test_rectifiers_before_a_pooling_are_computed_after_it(network: Network) -> None:
+    part = network.upto("pool1").part
+    run = [node.target for node in part.run.graph.nodes if node.op == "call_module"]
+    assert run == ["conv1", "pool1", "relu1"]
+    generator = torch.Generator().manual_seed(0)
+    x = 60 * torch.randn(2, 3, *network.size, generator=generator).to(network.mean).requires_grad_()
+    found, expected = part(x)[0], part.graph(network.input.native(x))[0]
+    above = torch.randn(found.shape, generator=generator).to(found)
+    assert torch.equal(found, expected)
+    assert torch.equal(*(torch.autograd.grad(values, x, above)[0] for values in (found, expected)))
 
 
 def test_every_layer_is_a_plain_module(network: Network) -> None:
