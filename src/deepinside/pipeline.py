@@ -1,7 +1,8 @@
 """The corridor: configuration, network, images, technique, metrics and figures, results. Read it top to bottom."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -183,18 +184,27 @@ def look(run: Run, work: Work, missing: Sequence[Chunk]) -> None:
 
 
 def see(run: Run, work: Work, chunk: Chunk, parts: Iterator[Loaded]) -> Record:
-    """One chunk: what comes out of each batch is written as it comes."""
+    """One chunk: what comes out of each batch is written while the next is computed."""
     started, record = time.perf_counter(), Record()
-    with ArrayFile(work.arrays_of(chunk), compressed=False) as arrays:
+    with ArrayFile(work.arrays_of(chunk), compressed=False) as arrays, ThreadPoolExecutor(1) as writer:
+        kept: list[Future[None]] = []
         for part in parts:
             record.skipped += part.skipped
             if part.batch is not None:
                 visual = technique(run, work, moved(part.batch, run.network), part.numbers)
-                keep(run, work, arrays, part.numbers.start, visual)
+                wait(kept)  # for the batch before, so that no more than two are held
+                kept = [writer.submit(keep, run, work, arrays, part.numbers.start, visual)]
                 remember(record, part.batch, visual, run.experiment.figure.limit - part.numbers.start)
             progress.advance(len(part.numbers))
+        wait(kept)
     record.seconds = time.perf_counter() - started
     return record
+
+
+def wait(kept: Iterable[Future[None]]) -> None:
+    """Until all is written; raises what writing raised."""
+    for one in kept:
+        one.result()
 
 
 def technique(run: Run, work: Work, batch: ImageBatch, numbers: range) -> Visual:

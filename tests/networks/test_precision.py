@@ -101,3 +101,15 @@ def test_photos_are_brought_in_the_networks_precision(tmp_path: Path) -> None:
     assert brought(x, network) is x
     assert brought(x, placed(network, "cpu", "float64")).dtype == torch.float64
     assert brought(x, placed(network, "cpu", "bf16")).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("known", "said"), [({"amx_bf16": True}, 0), ({"avx512_bf16": False}, 1), ({}, 1)])
+def test_bf16_on_a_processor_without_it_is_said_to_be_slow(
+    known: dict[str, bool], said: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = toys.caffe(tmp_path)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    placed(network, "cpu", "float32")
+    assert not caplog.messages
+    placed(network, "cpu", "bf16")
+    assert len(caplog.messages) == said

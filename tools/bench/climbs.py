@@ -39,7 +39,7 @@ def class_models(name: str, count: int, steps: int) -> Task:
     def together(steps: int) -> Tensor:
         return request(bench, one_class_model(steps, rate)(classes)).answer().images
 
-    found = [way(OURS, together, steps, torch.Tensor.clone, "all in one batch")]
+    found = [way(OURS, together, steps, torch.Tensor.clone, "all in one batch; of every way the optimisation alone")]
     found.append(way("one by one", alone, steps, torch.Tensor.clone))
     if peers.installed("torch-lucent"):
         found += lucent_ways(bench, classes, steps, rate)

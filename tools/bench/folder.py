@@ -33,11 +33,12 @@ def end_to_end(count: int, size: tuple[int, int]) -> Task:
 
     def whole(limit: int, place: str) -> commands.Cost:
         words = ["technique.crops=ten", "images=none", f"images.root={photos}", f"images.enlarge={ENLARGE}"]
+        words += ["save.maps=shown"]  # as numbers; what is asked for is pictures
         return commands.run(commands.deepinside(results / place, threads, *words, f"images.limit={limit}"))
 
     ways = [
         Way(OURS, lambda: whole(count, "all"), lambda _: written_maps(results / "few"),
-            "the whole command, from JPEG to PNG", trial=lambda: whole(KEPT, "few")),
+            "the whole command, from JPEG to PNG: photo and map, figure, numbers", trial=lambda: whole(KEPT, "few")),
         Way("computation", computation(photos, count), visual_maps, "the technique alone, photos already in memory",
             trial=computation(photos, KEPT)),
         Way("start-up", lambda: whole(1, "one"), None, "the command with one photo"),

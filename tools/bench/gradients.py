@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import peers
 from bench.networks import Bench, network
-from bench.task import OURS, Task, Way, differences
+from bench.task import OURS, Task, Way
 from bench.timing import Work
 from deepinside.maths.gradients import image_gradient
 from deepinside.maths.relu_rules import ReluRule, with_rule
@@ -34,7 +34,8 @@ def maps(name: str, kind: str, batch: int) -> Task:
         batch,
         tuple(ways(bench, kind, x, classes, targets)),
         operations=operations(bench, batch),
-        grain=lambda: grain(bench, kind, x, targets),
+        truth=partial(plainly, bench, kind, x, targets, torch.float64),
+        plain=partial(plainly, bench, kind, x, targets, torch.float32),
     )
 
 
@@ -65,11 +66,11 @@ def to_image_space(bench: Bench, magnitudes: Work, gradient: Tensor) -> Tensor:
     return magnitudes(torch.autograd.functional.vjp(bench.network.input.native, start, gradient)[1])
 
 
-def grain(bench: Bench, kind: str, x: Tensor, targets: Sequence[Target]) -> float:
-    """How far float32 is from float64 on the plainly converted network, as `differences` counts; the median photo."""
-    plain = with_rule(bench.unquickened, RULES[kind])[0]
-    single, double = (image_gradient(net, x.to(net.dtype), targets) for net in (plain, plain.to(dtype=torch.float64)))
-    return float(differences(single.double(), double).median())
+def plainly(bench: Bench, kind: str, x: Tensor, targets: Sequence[Target], dtype: torch.dtype) -> Tensor:
+    """The maps by PyTorch alone on the plainly converted network, in a precision; magnitudes where saliency's are."""
+    network = with_rule(bench.unquickened, RULES[kind])[0].to(dtype=dtype)
+    found = image_gradient(network, x.to(dtype), targets).float()
+    return found.abs() if kind == "saliency" else found
 
 
 def operations(bench: Bench, batch: int) -> float:

@@ -30,6 +30,7 @@ class Growth:
     def record(self, patience: Patience, product: tuple[Work, float]) -> dict[str, Any]:
         """Medians of seconds and largest memory at each count, in turn."""
         rounds = range(min(ROUNDS, patience.most))
+        commands.run(self.command(self.counts[0]))  # verifies the network, which the others remember
         costs = [{count: commands.run(self.command(count)) for count in self.counts} for _ in rounds]
         seconds = [statistics.median(costs[i][count].seconds for i in rounds) for count in self.counts]
         memory = [statistics.median(costs[i][count].memory for i in rounds) for count in self.counts]

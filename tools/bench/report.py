@@ -88,10 +88,10 @@ def show(name: str, work: Mapping[str, Any], console: Console) -> None:
 
 def notes(work: Mapping[str, Any]) -> list[str]:
     approximations = [
-        f"{way} is {spread(ratio)} as fast as {other} (rank correlation with float32 {found['rank_correlation']:.4f})"
+        f"{way} is {spread(ratio)} as fast as {other} (rank correlation with float64 {found['rank_correlation']:.4f})"
         for way, found in work["ways"].items() for other, ratio in found.get("beside", {}).items() if other != way
     ]  # fmt: skip
-    coarse = max((found.get("tolerance", 0) for found in work["ways"].values()), default=0)
+    coarse = max((found.get("tolerance") or 0 for found in work["ways"].values()), default=0)
     if coarse > 1e-3:
         approximations.append(f"float32 itself is off float64 by {coarse / 2:.0e} here: some rectifier stands at zero")
     return [*([work["note"]] if work.get("note") else []), *approximations, *work.get("findings", [])]
@@ -110,7 +110,7 @@ def markdown(record: Record) -> str:
     for work in record["workloads"].values():
         ours = row(OURS, work["ways"][OURS], work["unit"]) if OURS in work["ways"] else ("",) * 5
         for way, _, faster, _, numbers in rows(work):
-            if way != OURS:
+            if way != OURS and "rank_correlation" not in work["ways"][way]:  # those are put beside others, below
                 verdict = f"{faster} as fast" if faster else f"not counted: {numbers}"
                 lines.append(f"| {work['title']} | {way} | {verdict} | {ours[1]} | {ours[3]} |")
     findings = [f"- {work['title']}: {line}" for work in record["workloads"].values() for line in notes(work)]

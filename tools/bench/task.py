@@ -1,9 +1,10 @@
 """What is measured: one piece of work, the ways it is done, and what came out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,9 +45,9 @@ class Task:
     """One piece of work. Its first way is deepinside's own, beside which all others are put.
 
     One call of a way does `units` of what `unit` names. `operations` are the floating-point operations of the
-    network's convolutions and matrix products in one call. `grain` finds out how far float32 itself is from float64
-    here, by plain PyTorch; nothing can be asked to agree better than that. `patience` is its own, where less was not
-    asked for.
+    network's convolutions and matrix products in one call. Every way's numbers must be those of `truth`, in float64,
+    or of the first way where there is none; `plain` are plain PyTorch's in float32, which nothing can be asked to be
+    much nearer to the truth than. `patience` is its own, where less was not asked for.
     """
 
     name: str
@@ -56,7 +57,8 @@ class Task:
     ways: tuple[Way, ...]
     operations: float | None = None
     tolerance: float = EXACT
-    grain: Callable[[], float] | None = None
+    truth: Callable[[], Tensor] | None = None
+    plain: Callable[[], Tensor] | None = None
     patience: Patience | None = None
     note: str = ""
 
@@ -67,59 +69,67 @@ class Task:
 def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict[str, Any]:
     """The record of a task: for each way how far its numbers are off, its time a unit, and its ratio to ours.
 
-    A way whose numbers are off is not timed. The machine's own matrix product is done in every round, too.
+    A way whose numbers are off is not timed, and nothing is if they are ours. The machine's own matrix product is done
+    in every round, too.
     """
     agreed = agreements(task)
-    works = {way.name: way.work for way in task.ways if agreed[way.name]["agrees"]}
+    right = {way.name: way.work for way in task.ways if agreed[way.name]["agrees"]}
+    works = right if task.ways[0].name in right else {}
     least = min([patience, task.patience or patience], key=lambda one: one.most)
     times = in_turn(works | {PRODUCT: product[0]}, least)
-    ours = times[task.ways[0].name]
-    ways = {}
+    ways = {way.name: {"why": way.why, **agreed[way.name]} for way in task.ways}
     for way in task.ways:
-        ways[way.name] = {"why": way.why, **agreed[way.name]}
         if way.name in works:
-            mine = times[way.name]
-            ways[way.name] |= {"seconds": vars(spread(mine / task.units)), "ratio": vars(ratio(mine, ours))}
-            if task.operations:
-                rate = (task.operations / mine) / (product[1] / times[PRODUCT])
-                ways[way.name]["share_of_product"] = vars(spread(rate))
-            if not way.exact:  # an approximation of ours, which is put beside the others as well
-                ways[way.name]["beside"] = {
-                    other.name: vars(ratio(times[other.name], mine)) for other in task.ways[1:] if other.name in works
-                }
+            ways[way.name] |= timed(task, way, times, product[1])
     return {
-        "title": task.title, "unit": task.unit, "units": task.units, "rounds": len(ours), "note": task.note,
+        "title": task.title, "unit": task.unit, "units": task.units, "rounds": len(times[PRODUCT]), "note": task.note,
         "operations": task.operations, "product_flops": vars(spread(product[1] / times[PRODUCT])),
         "ways": ways,
     }  # fmt: skip
 
 
-def agreements(task: Task) -> dict[str, dict[str, Any]]:
-    """By way: whether its numbers are those of the first, and how far off they are.
-
-    They agree where the median item does. Some items differ more, whoever computes them: among its millions of
-    rectifiers one stands at zero to within rounding, and is open in one way of adding up and shut in another. In a
-    deep network that holds for every item; then float32 by plain PyTorch is asked how far it is from float64, and a
-    way may be off by twice that, if it is still small (`COARSEST`).
-    """
-    first, *others = task.ways
-    wanted = first.compared()
-    found: dict[str, dict[str, Any]] = {first.name: {"agrees": True, "difference": 0.0, "worst": 0.0}}
-    tolerance = task.tolerance
-    for way in others:
-        numbers = way.compared()
-        if numbers is None or wanted is None:
-            found[way.name] = {"agrees": True, "difference": None}
-            continue
-        each = differences(numbers, wanted)
-        off = float(each.median())
-        if way.exact and off > tolerance == task.tolerance and task.grain:
-            tolerance = max(tolerance, min(2 * task.grain(), COARSEST))
-        found[way.name] = {"agrees": off <= tolerance or not way.exact, "difference": off, "worst": float(each.max())}
-        found[way.name] |= {"tolerance": tolerance}
-        if not way.exact:
-            found[way.name]["rank_correlation"] = rank_correlation(numbers, wanted)
+def timed(task: Task, way: Way, times: Mapping[str, np.ndarray], operations: float) -> dict[str, Any]:
+    """What the times of one way say; `operations` are those of the matrix product."""
+    mine, ours = times[way.name], times[task.ways[0].name]
+    found: dict[str, Any] = {"seconds": vars(spread(mine / task.units)), "ratio": vars(ratio(mine, ours))}
+    if task.operations:
+        found["share_of_product"] = vars(spread((task.operations / mine) / (operations / times[PRODUCT])))
+    if not way.exact:  # an approximation of ours, which is put beside the others as well
+        others = (other.name for other in task.ways[1:] if other.name in times)
+        found["beside"] = {other: vars(ratio(times[other], mine)) for other in others}
     return found
+
+
+def agreements(task: Task) -> dict[str, dict[str, Any]]:
+    """By way: whether its numbers are right, and how far off they are.
+
+    They are where the median item's are. Some items are further off, whoever computes them: among its millions of
+    rectifiers one stands at zero to within rounding, and is open in one way of adding up and shut in another. In a
+    deep network that holds for every item; then plain PyTorch's float32 is looked at, and a way may be off by twice
+    as much, if that is still small (`COARSEST`).
+    """
+    wanted = task.truth() if task.truth else task.ways[0].compared()
+    others = task.ways if task.truth else task.ways[1:]
+    off = {task.ways[0].name: {"difference": 0.0, "worst": 0.0}, **{way.name: compared(way, wanted) for way in others}}
+    tolerance = task.tolerance
+    exact = [off[way.name]["difference"] or 0.0 for way in task.ways if way.exact]
+    if max(exact) > tolerance and task.plain and wanted is not None:
+        grain = float(differences(task.plain(), wanted).median())
+        tolerance = max(tolerance, min(2 * grain, COARSEST))
+    for way in task.ways:
+        agrees = not way.exact or (off[way.name]["difference"] or 0.0) <= tolerance
+        off[way.name] |= {"agrees": agrees, "tolerance": tolerance}
+    return off
+
+
+def compared(way: Way, wanted: Tensor | None) -> dict[str, Any]:
+    """How far a way's numbers are off: the median item and the worst; None where it is only a part of the work."""
+    numbers = way.compared()
+    if numbers is None or wanted is None:
+        return {"difference": None}
+    each = differences(numbers, wanted)
+    found = {"difference": float(each.median()), "worst": float(each.max())}
+    return found if way.exact else found | {"rank_correlation": rank_correlation(numbers, wanted)}
 
 
 def differences(found: Tensor, wanted: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ FLOOR_CALLS = (torch.clamp_min, torch.clamp_min_, "clamp_min", "clamp_min_")
 
 def gradient(x: Tensor, above: Tensor, ceiling: float) -> Tensor:
     """1(X_n > 0), and below the ceiling: a mask of the shape of `x`. Simonyan et al. 2013, Sect. 4."""
-    return (x > 0) & (x < ceiling)
+    return x > 0 if ceiling == math.inf else (x > 0) & (x < ceiling)
 
 
 def deconvnet(x: Tensor, above: Tensor, ceiling: float) -> Tensor:

@@ -1,5 +1,6 @@
 """In what precision a network computes, and where."""
 
+import logging
 import os
 from typing import Literal, get_args
 
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
+
+LOG = logging.getLogger(__name__)
 
 Precision = Literal["float32", "float64", "bf16", "tf32"]
 """`float32` is the default. `bf16` has three significant digits: the graph computes in bfloat16, images and gradients
@@ -40,7 +43,15 @@ def placed(network: Network, device: str, precision: Precision) -> Network:
     check_precision(precision, device)
     if torch.device(device).type == "cuda":
         set_up_gpu(precision)
+    elif precision == "bf16" and not computes_bf16():
+        LOG.warning("precision: this processor has no instructions for bf16, with which it is slower than with float32")
     return network.to(device=device, dtype=DTYPES[precision])
+
+
+def computes_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 itself, and does not spell it out in float32."""
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16"))
 
 
 def set_up_gpu(precision: Precision) -> None:

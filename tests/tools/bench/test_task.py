@@ -52,11 +52,17 @@ def test_one_item_at_a_kink_is_forgiven_and_kept_in_the_record() -> None:
 
 
 @pytest.mark.parametrize(("grain", "agrees"), [(0.004, False), (0.006, True), (5.0, True)])
-def test_nothing_has_to_agree_better_than_float32_with_float64(grain: float, agrees: bool) -> None:
-    found = task(Way("other", lambda: X * 1.01), Way("wrong", lambda: X * 1.5), grain=lambda: grain)
+def test_nothing_has_to_be_nearer_to_the_truth_than_float32_is(grain: float, agrees: bool) -> None:
+    others = (Way("other", lambda: X * 1.01), Way("wrong", lambda: X * 1.5))
+    found = task(*others, truth=lambda: X, plain=lambda: X * (1 + grain))
     ways = found.record(QUICK, product())["ways"]
     assert ways["other"]["agrees"] is agrees
     assert not ways["wrong"]["agrees"]
+
+
+def test_our_own_numbers_have_to_be_right_too() -> None:
+    found = task(Way("other", lambda: 2 * X), truth=lambda: 2 * X).record(QUICK, product())["ways"]
+    assert found["other"]["agrees"] and not found[OURS]["agrees"] and "seconds" not in found[OURS]
 
 
 def test_numbers_of_another_shape_never_agree() -> None:
