@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from deepinside import figures
+from deepinside.figures.maps import colour_map
+from deepinside.figures.pictures import coloured
 from deepinside.values import Look, Panel
 
 RAMP = torch.tensor([[-1.0, 0.0], [0.5, 2.0]])
