@@ -66,8 +66,8 @@ test-all: $(EVERYTHING) ## every test: clusters of processes, kills, whole data 
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 	@$(MAKE) --no-print-directory bench-check
 
-bench: $(PEERS) ## how fast it is beside its peers, in results/bench; ONLY=caffenet_saliency measures that
-	@$(BENCH) run $(if $(ONLY),--only '$(ONLY)')
+bench: $(PEERS) ## how fast it is beside its peers, in results/bench; ONLY=caffenet_saliency SECONDS=20 measures that
+	@$(BENCH) run $(if $(ONLY),--only '$(ONLY)') $(if $(SECONDS),--seconds $(SECONDS))
 
 bench-check: $(PEERS) ## no ratio to the peers below its floor
 	@$(BENCH) check --seconds 10

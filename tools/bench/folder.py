@@ -1,6 +1,7 @@
 """From a folder of JPEGs to a folder of PNGs: the whole command beside its own computation alone and a plain loop."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,9 @@ def end_to_end(count: int, size: tuple[int, int]) -> Task:
 
     def whole(limit: int, place: str) -> commands.Cost:
         words = ["technique.crops=ten", "images=none", f"images.root={photos}", f"images.enlarge={ENLARGE}"]
-        words += ["save.maps=shown"]  # as numbers; what is asked for is pictures
+        if limit != KEPT:  # what is asked for is pictures; of the few, numbers are compared
+            words.append("save.maps=shown")
+        shutil.rmtree(results / place, ignore_errors=True)  # of another configuration
         return commands.run(commands.deepinside(results / place, threads, *words, f"images.limit={limit}"))
 
     ways = [
