@@ -5,7 +5,7 @@ published to Hydra's ConfigStore under the group's name. The working directory's
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,9 @@ from deepinside.home import HOME
 if TYPE_CHECKING:
     from hydra.core.config_store import ConfigNode
 
-PUBLISHED: dict[tuple[str, str], tuple[Path, int]] = {}
-"""Which version of a file Hydra knows already; a sweep of many runs would else read all of them anew for each."""
 GROUPS = {"network": "conf_models", "experiment": "experiments"}
+PACKAGES = {"network": None, "experiment": "_global_"}
+"""Where in the configuration the groups' keys go: under the group's name, or at the top."""
 FLOAT = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
 
 
@@ -54,43 +54,33 @@ def publish() -> None:
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("per_value", per_value, replace=True)
-    store = ConfigStore.instance()
-    for group, package in (("network", None), ("experiment", "_global_")):
-        for name, path in changed(group):
-            node, fault = readable(group, name, path)
-            store.store(group=group, name=name, node=node, package=package)
-            if fault is not None:
-                store.repo[group][f"{name}.yaml"] = unreadable(name, fault)
+    repository = ConfigStore.instance().repo
+    for group in GROUPS:
+        repository[group] = {f"{name}.yaml": entry(group, name, path) for name, path in files(group).items()}
 
 
-def readable(group: str, name: str, path: Path) -> tuple[dict[str, Any], DeepInsideError | None]:
-    """What the file says, and what is wrong with it: it must not be in the way of commands that do not name it."""
-    try:
-        node = network_node(name, path) if group == "network" else {"name": name, **read(path)}
-    except DeepInsideError as error:
-        return {}, error
-    return node, None
+def entry(group: str, name: str, path: Path) -> "ConfigNode":
+    """A file's entry in Hydra's store, read whenever it is asked for.
 
-
-def unreadable(name: str, fault: DeepInsideError) -> "ConfigNode":
-    """An entry of Hydra's store that is listed like any other and refused with `fault` when it is asked for."""
+    So forty files are not read for the two that a command names, a file that was written to is read anew, and one
+    that cannot be read is listed, in nobody's way, and refused when it is asked for.
+    """
     from hydra.core.config_store import ConfigNode
-    from omegaconf import DictConfig
+    from omegaconf import OmegaConf
 
-    class Unreadable(ConfigNode):
-        def __copy__(self) -> "ConfigNode":  # how the store hands out what it holds
-            raise fault
+    package = PACKAGES[group]
 
-    return Unreadable(f"{name}.yaml", DictConfig({}), None, None, None)
+    class Entry(ConfigNode):
+        def __copy__(self) -> ConfigNode:  # how the store hands out what it holds
+            node = network_node(name, path) if group == "network" else {"name": name, **read(path)}
+            return ConfigNode(f"{name}.yaml", OmegaConf.create(node), group, package, None)
+
+    return Entry(f"{name}.yaml", OmegaConf.create(), group, package, None)
 
 
-def changed(group: str) -> Iterator[tuple[str, Path]]:
-    """The group's files that are new or were written to since they were last published."""
-    for name, path in files(group).items():
-        version = (path, path.stat().st_mtime_ns)
-        if PUBLISHED.get((group, name)) != version:
-            yield name, path
-            PUBLISHED[group, name] = version
+def versions() -> tuple[tuple[Path, int], ...]:
+    """Every file and when it was last written to."""
+    return tuple((path, path.stat().st_mtime_ns) for group in GROUPS for path in files(group).values())
 
 
 def publish_result(place: Path) -> None:
@@ -119,5 +109,12 @@ def network_node(name: str, path: Path) -> dict[str, Any]:
 
 def titles(group: str) -> dict[str, str]:
     """Every name of the group with its title, for the help page."""
-    found = ((name, *readable(group, name, path)) for name, path in files(group).items())
-    return {name: str(fault or node.get("title", "")) for name, node, fault in found}
+    return {name: title(path) for name, path in files(group).items()}
+
+
+def title(path: Path) -> str:
+    """The file's title, or what is wrong with it."""
+    try:
+        return str(read(path).get("title", ""))
+    except DeepInsideError as error:
+        return str(error)

@@ -43,8 +43,7 @@ def defaults_of(config: dict[str, Any]) -> dict[str, Any]:
     words = [f"experiment={config['name']}"] if config["name"] in catalogue.files("experiment") else []
     if config["network"].get("name") in catalogue.files("network"):
         words.append(f"network={config['network']['name']}")
-    catalogue.publish()
-    return copy.deepcopy(remembered(tuple(words), tuple(catalogue.PUBLISHED.items())))
+    return copy.deepcopy(remembered(tuple(words), catalogue.versions()))
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -158,6 +159,7 @@ def origin(run: Run) -> dict[str, Any]:
 
 def compute(run: Run, work: Work) -> None:
     """Do what is missing, each chunk by whoever comes first; at the end wait for those at work on the last."""
+    Thread(target=figures.prepare).start()
     while (missing := work.missing(run.chunks)) and not work.gone:
         before = len(missing)
         progress.at(len(run.photos) - sum(len(part) for chunk in missing for part in chunk.batches))

@@ -69,10 +69,13 @@ def test_a_panel_is_a_pixel_a_value_and_the_same_bytes(tmp_path: Path) -> None:
         figures.save_panel(panel, tmp_path / name / "x.png", "inferno")
     with Image.open(tmp_path / "a" / "x.png") as image:
         assert image.size == (7, 5)
+        assert np.array_equal(np.array(image.convert("RGB")), figures.picture(panel, "inferno"))
     assert (tmp_path / "a" / "x.png").read_bytes() == (tmp_path / "b" / "x.png").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["inferno", "gray", "signed", "tab10"])
+@pytest.mark.parametrize("name", ["inferno", "gray", "signed", "tab10", "twilight"])
 def test_colours_are_those_of_matplotlib(name: str) -> None:
     values = np.concatenate([np.linspace(0, 1, 10001), np.random.default_rng(0).random(10000)])[None]
-    assert np.array_equal(coloured(values, name), colour_map(name)(values, bytes=True)[..., :3])
+    assert np.array_equal(
+        np.array(coloured(values, name).convert("RGB")), colour_map(name)(values, bytes=True)[..., :3]
+    )

@@ -6,23 +6,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from deepinside.figures.layouts import chosen, heading, heading_of, is_called, panel_names, rows_of
 from deepinside.figures.maps import colour_map
 from deepinside.figures.pictures import picture, save_panel
-from deepinside.figures.sheet import Sheet
 from deepinside.figures.style import plain, save, styled
 from deepinside.figures.traces import save_traces
 from deepinside.values import Item
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from deepinside.experiment import FigureSettings
 
 __all__ = [
     "chosen", "colour_map", "complaints", "draw", "draw_rows", "grid", "heading", "heading_of", "picture", "plain",
-    "save", "save_figure", "save_panel", "save_traces", "styled",
+    "prepare", "save", "save_figure", "save_panel", "save_traces", "styled",
 ]  # fmt: skip
+
+
+def prepare() -> None:
+    """Import what draws figures: half a second, which passes unseen in a thread beside other work."""
+    import deepinside.figures.sheet  # noqa: F401
 
 
 def save_figure(items: Sequence[Item], total: int, title: str, settings: "FigureSettings", path: Path) -> None:
@@ -39,12 +44,14 @@ def save_figure(items: Sequence[Item], total: int, title: str, settings: "Figure
         save(figure, path, settings.formats)
 
 
-def draw(items: Sequence[Item], title: str, settings: "FigureSettings") -> Figure:
+def draw(items: Sequence[Item], title: str, settings: "FigureSettings") -> "Figure":
     """The figure in the style that is set; see `deepinside.figures.layouts` for what stands where."""
+    from deepinside.figures.sheet import Sheet
+
     return Sheet(rows_of(items, known_panels(items, settings)), title, settings).draw()
 
 
-def draw_rows(items: Sequence[Item], settings: "FigureSettings") -> Figure:
+def draw_rows(items: Sequence[Item], settings: "FigureSettings") -> "Figure":
     """One item a row, without a title."""
     with styled(settings.style):
         return draw(items, "", replace(settings, layout="rows", title=False))
@@ -68,8 +75,10 @@ def complaints(items: Sequence[Item], settings: "FigureSettings") -> list[str]:
     ]
 
 
-def grid(rows: int, columns: int, inches: float) -> tuple[Figure, np.ndarray]:
+def grid(rows: int, columns: int, inches: float) -> "tuple[Figure, np.ndarray]":
     """A figure of axes without ticks or frames, `inches` wide each."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(columns * inches, rows * inches * 1.25), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:

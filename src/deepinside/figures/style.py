@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
-from matplotlib.figure import Figure
 
-from deepinside.figures.fonts import embed_fonts
 from deepinside.home import STYLES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 150
 NO_STAMP: dict[str, dict[str, None]] = {
@@ -50,7 +51,7 @@ def styled(style: str = "screen") -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path | BytesIO, formats: Sequence[str] = ("png",), **options: Any) -> None:
+def save(figure: "Figure", path: Path | BytesIO, formats: Sequence[str] = ("png",), **options: Any) -> None:
     """The figure as `path` with the ending of every format; the same figure gives the same bytes.
 
     A letter its font has not got, in a photo's name, is drawn as a box without ado.
@@ -61,6 +62,8 @@ def save(figure: Figure, path: Path | BytesIO, formats: Sequence[str] = ("png",)
             place = path.with_suffix(f".{ending}") if isinstance(path, Path) else path
             figure.savefig(place, format=ending, dpi=dots(), metadata=NO_STAMP[ending], **options)
             if ending == "svg" and isinstance(place, Path):
+                from deepinside.figures.fonts import embed_fonts
+
                 embed_fonts(place)
 
 

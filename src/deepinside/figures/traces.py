@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
-from matplotlib.figure import Figure
 
-from deepinside.figures import lettering, style
+from deepinside.figures import style
 from deepinside.figures.layouts import heading_of
 from deepinside.values import Item
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from deepinside.experiment import FigureSettings
 
 DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)))
@@ -36,7 +37,9 @@ def save_traces(items: Sequence[Item], path: Path, settings: "FigureSettings | N
             style.save(draw_traces(items), path, settings.formats if settings else ("png",))
 
 
-def draw_traces(items: Sequence[Item]) -> Figure:
+def draw_traces(items: Sequence[Item]) -> "Figure":
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(name for item in items for name in item.trace))
     columns = widest(names)
     rows = math.ceil(len(names) / columns)
@@ -80,12 +83,14 @@ def spans_decades(lines: Mapping[int, Any]) -> bool:
     return low > 0 and max(float(values.max()) for values in lines.values()) >= LOGARITHMIC * low
 
 
-def add_legend(figure: Figure, titles: Sequence[str]) -> None:
+def add_legend(figure: "Figure", titles: Sequence[str]) -> None:
     """The items' names beside the curves, each on one line."""
     known: dict[int, Any] = {}
     for axis in figure.axes:
         handles, labels = axis.get_legend_handles_labels()
         known |= {int(label): handle for handle, label in zip(handles, labels, strict=True)}
+    from deepinside.figures import lettering
+
     kind = lettering.font("legend.fontsize")
     words = [lettering.cut(title, 1.4, kind) for title in titles]
     columns = math.ceil(len(words) / IN_LEGEND)

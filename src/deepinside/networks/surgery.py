@@ -16,7 +16,6 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
-from onnx.reference import ReferenceEvaluator
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.spec import Layer, NetworkSpec
@@ -229,6 +228,8 @@ def _fold_shapes(body: ModelProto, weights: Weights) -> None:
 
 
 def _evaluate(node: NodeProto, weights: Weights, body: ModelProto) -> Weights:
+    from onnx.reference import ReferenceEvaluator  # only some files have anything to evaluate
+
     feeds = {name: numpy_helper.to_array(weights[name]) for name in node.input if name}
     graph = helper.make_graph(
         [node], "constant", [ValueInfoProto(name=name) for name in feeds], [ValueInfoProto(name=o) for o in node.output]
