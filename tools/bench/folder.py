@@ -43,16 +43,15 @@ def end_to_end(count: int, size: tuple[int, int]) -> Task:
         Way(OURS, lambda: whole(count, "all"), lambda _: written_maps(results / "few"),
             "the whole command, from JPEG to PNG: photo and map, figure, numbers", trial=lambda: whole(KEPT, "few")),
         Way("computation", computation(photos, count), visual_maps, "the technique alone, photos already in memory",
-            trial=computation(photos, KEPT)),
-        Way("start-up", lambda: whole(1, "one"), None, "the command with one photo"),
+            part=True, trial=computation(photos, KEPT)),
+        Way("start-up", lambda: whole(1, "one"), None, "the command with one photo", part=True),
     ]  # fmt: skip
     if peers.installed("captum"):
         work, few = (captum_loop(photos, threads, limit) for limit in (count, KEPT))
         ways.append(Way("captum loop", work, kept_maps, "a loop over the files; the map alone", trial=few))
     name = f"folder_{size[0]}x{size[1]}"
     title = f"tinycaffenet: ten-crop saliency of {count} JPEGs of {size[0]}×{size[1]}"
-    note = "The computation's ratio is the share of the whole command's time that is pure computation."
-    return Task(name, title, "photo", count, tuple(ways), tolerance=1e-3, patience=THRICE, note=note)
+    return Task(name, title, "photo", count, tuple(ways), tolerance=1e-3, patience=THRICE)
 
 
 def computation(photos: Path, limit: int) -> Callable[[], list[Visual]]:

@@ -51,7 +51,7 @@ def row(way: str, found: Mapping[str, Any], unit: str) -> tuple[str, str, str, s
     if "seconds" not in found:
         return way, "not counted", "", "", f"differ by {found['difference']:.0e}"
     ratio, share = found["ratio"], found.get("share_of_product")
-    faster = "" if way == OURS else spread(ratio)
+    faster = "" if way == OURS else part(ratio) if found.get("part") else spread(ratio)
     numbers = "" if way == OURS or found["difference"] is None else f"equal to {found['difference']:.0e}"
     if "rank_correlation" in found:
         numbers = f"rank correlation {found['rank_correlation']:.4f}"
@@ -94,11 +94,19 @@ def notes(work: Mapping[str, Any]) -> list[str]:
     coarse = max((found.get("tolerance") or 0 for found in work["ways"].values()), default=0)
     if coarse > 1e-3:
         approximations.append(f"float32 itself is off float64 by {coarse / 2:.0e} here: some rectifier stands at zero")
-    return [*([work["note"]] if work.get("note") else []), *approximations, *work.get("findings", [])]
+    parts = [
+        f"{way} ({found['why']}) is {part(found['ratio'])}"
+        for way, found in work["ways"].items() if found.get("part") and "ratio" in found
+    ]  # fmt: skip
+    return [*([work["note"]] if work.get("note") else []), *approximations, *parts, *work.get("findings", [])]
 
 
 def spread(ratio: Mapping[str, float]) -> str:
     return f"{ratio['median']:.2f} × [{ratio['low']:.2f}–{ratio['high']:.2f}]"
+
+
+def part(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['median']:.0%} [{ratio['low']:.0%}–{ratio['high']:.0%}] of it"
 
 
 def markdown(record: Record) -> str:
@@ -110,7 +118,8 @@ def markdown(record: Record) -> str:
     for work in record["workloads"].values():
         ours = row(OURS, work["ways"][OURS], work["unit"]) if OURS in work["ways"] else ("",) * 5
         for way, _, faster, _, numbers in rows(work):
-            if way != OURS and "rank_correlation" not in work["ways"][way]:  # those are put beside others, below
+            found = work["ways"][way]
+            if way != OURS and not found.get("part") and "rank_correlation" not in found:  # those are said below
                 verdict = f"{faster} as fast" if faster else f"not counted: {numbers}"
                 lines.append(f"| {work['title']} | {way} | {verdict} | {ours[1]} | {ours[3]} |")
     findings = [f"- {work['title']}: {line}" for work in record["workloads"].values() for line in notes(work)]
@@ -159,7 +168,8 @@ def draw(record: Record, path: Path) -> None:
 
 
 def others(work: Mapping[str, Any]) -> dict[str, Any]:
-    return {way: found for way, found in work["ways"].items() if way != OURS and "ratio" in found}
+    ways = work["ways"].items()
+    return {way: found for way, found in ways if way != OURS and "ratio" in found and not found.get("part")}
 
 
 def bar(axes: Axes, place: float, ratio: Mapping[str, float], colour: str, name: str) -> None:

@@ -26,7 +26,8 @@ class Way:
     None where it is only a part of it.
 
     `trial` is a shorter version whose outcome is compared where that of `work` is not, because roundings grow from
-    step to step. `why` says how it is used. A way that is not `exact` is asked for the rank correlation instead.
+    step to step. `why` says how it is used. A way that is not `exact` is asked for the rank correlation instead. A
+    `part` is no other way of doing it, but something that our own does, too: its ratio is its share of the time.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Way:
     numbers: Callable[[Any], Tensor] | None = as_tensor
     why: str = ""
     exact: bool = True
+    part: bool = False
     trial: Work | None = None
 
     def compared(self) -> Tensor | None:
@@ -77,7 +79,7 @@ def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict
     works = right if task.ways[0].name in right else {}
     least = min([patience, task.patience or patience], key=lambda one: one.most)
     times = in_turn(works | {PRODUCT: product[0]}, least)
-    ways = {way.name: {"why": way.why, **agreed[way.name]} for way in task.ways}
+    ways = {way.name: {"why": way.why, "part": way.part, **agreed[way.name]} for way in task.ways}
     for way in task.ways:
         if way.name in works:
             ways[way.name] |= timed(task, way, times, product[1])

@@ -36,6 +36,15 @@ def test_the_readmes_table_names_the_machine_and_what_was_not_counted() -> None:
     assert lines[-1] == "- tiny: saliency: a note"
 
 
+def test_a_part_of_the_work_is_told_as_a_share_and_stands_beside_nothing() -> None:
+    known = record()
+    known["workloads"]["tiny_saliency"]["ways"]["start-up"] = way(0.14, why="one photo", part=True, difference=None)
+    lines = report.markdown(known).splitlines()
+    assert lines[-1] == "- tiny: saliency: start-up (one photo) is 14% [4%–39%] of it"
+    assert not any("start-up" in line for line in lines[:-1])
+    assert list(report.others(known["workloads"]["tiny_saliency"])) == ["captum"]
+
+
 def test_the_table_goes_between_a_pages_marks(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
