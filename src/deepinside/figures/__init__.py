@@ -27,6 +27,7 @@ __all__ = [
 
 def prepare() -> None:
     """Import what draws figures: half a second, which passes unseen in a thread beside other work."""
+    import deepinside.figures.canvas
     import deepinside.figures.sheet  # noqa: F401
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DPI = 150
 NO_STAMP: dict[str, dict[str, None]] = {
-    "png": {"Software": None},
+    "png": {},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     "svg": {"Creator": None, "Date": None},
 }
@@ -56,6 +56,9 @@ def save(figure: "Figure", path: Path | BytesIO, formats: Sequence[str] = ("png"
 
     A letter its font has not got, in a photo's name, is drawn as a box without ado.
     """
+    from deepinside.figures.canvas import OpaqueCanvas
+
+    OpaqueCanvas(figure)
     with warnings.catch_warnings(), matplotlib.rc_context(ALWAYS):
         warnings.filterwarnings("ignore", message="Glyph ")
         for ending in formats:
