@@ -1,8 +1,7 @@
 """The corridor: configuration, network, images, technique, metrics and figures, results. Read it top to bottom."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from deepinside import claims, figures, progress, results
+from deepinside.aside import Aside
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import Experiment, read_experiment
 from deepinside.images.batches import Loaded, batches, check_some_are_readable
@@ -179,34 +179,27 @@ def look(run: Run, work: Work, missing: Sequence[Chunk]) -> None:
 
     settings, convention = run.experiment.images, run.network.input
     loaded = batches(run.photos, numbers(), settings, convention)
-    for first in loaded:
-        chunk = claimed[first.numbers]
-        parts = chain([first], (next(loaded) for _ in chunk.batches[1:]))
-        work.finish(chunk, see(run, work, chunk, parts))
+    with Aside() as writer:
+        for first in loaded:
+            chunk = claimed[first.numbers]
+            parts = chain([first], (next(loaded) for _ in chunk.batches[1:]))
+            see(run, work, chunk, parts, writer)
 
 
-def see(run: Run, work: Work, chunk: Chunk, parts: Iterator[Loaded]) -> Record:
-    """One chunk: what comes out of each batch is written while the next is computed."""
+def see(run: Run, work: Work, chunk: Chunk, parts: Iterator[Loaded], writer: Aside) -> None:
+    """One chunk: what comes out of each batch is written while the next is computed, of this chunk or another."""
     started, record = time.perf_counter(), Record()
-    with ArrayFile(work.arrays_of(chunk), compressed=False) as arrays, ThreadPoolExecutor(1) as writer:
-        kept: list[Future[None]] = []
-        for part in parts:
-            record.skipped += part.skipped
-            if part.batch is not None:
-                visual = technique(run, work, moved(part.batch, run.network), part.numbers)
-                wait(kept)  # for the batch before, so that no more than two are held
-                kept = [writer.submit(keep, run, work, arrays, part.numbers.start, visual)]
-                remember(record, part.batch, visual, run.experiment.figure.limit - part.numbers.start)
-            progress.advance(len(part.numbers))
-        wait(kept)
+    arrays = ArrayFile(work.arrays_of(chunk), compressed=False)
+    for part in parts:
+        record.skipped += part.skipped
+        if part.batch is not None:
+            visual = technique(run, work, moved(part.batch, run.network), part.numbers)
+            writer.wait()  # for the batch before, so that no more than two are held
+            writer.do(keep, run, work, arrays, part.numbers.start, visual)
+            remember(record, part.batch, visual, run.experiment.figure.limit - part.numbers.start)
+        progress.advance(len(part.numbers))
     record.seconds = time.perf_counter() - started
-    return record
-
-
-def wait(kept: Iterable[Future[None]]) -> None:
-    """Until all is written; raises what writing raised."""
-    for one in kept:
-        one.result()
+    writer.do(finish, work, chunk, record, arrays)
 
 
 def technique(run: Run, work: Work, batch: ImageBatch, numbers: range) -> Visual:
@@ -265,6 +258,12 @@ def keep(run: Run, work: Work, arrays: ArrayFile, first: int, visual: Visual) ->
         for panel in item.panels if save.wants(save.panels, place < figure.limit) else ():
             path = work.whole / "panels" / panel.name / f"{item.name}.png"
             figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map)
+
+
+def finish(work: Work, chunk: Chunk, record: Record, arrays: ArrayFile) -> None:
+    """The last of a chunk to be written: from here on it is done."""
+    arrays.close()
+    work.finish(chunk, record)
 
 
 def remember(record: Record, batch: ImageBatch, visual: Visual, limit: int) -> None:

@@ -110,8 +110,11 @@ class ArrayFile:
         entry.compress_type = self.kind
         self.zip.writestr(entry, data, compresslevel=1)
 
+    def close(self) -> None:
+        self.zip.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.zip.close()
+        self.close()

@@ -130,7 +130,7 @@ class Work:
 
     def acquire(self, name: str) -> bool:
         """Take a lock, which the system takes back when this process ends, however it ends; false if another has it."""
-        lock = FileLock(self.folder / "locks" / name)
+        lock = FileLock(self.folder / "locks" / name, thread_local=False)  # whoever writes last gives it back
         try:
             lock.acquire(blocking=False)
         except (Timeout, FileNotFoundError):
