@@ -63,8 +63,12 @@ def test_nan_is_drawn_as_zero() -> None:
     assert np.array_equal(seen(with_nan, "magnitude"), seen(with_zero, "magnitude"))
 
 
-def test_a_panel_is_a_pixel_a_value_and_the_same_bytes(tmp_path: Path) -> None:
-    panel = Panel("deep/map", torch.rand(5, 7), "magnitude")
+@pytest.mark.parametrize(
+    "panel",
+    [Panel("deep/map", torch.rand(5, 7), "magnitude"), Panel("photo", 255 * torch.rand(3, 5, 7), "photo")],
+    ids=lambda panel: panel.look,
+)
+def test_a_panel_is_a_pixel_a_value_and_the_same_bytes(panel: Panel, tmp_path: Path) -> None:
     for name in ("a", "b"):
         figures.save_panel(panel, tmp_path / name / "x.png", "inferno")
     with Image.open(tmp_path / "a" / "x.png") as image:

@@ -1,5 +1,6 @@
 """One panel as a picture."""
 
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -55,6 +56,10 @@ def colours(name: str) -> np.ndarray:
 
 
 def save_panel(panel: Panel, path: Path, magnitude_map: str = "inferno", signed_map: str = "signed") -> None:
-    """One PNG, a pixel for every value; a map with its palette takes half the bytes and a third of the time of RGB."""
+    """One PNG, a pixel for every value; a map with its palette takes half the bytes and a third of the time of RGB.
+
+    In photos nothing repeats but runs: to look for no more takes half the time and comes to no more bytes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    image(panel, magnitude_map, signed_map).save(path, compress_level=1)
+    found = image(panel, magnitude_map, signed_map)
+    found.save(path, compress_level=1, compress_type=zlib.Z_RLE if found.mode == "RGB" else zlib.Z_DEFAULT_STRATEGY)
