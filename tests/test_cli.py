@@ -46,6 +46,16 @@ def test_the_configuration_is_shown_without_torch(tmp_path: Path) -> None:
     assert loaded_by(["--cfg", "job", "experiment=fig2_saliency"], tmp_path) <= {"hydra"}
 
 
+def test_what_is_imported_is_left_out_of_every_later_search_for_garbage(tmp_path: Path) -> None:
+    code = (
+        "import gc, sys\n"
+        "from deepinside import cli\n"
+        "cli.import_what_computes()\n"
+        "print('torch' in sys.modules, gc.isenabled(), gc.get_freeze_count() > 100_000, len(gc.get_objects()) < 10_000)"
+    )
+    assert python(code, tmp_path).split() == ["True"] * 4
+
+
 def test_help_names_every_network_and_experiment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
