@@ -27,16 +27,22 @@ def deepinside(results: Path, threads: int, *words: str) -> list[str]:
     return [str(program), *words, *runtime, "runtime.verbosity=quiet"]
 
 
-def run(words: list[str]) -> Cost:
-    """Run a command to its end. Raises CalledProcessError, with what it said, where it fails."""
+def run(*commands: list[str]) -> Cost:
+    """Run a command, or several at once, to the end. Raises CalledProcessError, with what was said, where one fails."""
     started = time.perf_counter()
     said = BUILD / "said.txt"
     said.parent.mkdir(parents=True, exist_ok=True)
     with said.open("w") as file:
-        process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
-        _, status, used = os.wait4(process.pid, 0)
+        processes = [subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT) for words in commands]
+        memory = sum([ended(process, said) for process in processes])
+    return Cost(time.perf_counter() - started, memory)
+
+
+def ended(process: "subprocess.Popen[bytes]", said: Path) -> float:
+    """Wait for the process; the largest resident memory it had, in MiB."""
+    _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, words, said.read_text())
+        raise subprocess.CalledProcessError(process.returncode, process.args, said.read_text())
     kilo = 1024 if sys.platform != "darwin" else 1024**2  # Linux counts in KiB, macOS in bytes
-    return Cost(time.perf_counter() - started, used.ru_maxrss / kilo)
+    return used.ru_maxrss / kilo

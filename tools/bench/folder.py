@@ -32,18 +32,21 @@ def end_to_end(count: int, size: tuple[int, int]) -> Task:
     photos = jpegs(count, size)
     results = commands.RESULTS / photos.name
 
-    def whole(limit: int, place: str) -> commands.Cost:
+    def whole(limit: int, place: str, processes: int = 1) -> commands.Cost:
         words = ["technique.crops=ten", "images=none", f"images.root={photos}", f"images.enlarge={ENLARGE}"]
         if limit != KEPT:  # what is asked for is pictures; of the few, numbers are compared
             words.append("save.maps=shown")
         shutil.rmtree(results / place, ignore_errors=True)  # of another configuration
-        return commands.run(commands.deepinside(results / place, threads, *words, f"images.limit={limit}"))
+        words.append(f"images.limit={limit}")
+        return commands.run(*[commands.deepinside(results / place, max(1, threads // processes), *words)] * processes)
 
     ways = [
         Way(OURS, lambda: whole(count, "all"), lambda _: written_maps(results / "few"),
             "the whole command, from JPEG to PNG: photo and map, figure, numbers", trial=lambda: whole(KEPT, "few")),
         Way("computation", computation(photos, count), visual_maps, "the technique alone, photos already in memory",
             part=True, trial=computation(photos, KEPT)),
+        Way("two processes", lambda: whole(count, "two", 2), lambda _: written_maps(results / "few two"),
+            "the same command twice at once, each with half of the threads", trial=lambda: whole(KEPT, "few two", 2)),
         Way("start-up", lambda: whole(1, "one"), None, "the command with one photo", part=True),
     ]  # fmt: skip
     if peers.installed("captum"):

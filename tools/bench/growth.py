@@ -89,7 +89,7 @@ def draw(works: dict[str, Any], path: Any) -> None:
         for one, label in zip(axes, ("seconds", "peak memory, MiB"), strict=True):
             one.set_xlabel(f"{work['unit']}s")
             one.set_ylabel(label)
-            one.set_ylim(0)
+            one.set_ylim(0, 1.1 * one.get_ylim()[1])  # a point at the edge is seen whole
             one.spines[["top", "right"]].set_visible(False)
         axes[0].set_title(work["title"], fontsize=9, loc="left")
     figure.savefig(path, dpi=150)

@@ -55,7 +55,7 @@ def row(way: str, found: Mapping[str, Any], unit: str) -> tuple[str, str, str, s
     numbers = "" if way == OURS or found["difference"] is None else f"equal to {found['difference']:.0e}"
     if "rank_correlation" in found:
         numbers = f"rank correlation {found['rank_correlation']:.4f}"
-    return way, f"{duration(found['seconds']['median'])} a {unit}", faster, percent(share), numbers
+    return way, f"{duration(found['seconds']['median'])} per {unit}", faster, percent(share), numbers
 
 
 def duration(seconds: float) -> str:

@@ -30,7 +30,7 @@ def record() -> dict:
 
 def test_the_readmes_table_names_the_machine_and_what_was_not_counted() -> None:
     lines = report.markdown(record()).splitlines()
-    assert lines[2] == "| tiny: saliency | captum | 1.50 × [1.40–1.75] as fast | 12.30 ms a photo | 50% |"
+    assert lines[2] == "| tiny: saliency | captum | 1.50 × [1.40–1.75] as fast | 12.30 ms per photo | 50% |"
     assert "not counted: differ by 2e-01" in lines[3] or "not counted: differ by 3e-01" in lines[3]
     assert any("Abacus 3, 2 cores (avx2), 2 threads, torch 2.13.0" in line for line in lines)
     assert lines[-1] == "- tiny: saliency: a note"
