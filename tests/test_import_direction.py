@@ -10,7 +10,7 @@ import deepinside
 
 PACKAGE = Path(deepinside.__file__).parent
 ORDER = (
-    ("errors", "home", "names", "values"),
+    ("aside", "errors", "home", "names", "values"),
     ("settings",),
     ("networks",),
     ("images",),
@@ -29,6 +29,7 @@ ORDER = (
     ("pages",),
     ("sweeps",),
     ("cli", "reference"),
+    ("scripts",),
     ("defaults",),
     ("api",),
     ("__init__",),
