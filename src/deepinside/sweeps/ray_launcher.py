@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import platform
 import shutil
@@ -132,7 +133,9 @@ def connected(address: str | None, ship: bool) -> Iterator[None]:
         joined: dict[str, Any] = {"runtime_env": {"py_modules": [str(staged(Path(scratch)))]}} if ship else {}
         try:
             knock(address)
-            ray.init(address or "local", logging_level="ERROR", **(joined if address else {"include_dashboard": False}))
+            ray.init(
+                address or "local", logging_level=logging.ERROR, **(joined if address else {"include_dashboard": False})
+            )
         except (ConnectionError, TimeoutError, socket.gaierror) as error:
             raise DeepInsideError(
                 f"hydra.launcher.address: expected a Ray cluster at {address}, found none."
