@@ -82,8 +82,10 @@ def test_one_glance_serves_the_scores_and_any_number_of_targets(tmp_path: Path) 
 
 def test_crops_are_looked_at_together_as_far_as_a_batch_goes() -> None:
     crops = ten_crops((10, 12), (6, 6))
-    assert [len(group) for group in in_passes(crops, 1)] == [10]
-    assert [len(group) for group in in_passes(crops, 3)] == [5, 5]
-    assert [len(group) for group in in_passes(crops, 40)] == [1] * 10
-    assert [crop for group in in_passes(crops, 5) for crop in group] == crops
-    assert list(in_passes([], 2)) == []
+    large, small = (227, 227), (64, 64)
+    assert [len(group) for group in in_passes(crops, 1, large)] == [10]
+    assert [len(group) for group in in_passes(crops, 3, large)] == [5, 5]
+    assert [len(group) for group in in_passes(crops, 40, large)] == [1] * 10
+    assert [len(group) for group in in_passes(crops, 16, small)] == [10]
+    assert [crop for group in in_passes(crops, 5, large) for crop in group] == crops
+    assert list(in_passes([], 2, large)) == []

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths.objectives import Objective, outcomes
+from deepinside.maths.passes import at_once
 from deepinside.networks.network import Network, as_scores
 from deepinside.targets import Target, check, for_batch
 from deepinside.values import ImageBatch
@@ -49,10 +50,6 @@ def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind:
     return Glance(network, x, (target.layer for target in targets)).gradient(targets, kind)
 
 
-AT_ONCE = 16
-"""Images whose gradients are computed in one pass; more only take more memory."""
-
-
 @dataclass(frozen=True)
 class Crop:
     """A window of a larger photo, by its upper left corner, mirrored or not."""
@@ -90,9 +87,9 @@ def ten_crops(whole: tuple[int, int], size: tuple[int, int]) -> list[Crop]:
     return plain + [Crop(crop.top, crop.left, mirrored=True) for crop in plain]
 
 
-def in_passes(crops: Sequence[Crop], photos: int) -> Iterator[Sequence[Crop]]:
-    """The crops in groups of as many as make a batch of `AT_ONCE` images at most, of so many photos each."""
-    several = max(1, AT_ONCE // photos)
+def in_passes(crops: Sequence[Crop], photos: int, size: tuple[int, int]) -> Iterator[Sequence[Crop]]:
+    """The crops of `size` (rows, columns) of so many photos, in groups of as many as go through the network at once."""
+    several = max(1, at_once(size) // photos)
     return (crops[start : start + several] for start in range(0, len(crops), several))
 
 

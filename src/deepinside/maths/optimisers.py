@@ -17,6 +17,7 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths import watching
+from deepinside.maths.passes import at_once
 from deepinside.settings import STRICT
 
 Result = TypeVar("Result")
@@ -24,9 +25,6 @@ Parts = Mapping[str, Tensor]
 Memory = Mapping[str, Tensor]
 """What a rule carries from step to step besides the images, such as a velocity."""
 Schedule = tuple[tuple[PositiveInt, PositiveFloat], ...]
-
-AT_ONCE = 16
-"""Images whose gradients are computed in one pass; more only take more memory."""
 
 
 class Gain(Protocol):
@@ -299,7 +297,8 @@ def root_mean_square(x: Tensor) -> Tensor:
 
 def climb(gain: Gain, x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
     """The gradient of the gain at `x`, (N, C, H, W), and the gain's parts, with the total under "gain"."""
-    portions = [range(i, min(i + AT_ONCE, len(x))) for i in range(0, len(x), AT_ONCE)]
+    several = at_once((x.shape[2], x.shape[3]))
+    portions = [range(i, min(i + several, len(x))) for i in range(0, len(x), several)]
     climbed = [climb_some(gain, x[p.start : p.stop], step, items[p.start : p.stop]) for p in portions]
     if len(climbed) == 1:
         return climbed[0]

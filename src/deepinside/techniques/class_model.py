@@ -15,7 +15,6 @@ from deepinside.maths import regularisers
 from deepinside.maths.batching import numbers_like
 from deepinside.maths.objectives import Objective, check_objective, class_posterior, measure, outcomes
 from deepinside.maths.optimisers import (
-    AT_ONCE,
     LBFGS,
     AdaGrad,
     Adam,
@@ -26,6 +25,7 @@ from deepinside.maths.optimisers import (
     Request,
     alone,
 )
+from deepinside.maths.passes import at_once
 from deepinside.networks.network import Network, as_scores
 from deepinside.settings import STRICT
 from deepinside.targets import Target, resolve
@@ -205,7 +205,7 @@ def seen(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, T
     """The activations of many images at once, as many in a pass as an optimisation takes."""
     names = sorted(layers)
     with torch.no_grad():
-        passes = [network.activations(some, names) for some in images.split(AT_ONCE)]
+        passes = [network.activations(some, names) for some in images.split(at_once(network.size))]
     return {name: torch.cat([one[name] for one in passes]) for name in names}
 
 

@@ -137,7 +137,7 @@ class Saliency:
     ) -> list[Tensor]:
         """For each row of targets one map a photo, averaged over crops; those of some crops may be known."""
         found = dict(known)
-        for group in in_passes([crop for crop in crops if crop not in found], len(x)):
+        for group in in_passes([crop for crop in crops if crop not in found], len(x), network.size):
             found |= self.looked_at(network, x, group, asked)
         whole = (x.shape[2], x.shape[3])
         return [average([found[crop][row] for crop in crops], crops, whole) for row in range(len(asked))]
