@@ -10,7 +10,7 @@ import deepinside
 
 PACKAGE = Path(deepinside.__file__).parent
 ORDER = (
-    ("aside", "errors", "home", "names", "values"),
+    ("aside", "errors", "home", "memory", "names", "values"),
     ("settings",),
     ("networks",),
     ("images",),

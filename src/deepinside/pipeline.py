@@ -20,6 +20,7 @@ from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
 from deepinside.images.sources import Source, fingerprint, listed
 from deepinside.maths.watching import watching
+from deepinside.memory import keep_freed
 from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
@@ -112,6 +113,7 @@ def inputs(experiment: Experiment, photos: Sequence[Source]) -> dict[str, Any]:
 
 def prepare(experiment: Experiment) -> None:
     """The same threads and the same algorithms every time, so that the same run gives the same bytes."""
+    keep_freed()
     torch.set_num_threads(experiment.runtime.threads)
     # not torch.use_deterministic_algorithms, which imports the compiler for it: three seconds
     torch.set_deterministic_debug_mode("error" if experiment.runtime.device == "cpu" else "warn")
