@@ -1,15 +1,25 @@
 """Whole commands: how long they take and how much memory, as the system counts it."""
 
-import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from bench.photos import BUILD
 
 RESULTS = BUILD / "results"
+# A process is counted as large, at least, as the one that started it: this one may have held a large network
+START = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as file:
+    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+"""A small process that starts the command in `argv[2:]` and writes its largest memory into `argv[1]`."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +40,23 @@ def deepinside(results: Path, threads: int, *words: str) -> list[str]:
 def run(*commands: list[str]) -> Cost:
     """Run a command, or several at once, to the end. Raises CalledProcessError, with what was said, where one fails."""
     started = time.perf_counter()
-    said = BUILD / "said.txt"
-    said.parent.mkdir(parents=True, exist_ok=True)
-    with said.open("w") as file:
-        processes = [subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT) for words in commands]
-        memory = sum([ended(process, said) for process in processes])
-    return Cost(time.perf_counter() - started, memory)
+    with tempfile.TemporaryDirectory() as folder:
+        said, used = Path(folder, "said"), [Path(folder, str(number)) for number in range(len(commands))]
+        with said.open("w") as file:
+            processes = [begun(words, path, file) for words, path in zip(commands, used, strict=True)]
+            codes = [process.wait() for process in processes]
+        seconds = time.perf_counter() - started
+        if any(codes):
+            raise subprocess.CalledProcessError(max(codes, key=abs), commands[0], said.read_text())
+        return Cost(seconds, sum(mebibytes(path) for path in used))
 
 
-def ended(process: "subprocess.Popen[bytes]", said: Path) -> float:
-    """Wait for the process; the largest resident memory it had, in MiB."""
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args, said.read_text())
+def begun(words: list[str], used: Path, said: IO[str]) -> "subprocess.Popen[bytes]":
+    """The command on its way; its largest memory will be written to `used`."""
+    start = [sys.executable, "-I", "-S", "-c", START, str(used), *words]
+    return subprocess.Popen(start, stdout=said, stderr=subprocess.STDOUT)
+
+
+def mebibytes(used: Path) -> float:
     kilo = 1024 if sys.platform != "darwin" else 1024**2  # Linux counts in KiB, macOS in bytes
-    return used.ru_maxrss / kilo
+    return int(used.read_text()) / kilo

@@ -1,5 +1,6 @@
 """Every workload by the shipped network, small: all ways give the same numbers, and wrong ones are noticed."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,14 @@ def test_the_photos_are_the_same_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert files[0] == files[1] and len(set(files[0])) == 3
 
 
-def test_a_command_that_fails_says_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "BUILD", tmp_path)
+def test_a_command_is_counted_by_itself_however_large_the_process_that_asks() -> None:
+    held = torch.ones(2**26)  # a quarter of a gigabyte
+    assert 0 < commands.run(["true"]).memory < 64
+    taken = commands.run([sys.executable, "-c", "held = b'1' * 2**27"]).memory
+    assert 128 < taken < 192 and len(held)
+
+
+def test_a_command_that_fails_says_what_it_said() -> None:
     cost = commands.run(["sh", "-c", "sleep 0.05"])
     assert cost.seconds > 0.05 and cost.memory > 0.1
     with pytest.raises(commands.subprocess.CalledProcessError) as failed:
