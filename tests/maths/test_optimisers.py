@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths import watching
-from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum, Optimised, Request, Rule, alone
+from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum, Optimised, Request, Rule, Trace, alone
 
 ALL: tuple[Rule, ...] = (
     Momentum(steps=120, rate=0.05),
@@ -236,3 +236,17 @@ def test_a_technique_alone_is_sent_what_it_asks_for() -> None:
         return (second.images - first.images).mean().item()
 
     assert alone(technique()) == pytest.approx(0.1 * 9 / 12, abs=0.05)
+
+
+def test_a_long_trace_keeps_every_step_once_and_few_tensors() -> None:
+    count = 2 * Trace.TOGETHER + 7
+    whole, again = Trace({}, torch.device("cpu")), Trace({}, torch.device("cpu"))
+    for step in range(count):
+        if step == Trace.TOGETHER + 3:  # as after a snapshot
+            again = Trace(again.stacked(), torch.device("cpu"))
+        for trace in (whole, again):
+            trace.add(step, {"gain": torch.tensor([step, -step])}, torch.ones(2, 1, 1, 1))
+    assert torch.equal(whole.stacked()["gain"], torch.arange(count)[:, None] * torch.tensor([1, -1]))
+    assert whole.stacked().keys() == again.stacked().keys() == {"gain", "gradient_norm"}
+    assert all(torch.equal(values, again.stacked()[name]) for name, values in whole.stacked().items())
+    assert len(whole.before) == 2 and len(whole.rows) == 7

@@ -87,7 +87,7 @@ class Stepwise:
     def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
         """Climb from `start` (N, C, H, W); a climb that a watcher remembers goes on where it was left."""
         known = watching.recall() or {"step": 0, "images": start, "memory": self.begin(start), "trace": {}}
-        memory, trace = on_device(known["memory"], start), Trace(known["trace"])
+        memory, trace = on_device(known["memory"], start), Trace(known["trace"], start.device)
         x = known["images"].to(start).clone()
         for step in range(known["step"], self.length()):
             gradient, parts = climb(gain, x, step, range(len(x)))
@@ -198,7 +198,7 @@ class LBFGS:
         Raises DeepInsideError on a zero gradient at the start and on NaN or infinity.
         """
         known = watching.recall() or {"step": 0, "images": start, "memory": {}, "trace": {}}
-        images, trace = known["images"].to(start).clone(), Trace(known["trace"])
+        images, trace = known["images"].to(start).clone(), Trace(known["trace"], start.device)
         first, done = divmod(known["step"], self.steps)
         for i in range(first, len(start)):
             self._one(i, images, trace, gain, polish, done=done, memory=known["memory"] if done else {})
@@ -318,28 +318,38 @@ class Trace:
     """Collects the parts of the gain and the gradient's norm by step, and stops what goes wrong."""
 
     CHECK_EVERY = 50  # a look at the numbers waits for the device, so not every step
+    TOGETHER = 50  # many small tensors between large ones that come and go would leave no room for these to come back
 
-    def __init__(self, known: Mapping[str, Tensor]) -> None:
-        steps = len(next(iter(known.values()))) if known else 0
-        self.rows: list[dict[str, Tensor]] = [{name: values[i] for name, values in known.items()} for i in range(steps)]
+    def __init__(self, known: Mapping[str, Tensor], device: torch.device) -> None:
+        self.before = [{name: values.to(device) for name, values in known.items()}] if known else []
+        self.rows: list[dict[str, Tensor]] = []
 
     def add(self, step: int, parts: Parts, gradient: Tensor, *, first: int = 0) -> None:
         """One step of the images whose first is number `first`."""
         if step == 0:
             refuse_dead_start(gradient, first)
+        if len(self.rows) == self.TOGETHER:
+            self.before.append(stacked(self.rows))
+            self.rows = []
         self.rows.append({**parts, "gradient_norm": gradient.flatten(1).norm(dim=1)})
         if step % self.CHECK_EVERY == 0:
             refuse_divergence(self.rows[-1]["gradient_norm"], step)
 
     def stacked(self) -> dict[str, Tensor]:
         """By part, (rows, images of a row)."""
-        return {name: torch.stack([row[name] for row in self.rows]) for name in self.rows[0]}
+        parts = [*self.before, *([stacked(self.rows)] if self.rows else [])]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def close(self, images: Tensor) -> Optimised:
         """The outcome, the trace sorted by image; raises DeepInsideError where an image is not finite."""
-        refuse_divergence(images, len(self.rows))
-        by_image = {name: in_order(values, len(images)) for name, values in self.stacked().items()}
-        return Optimised(images, by_image)
+        found = self.stacked()
+        refuse_divergence(images, len(found["gain"]))
+        return Optimised(images, {name: in_order(values, len(images)) for name, values in found.items()})
+
+
+def stacked(rows: Sequence[Parts]) -> dict[str, Tensor]:
+    """By part, (rows, images of a row)."""
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def in_order(values: Tensor, images: int) -> Tensor:
