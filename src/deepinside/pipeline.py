@@ -113,7 +113,7 @@ def inputs(experiment: Experiment, photos: Sequence[Source]) -> dict[str, Any]:
 
 def prepare(experiment: Experiment) -> None:
     """The same threads and the same algorithms every time, so that the same run gives the same bytes."""
-    keep_freed()
+    keep_freed()  # changes no number, only how long it takes
     torch.set_num_threads(experiment.runtime.threads)
     # not torch.use_deterministic_algorithms, which imports the compiler for it: three seconds
     torch.set_deterministic_debug_mode("error" if experiment.runtime.device == "cpu" else "warn")

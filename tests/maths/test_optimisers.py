@@ -240,10 +240,10 @@ def test_a_technique_alone_is_sent_what_it_asks_for() -> None:
 
 def test_a_long_trace_keeps_every_step_once_and_few_tensors() -> None:
     count = 2 * Trace.TOGETHER + 7
-    whole, again = Trace({}, torch.device("cpu")), Trace({}, torch.device("cpu"))
+    whole, again = Trace({}), Trace({})
     for step in range(count):
         if step == Trace.TOGETHER + 3:  # as after a snapshot
-            again = Trace(again.stacked(), torch.device("cpu"))
+            again = Trace(again.stacked())
         for trace in (whole, again):
             trace.add(step, {"gain": torch.tensor([step, -step])}, torch.ones(2, 1, 1, 1))
     assert torch.equal(whole.stacked()["gain"], torch.arange(count)[:, None] * torch.tensor([1, -1]))

@@ -11,7 +11,6 @@ from typing import IO
 from bench.photos import BUILD
 
 RESULTS = BUILD / "results"
-# A process is counted as large, at least, as the one that started it: this one may have held a large network
 START = """
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[2:])
@@ -19,7 +18,10 @@ with open(sys.argv[1], "w") as file:
     file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 sys.exit(code)
 """
-"""A small process that starts the command in `argv[2:]` and writes its largest memory into `argv[1]`."""
+"""A small process that starts the command in `argv[2:]` and writes its largest memory into `argv[1]`.
+
+The system counts a process as large, at least, as the one that started it, and this one may have held a large network.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ def run(*commands: list[str]) -> Cost:
             processes = [begun(words, path, file) for words, path in zip(commands, used, strict=True)]
             codes = [process.wait() for process in processes]
         seconds = time.perf_counter() - started
-        if any(codes):
-            raise subprocess.CalledProcessError(max(codes, key=abs), commands[0], said.read_text())
+        for words, code in zip(commands, codes, strict=True):
+            if code:
+                raise subprocess.CalledProcessError(code, words, said.read_text())
         return Cost(seconds, sum(mebibytes(path) for path in used))
 
 

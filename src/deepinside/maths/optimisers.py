@@ -87,7 +87,7 @@ class Stepwise:
     def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
         """Climb from `start` (N, C, H, W); a climb that a watcher remembers goes on where it was left."""
         known = watching.recall() or {"step": 0, "images": start, "memory": self.begin(start), "trace": {}}
-        memory, trace = on_device(known["memory"], start), Trace(known["trace"], start.device)
+        memory, trace = on_device(known["memory"], start), Trace(on_device(known["trace"], start))
         x = known["images"].to(start).clone()
         for step in range(known["step"], self.length()):
             gradient, parts = climb(gain, x, step, range(len(x)))
@@ -198,7 +198,7 @@ class LBFGS:
         Raises DeepInsideError on a zero gradient at the start and on NaN or infinity.
         """
         known = watching.recall() or {"step": 0, "images": start, "memory": {}, "trace": {}}
-        images, trace = known["images"].to(start).clone(), Trace(known["trace"], start.device)
+        images, trace = known["images"].to(start).clone(), Trace(on_device(known["trace"], start))
         first, done = divmod(known["step"], self.steps)
         for i in range(first, len(start)):
             self._one(i, images, trace, gain, polish, done=done, memory=known["memory"] if done else {})
@@ -320,8 +320,8 @@ class Trace:
     CHECK_EVERY = 50  # a look at the numbers waits for the device, so not every step
     TOGETHER = 50  # many small tensors between large ones that come and go would leave no room for these to come back
 
-    def __init__(self, known: Mapping[str, Tensor], device: torch.device) -> None:
-        self.before = [{name: values.to(device) for name, values in known.items()}] if known else []
+    def __init__(self, known: Parts) -> None:
+        self.before = [known] if known else []
         self.rows: list[dict[str, Tensor]] = []
 
     def add(self, step: int, parts: Parts, gradient: Tensor, *, first: int = 0) -> None:
@@ -362,8 +362,8 @@ def snapshot(step: int, images: Tensor, memory: Any, trace: Trace) -> watching.S
     return {"step": step, "images": images, "memory": memory, "trace": trace.stacked()}
 
 
-def on_device(memory: Memory, like: Tensor) -> Memory:
-    return {name: values.to(like) for name, values in memory.items()}
+def on_device(known: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]:
+    return {name: values.to(like.device) for name, values in known.items()}
 
 
 def refuse_dead_start(gradient: Tensor, first: int) -> None:
