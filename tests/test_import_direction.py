@@ -11,6 +11,7 @@ import deepinside
 PACKAGE = Path(deepinside.__file__).parent
 ORDER = (
     ("aside", "errors", "home", "memory", "names", "values"),
+    ("datafile",),
     ("settings",),
     ("networks",),
     ("images",),

@@ -1,18 +1,23 @@
 """Unfinished work: chunks that do not depend on who computes them, locks that die with their process, snapshots."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from deepinside.errors import DeepInsideError
+from deepinside.images.batches import Skipped
 from deepinside.maths.optimisers import Momentum
 from deepinside.maths.watching import Watcher, watching
 from deepinside.store import Row
+from deepinside.values import Item, Panel
 from deepinside.work import BATCHES, Chunk, Keeper, Record, Work, plan, remove_leftover
 
 
@@ -169,3 +174,46 @@ def test_snapshots_go_with_their_chunk(tmp_path: Path) -> None:
 
 def test_a_chunk_has_a_name_that_sorts() -> None:
     assert [Chunk(number, ()).name for number in (2, 10)] == ["000002", "000010"]
+
+
+# ---- files from others ----
+
+
+def planted(path: Path) -> Path:
+    """A file that makes a folder when it is unpickled; the folder's place."""
+    place = path.with_name("was here")
+    path.write_bytes(f"cos\nmkdir\n(V{place}\ntR.".encode())
+    return place
+
+
+def test_unfinished_work_that_came_from_others_runs_no_code(tmp_path: Path) -> None:
+    work = opened(tmp_path)
+    (chunk,) = work.claimed(plan(1, 1))
+    place = planted(work.record_of(chunk))
+    with pytest.raises(DeepInsideError, match=r"000000\.record: expected unfinished work"):
+        work.record(chunk)
+    keeper = work.keeper(range(1), "")
+    (work.folder / "climbs" / f"{keeper.name}-0000.climb").write_bytes(work.record_of(chunk).read_bytes())
+    with pytest.raises(DeepInsideError, match=r"0000\.climb: expected unfinished work"):
+        keeper.recall()
+    assert not place.exists()
+    pickle.loads(work.record_of(chunk).read_bytes())
+    assert place.exists()  # it would have
+    work.close()
+
+
+def test_a_record_comes_back_with_its_pictures(tmp_path: Path) -> None:
+    work = opened(tmp_path)
+    (chunk,) = work.claimed(plan(1, 1))
+    panel = Panel("map", torch.randn(1, 5, 7)[0], "signed", "over", torch.tensor([[0.0, 1, 2, 3]]))
+    item = Item("a", "A", (panel,), {"score": 0.1}, {"gain": torch.arange(3.0)}, ("note",), "small")
+    made = Record([Row("a", "A", {"score": 0.1}, "small", None, "ff")], [item], {"d": None}, {"n": None},
+                  [Skipped("b.jpg", "empty")], 1.25)  # fmt: skip
+    work.finish(chunk, made)
+    found = work.record(chunk)
+    (shown,) = found.shown
+    assert torch.equal(shown.panels[0].values, panel.values)
+    assert torch.equal(shown.trace["gain"], item.trace["gain"])
+    assert replace(found, shown=[]) == replace(made, shown=[])
+    assert replace(shown, panels=(), trace={}) == replace(item, panels=(), trace={})
+    work.close()

@@ -8,7 +8,6 @@ processes may work on one result: each takes chunks that no other is at, and wai
 
 import json
 import os
-import pickle
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import BaseFileLock, FileLock, Timeout
 
+from deepinside import datafile
+from deepinside.errors import DeepInsideError
 from deepinside.images.batches import Skipped
 from deepinside.maths.watching import Snapshot, Step, Watcher
 from deepinside.store import Row
-from deepinside.values import Item, safe_name
+from deepinside.values import Item, Panel, safe_name
 
 BATCHES = 4
 """Batches of photos a chunk: what is lost at most when a process is killed, photos by photos."""
@@ -146,7 +146,7 @@ class Work:
 
     def finish(self, chunk: Chunk, record: Record) -> None:
         """The chunk is done: what is remembered of its optimisations is needed no more."""
-        write_aside(self.record_of(chunk), pickle.dumps(record))
+        write_aside(self.record_of(chunk), datafile.dump(record))
         for batch in chunk.batches:
             for left in (self.folder / "climbs").glob(f"{batch.start:09}-*"):
                 left.unlink()
@@ -160,7 +160,7 @@ class Work:
             self.remove()
 
     def record(self, chunk: Chunk) -> Record:
-        return pickle.loads(self.record_of(chunk).read_bytes())
+        return stored(self.record_of(chunk), Record)
 
     def keeper(self, batch: range, variant: str) -> "Keeper":
         """What remembers the optimisations of one batch and variant of the technique."""
@@ -192,7 +192,7 @@ class Keeper(Watcher):
         self.saved = time.monotonic()
         if not self.path.is_file():
             return None
-        return torch.load(self.path, map_location="cpu", weights_only=True)
+        return stored(self.path, dict)
 
     def step(self, now: Step) -> None:
         """Save where it stands, unless that was done a moment ago; what took a moment as a whole is not worth it."""
@@ -203,10 +203,16 @@ class Keeper(Watcher):
         return time.monotonic() - self.saved >= (self.every if seconds is None else seconds)
 
     def save(self, snapshot: Snapshot) -> None:
-        aside = self.path.with_suffix(f".{os.getpid()}")
-        torch.save(snapshot, aside)
-        aside.replace(self.path)
+        write_aside(self.path, datafile.dump(snapshot))
         self.saved = time.monotonic()
+
+
+def stored(path: Path, kind: type) -> Any:
+    """What a file of unfinished work holds. Results may come from others: no file here can run code when it is read."""
+    found = datafile.read(path, (Record, Row, Item, Panel, Skipped))
+    if not isinstance(found, kind):
+        raise DeepInsideError(f"{path}: expected unfinished work of another kind; remove it and try again.")
+    return found
 
 
 def write_aside(path: Path, data: bytes) -> None:
