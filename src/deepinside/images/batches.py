@@ -130,18 +130,20 @@ def resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, 
 def view(whole: tuple[int, int], size: tuple[int, int], *, short_side: int | None) -> tuple[float, float, float, float]:
     """What is shown at `size` (H, W) of an image of `whole` (w, h): left, top, right, bottom in its pixels.
 
-    All of it, stretched; or, with `short_side`, the middle, as if the shorter side had been scaled to that.
+    All of it, stretched; or, with `short_side`, the middle, as if the shorter side had been scaled to that, or to
+    more where `size` would not fit into the photo otherwise.
     """
     if short_side is None:
         return 0.0, 0.0, float(whole[0]), float(whole[1])
-    scale = min(whole) / short_side
+    scale = min(min(whole) / short_side, whole[0] / size[1], whole[1] / size[0])
     width, height = size[1] * scale, size[0] * scale
     left, top = (whole[0] - width) / 2, (whole[1] - height) / 2
     return max(left, 0.0), max(top, 0.0), min(left + width, whole[0]), min(top + height, whole[1])
 
 
 def _short_side(settings: ImageSettings, size: tuple[int, int]) -> int | None:
-    return (settings.short_side or max(size)) if settings.resize == "short_side_crop" else None
+    """What `view` scales the shorter side to: at least the shorter one of `size` (H, W)."""
+    return (settings.short_side or min(size)) if settings.resize == "short_side_crop" else None
 
 
 # ---- decoding --------------------------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ def _ahead(
 def _read(source: Source, number: int, settings: ImageSettings, size: tuple[int, int]) -> _Decoded | Skipped:
     try:
         data = source.read()
-        image, whole = decode(data, source.path, needed=_short_side(settings, size) or max(size))
+        image, whole = decode(data, source.path, needed=max(settings.short_side or 0, *size))
     except UnreadableImage as error:
         LOG.warning("skipped %s: %s", source.name, error.reason)
         return Skipped(source.name, error.reason)

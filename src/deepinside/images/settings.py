@@ -27,8 +27,9 @@ class ImageSettings:
     the list's own folder (`#` starts a comment), or a `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` of photos,
     which is read as the folder it holds, without unpacking. recursive: look into the folder's sub-folders too.
     names: photographs that come with scikit-image, put before those of `root`.
-    resize: `square` stretches to the size; `short_side_crop` scales the shorter side to `short_side` (by default the
-    size itself) and cuts the middle out. enlarge: photos are loaded this many times larger than
+    resize: `square` stretches to the size; `short_side_crop` scales the photo without stretching it and cuts the middle
+    out, as much of it as the network's shape can hold. short_side: how long the shorter side is scaled to before that
+    (by default no longer than needed). enlarge: photos are loaded this many times larger than
     the network's input, for techniques that cut crops of the network's size out of them.
     limit: take only the first so many. batch: how many are computed at once.
     labels: the photos' true classes: `folder` (the name of the file's folder), `stem` (an `n` and eight digits at the
@@ -70,9 +71,9 @@ def loaded_size(settings: ImageSettings, convention: InputConvention) -> tuple[i
     Raises DeepInsideError where `short_side` is too short for that.
     """
     size = (round(convention.size[0] * settings.enlarge), round(convention.size[1] * settings.enlarge))
-    if settings.short_side is not None and settings.short_side < max(size):
+    if settings.short_side is not None and settings.short_side < min(size):
         raise DeepInsideError(
             f"images.short_side is {settings.short_side}, smaller than the {size[0]}×{size[1]} that is cut out of it; "
-            f"make it at least {max(size)}."
+            f"make it at least {min(size)}."
         )
     return size
