@@ -1,4 +1,4 @@
-"""Inputs that are not square: photos, maps, ten crops, views and boxes, against plain autograd on the original module."""
+"""Inputs that are not square: photos, maps, ten crops, views and boxes, beside autograd on the original module."""
 
 import warnings
 from pathlib import Path
