@@ -52,7 +52,7 @@ def test_a_draft_reads_scores_before_a_rectifier(tmp_path: Path) -> None:
     spec = drafted(put(squeeze(), tmp_path / "squeeze.onnx"), tmp_path / "here")
     assert spec.target == "conv10"
     assert load(spec).classes == 6
-    assert "come after a rectifier" in (tmp_path / "here" / "squeeze.yaml").read_text()
+    assert "come after a ReLU" in (tmp_path / "here" / "squeeze.yaml").read_text()
 
 
 def test_a_renamed_layer_of_a_draft_is_known_by_its_new_name(caffe_file: Path, tmp_path: Path) -> None:

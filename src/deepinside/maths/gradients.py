@@ -39,7 +39,7 @@ class Glance:
 
     def objective(self, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
         """(N,): what is differentiated, of photo i for `targets[i]`; of the layers that were looked at."""
-        return outcomes(self.activations, targets, kind, self.network.target)
+        return outcomes(self.activations, targets, kind, self.network)
 
 
 def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective = "score") -> Tensor:

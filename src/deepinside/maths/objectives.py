@@ -5,13 +5,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
+from deepinside.networks.spec import Posterior
 from deepinside.targets import Target
 
 Objective = Literal["score", "log_posterior", "posterior"]
-"""`score` is S_c, before the soft-max (Simonyan et al. 2013, Sect. 2); the others pass it through the soft-max."""
+"""`score` is S_c, before the soft-max (Simonyan et al. 2013, Sect. 2); the others pass it through the soft-max, or
+through a sigmoid in networks whose photos may be of several classes."""
 
 
 def measure(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective) -> Tensor:
@@ -22,22 +25,22 @@ def measure(network: Network, x: Tensor, targets: Sequence[Target], kind: Object
     """
     layers = sorted({target.layer for target in targets})
     activations = network.activations(x, layers)
-    return outcomes(activations, targets, kind, network.target)
+    return outcomes(activations, targets, kind, network)
 
 
-def outcomes(activations: Mapping[str, Tensor], targets: Sequence[Target], kind: Objective, class_layer: str) -> Tensor:
+def outcomes(activations: Mapping[str, Tensor], targets: Sequence[Target], kind: Objective, network: Network) -> Tensor:
     """The objective (N,) of item i for `targets[i]`, from the activations (N, …) of the targets' layers."""
     # split, not sliced: back from N slices would come N gradients as large as the whole
     items = {layer: activations[layer].split(1) for layer in {target.layer for target in targets}}
-    return torch.cat([outcome(items[t.layer][i], t, kind, class_layer) for i, t in enumerate(targets)])
+    return torch.cat([outcome(items[t.layer][i], t, kind, network) for i, t in enumerate(targets)])
 
 
-def outcome(activation: Tensor, target: Target, kind: Objective, class_layer: str) -> Tensor:
+def outcome(activation: Tensor, target: Target, kind: Objective, network: Network) -> Tensor:
     """The objective (1,) of one item from its layer's activation (1, C) or (1, C, H, W)."""
-    check_objective(kind, target, class_layer)
+    check_objective(kind, target, network.target)
     if kind == "score":
         return target.read(activation)
-    log_posterior = class_posterior(activation, target).log_softmax(1)[:, 0]
+    log_posterior = class_posterior(activation, target, network.posterior).log_softmax(1)[:, 0]
     return log_posterior if kind == "log_posterior" else log_posterior.exp()
 
 
@@ -49,9 +52,32 @@ def check_objective(kind: Objective, target: Target, class_layer: str) -> None:
         )
 
 
-def class_posterior(activation: Tensor, target: Target) -> Tensor:
-    """(1, 2): the log of the summed exponentials of the target's classes, and of all other classes."""
+def class_posterior(activation: Tensor, target: Target, posterior: Posterior) -> Tensor:
+    """(1, 2): the log-odds of the target's classes are the first number minus the second.
+
+    By soft-max the log of the summed exponentials of the target's classes, and of all other classes. By sigmoid the
+    log-odds that at least one of the target's classes is there, classes being independent, and 0: no other class has a
+    part in it.
+    """
     scores = activation.flatten(2).mean(2) if activation.ndim == 4 else activation
+    if posterior == "sigmoid":
+        odds = any_of(scores[:, list(target.channels)])
+        return torch.stack([odds, torch.zeros_like(odds)], 1)
     chosen = torch.zeros(scores.shape[1], dtype=torch.bool, device=scores.device)
     chosen[list(target.channels)] = True
     return torch.stack([scores[:, chosen].logsumexp(1), scores[:, ~chosen].logsumexp(1)], 1)
+
+
+def any_of(scores: Tensor) -> Tensor:
+    """log(p / (1 − p)) of p = 1 − Π (1 − σ(s_i)), (N,) from (N, K): exp(Σ log(1 + exp s_i)) − 1 are the odds."""
+    if scores.shape[1] == 1:
+        return scores[:, 0]
+    total = softplus(scores).sum(1)
+    return total + torch.log(-torch.expm1(-total))
+
+
+def probability(scores: Tensor, target: Target, posterior: Posterior) -> float:
+    """The posterior of a target's classes from one photo's class scores (classes,)."""
+    if posterior == "softmax":
+        return scores.softmax(0)[list(target.channels)].sum().item()
+    return any_of(scores[None, list(target.channels)]).sigmoid().item()

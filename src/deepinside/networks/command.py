@@ -64,7 +64,7 @@ def _parser() -> ArgumentParser:
 def _inspect(chosen: Namespace) -> None:
     from deepinside.networks.draft import draft
 
-    found = draft(chosen.file)
+    found = draft(chosen.file, tried=True)
     for line in _summary(found):
         print(line)
     _show(_layer_table(found))
@@ -73,12 +73,19 @@ def _inspect(chosen: Namespace) -> None:
 def _draft(chosen: Namespace) -> None:
     from deepinside.networks.draft import draft, to_yaml, write
 
-    found = draft(chosen.file, name=chosen.name, labels=chosen.labels)
+    found = draft(chosen.file, name=chosen.name, labels=chosen.labels, tried=True)
+    if found.refused:
+        raise DeepInsideError(found.refused)
+    for note in found.notes:
+        print(note, file=sys.stderr)
     if chosen.stdout:
         print(to_yaml(found), end="")
         return
     path = write(found, chosen.folder)
-    print(f"{path} is written. Lines marked CHECK are guesses: go through them, then say network={found.spec.name}.")
+    print(
+        f"{path} is written. Lines marked CHECK are guesses: correct them, write checked: true, then say "
+        f"network={found.spec.name}."
+    )
 
 
 def _fetch(chosen: Namespace) -> None:
@@ -112,14 +119,19 @@ def _list(_: Namespace) -> None:
 def _summary(found: "Draft") -> list[str]:
     shape = " x ".join(map(str, found.shape))
     target = next(layer for layer in found.layers if layer.name == found.spec.target)
-    end = "ends in a soft-max, which is cut off" if found.spec.output == "softmax" else "ends in scores, no soft-max"
+    ends = {
+        "softmax": "ends in a soft-max, which is cut off",
+        "sigmoid": "ends in a sigmoid for each class, which is cut off",
+    }
+    end = ends.get(found.spec.output or "", "ends in scores, no soft-max")
     lines = [
         f"file     {found.spec.file}, {(found.spec.bytes or 0) / 1e6:.1f} MB, SHA-256 {found.spec.sha256}",
         f"input    {found.image}: {shape}",
         f"output   {end}",
         f"target   {target.name} ({target.value}), {target.shape[0]} classes",
     ]
-    return [*lines, f"         {found.note}"] if found.note else lines
+    lines += [f"         {note}" for note in found.notes]
+    return [*lines, f"usable   no: {found.refused}" if found.refused else "usable   yes, verified with onnxruntime"]
 
 
 def _layer_table(found: "Draft") -> "Table":
@@ -142,7 +154,7 @@ def _where(spec: "NetworkSpec") -> str:
     from deepinside.networks.cache import cache_folder
 
     if spec.beside.is_file():
-        return "ships with the program" if not spec.urls else "beside its YAML"
+        return "ships with the program" if not spec.urls and spec.checked is None else "beside its YAML"
     return "in the cache" if (cache_folder() / Path(spec.file).name).is_file() else "to be fetched"
 
 

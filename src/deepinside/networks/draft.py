@@ -4,17 +4,19 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from deepinside.errors import DeepInsideError
+from deepinside.networks.onnx.head import LAYOUT
+from deepinside.networks.onnx.nodes import Graph
 from deepinside.networks.spec import Layer, NetworkSpec, conf_models, make_spec
-from deepinside.networks.surgery import SOFTMAX, SPLICED, operate, read
+from deepinside.networks.surgery import Prepared, operate, read
 
 USUAL_SIZE = 224  # where the file leaves height and width free
 CAFFE = {"channels": "bgr", "scale": 1.0, "mean": (104.0, 117.0, 123.0)}
@@ -37,18 +39,21 @@ class Draft:
     """A network as its file shows it.
 
     `spec` declares it; `layers` are all its layers in graph order; `image` names the file's input of the shape `shape`
-    (a word or None where an axis is free); `note` says why the target is not simply the file's last value.
+    (a word where an axis is free); `notes` say which output was taken and why the target is not simply the file's last
+    value; `cut` are the values cut off behind the scores; `refused` is why it cannot be used, empty where it can.
     """
 
     spec: NetworkSpec
     layers: tuple[Layer, ...]
     image: str
     shape: tuple[int | str, ...]
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+    refused: str = ""
 
 
-def draft(path: Path, *, name: str | None = None, labels: str | None = None) -> Draft:
-    """Read an ONNX file and propose its declaration.
+def draft(path: Path, *, name: str | None = None, labels: str | None = None, tried: bool = False) -> Draft:
+    """Read an ONNX file and propose its declaration; `tried` converts and verifies it as a run would.
 
     Raises `DeepInsideError` if the file is not ONNX, or not a graph from one image to class scores.
     """
@@ -63,14 +68,27 @@ def draft(path: Path, *, name: str | None = None, labels: str | None = None) -> 
         "bytes": path.stat().st_size,
         "input": _convention(image, shape),
         "target": "",
-        "output": "softmax" if _ends_in_softmax(model) else "scores",
+        "checked": False,
     }
     prepared = operate(model, make_spec(values, origin=str(path)))
-    target, note = _target(prepared.layers, prepared.body)
+    target, note = _target(prepared)
+    values["output"] = prepared.posterior or "scores"
     values["layers"] = {layer.name: layer.value for layer in prepared.layers}
     values["labels"] = labels or _labels_of(target)
     spec = make_spec({**values, "target": target.name}, origin=str(path))
-    return Draft(spec, prepared.layers, image, shape, note)
+    notes = tuple(sentence for sentence in (*prepared.notes, note) if sentence)
+    return Draft(spec, prepared.layers, image, shape, notes, prepared.cut, _refusal(spec) if tried else "")
+
+
+def _refusal(spec: NetworkSpec) -> str:
+    """Why a run could not use the network, its labels aside; empty where it could."""
+    from deepinside.networks.load import load  # late: looking into a file needs no torch
+
+    try:
+        load(replace(spec, labels=None))
+    except DeepInsideError as error:
+        return str(error)
+    return ""
 
 
 def to_yaml(found: Draft, *, folder: Path | None = None) -> str:
@@ -116,29 +134,44 @@ def _convention(image: str, shape: tuple[int | str, ...]) -> dict[str, Any]:
     return {"size": size, **usual}
 
 
-def _ends_in_softmax(model: ModelProto) -> bool:
-    makers = {value: node for node in model.graph.node for value in node.output}
-    last = makers.get(model.graph.output[0].name)
-    while last is not None and last.op_type in SPLICED:
-        last = makers.get(last.input[0])
-    return last is not None and last.op_type in SOFTMAX
-
-
-def _target(layers: tuple[Layer, ...], body: ModelProto) -> tuple[Layer, str]:
-    """The layer of class scores: the last one, or the one before a rectifier that only averaging follows."""
-    by_value = {layer.value: layer for layer in layers}
-    makers = {node.output[0]: node for node in body.graph.node}
-    end = body.graph.output[0].name
+def _target(prepared: Prepared) -> tuple[Layer, str]:
+    """The layer of class scores: the last one, or the one before a ReLU that only averaging follows; and why."""
+    by_value = {layer.value: layer for layer in prepared.layers}
+    graph = Graph(prepared.body.graph, prepared.weights)
+    end = prepared.body.graph.output[0].name
     if end not in by_value:
         raise DeepInsideError(f"the graph's last value {end!r} is no layer of known shape: class scores are expected")
-    node = makers[end]
-    while node.op_type in ("GlobalAveragePool", "Flatten", "Reshape") and node.input[0] in makers:
-        node = makers[node.input[0]]
-    if node.op_type not in ("Relu", "Clip") or node.input[0] not in by_value:
+    value, largest = _before_pooling(graph, end, by_value)
+    node = graph.maker(value, "Relu", "Clip")
+    if node is None or value in prepared.gates or node.input[0] not in by_value:
         return by_value[end], ""
+    if largest:  # the mean of the maps, which would be read before the ReLU, is another score than their largest value
+        return by_value[end], f"The class scores, {by_value[end].name}, come after a ReLU: one at zero has no gradient."
     before = by_value[node.input[0]]
-    note = f"the file's scores, {by_value[end].name}, come after a rectifier and can have no gradient: read before it"
-    return before, note
+    return before, (
+        f"The file's class scores, {by_value[end].name}, come after a ReLU and can have no gradient: they are read "
+        f"before it, from {before.name}."
+    )
+
+
+def _before_pooling(graph: Graph, value: str, layers: Mapping[str, Layer]) -> tuple[str, bool]:
+    """The value before layout and pooling over the whole image, however they are written, and if a maximum was among
+    them."""
+    largest = False
+    while (node := graph.makers.get(value)) is not None and _only_pools(graph, node, layers):
+        largest = largest or node.op_type in ("GlobalMaxPool", "ReduceMax", "MaxPool")
+        value = node.input[0]
+    return value, largest
+
+
+def _only_pools(graph: Graph, node: NodeProto, layers: Mapping[str, Layer]) -> bool:
+    """Whether an operator rearranges its input, or makes one number of each channel of a map."""
+    if node.op_type in (*LAYOUT, "GlobalAveragePool", "GlobalMaxPool"):
+        return True
+    before, after = layers.get(node.input[0]), layers.get(node.output[0])
+    if node.op_type not in ("AveragePool", "MaxPool", "ReduceMean", "ReduceMax") or before is None or after is None:
+        return False
+    return len(before.shape) == 3 and after.shape[:1] == before.shape[:1] and math.prod(after.shape[1:]) == 1
 
 
 def _labels_of(target: Layer) -> str | None:
@@ -169,13 +202,13 @@ def _lines(found: Draft, folder: Path | None) -> Iterator[str]:
     yield f"sha256: {spec.sha256}"
     yield f"bytes: {spec.bytes}"
     yield from _input_lines(found)
-    if found.note:
-        yield f"# {found.note[0].upper()}{found.note[1:]}."
+    yield from (f"# {note}" for note in found.notes)
     yield f"target: {_scalar(spec.target)}"
     yield f"output: {spec.output}"
     yield _checked("labels", _scalar(spec.labels)) if spec.labels else f"# {_checked('labels', 'imagenet_1000')}"
     yield _checked("licence", '""')
     yield _checked("source", '""')
+    yield "checked: false # until it is true, every run says that the lines marked CHECK are guesses"
     yield "# Left the name to call a layer by, which may be changed; right the value of the ONNX graph."
     yield "layers:"
     yield from (f"  {_scalar(name)}: {_scalar(value)}" for name, value in spec.layers.items())

@@ -71,7 +71,27 @@ def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "") -> Netw
             f"but the target {target.name!r} has {target.shape[0]} scores"
         )
     departures = (*_departures(target), *_unknown_values(prepared, spec))
-    return replace(network, departures=departures, groups=read_groups(spec, labels))
+    names = {layer.value: layer.name for layer in prepared.layers}
+    return replace(
+        network,
+        departures=departures,
+        groups=read_groups(spec, labels),
+        posterior=spec.posterior or prepared.posterior or "softmax",
+        gates=frozenset(names[value] for value in prepared.gates if value in names),
+        notes=(*_guesses(spec), *prepared.notes),
+    )
+
+
+def _guesses(spec: NetworkSpec) -> tuple[str, ...]:
+    """What of a draft is only guessed, until somebody writes `checked: true` in it."""
+    if spec.checked is not False:
+        return ()
+    used = spec.input
+    return (
+        f"How {spec.name} wants its pixels is a guess ({used.channels}, scale {used.scale:g}, mean {list(used.mean)}, "
+        f"std {list(used.std)}), because ONNX files do not store it: correct {spec.name}.yaml and write checked: true "
+        f"in it.",
+    )
 
 
 def _synonyms(prepared: Prepared, spec: NetworkSpec) -> dict[str, str]:

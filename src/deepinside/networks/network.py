@@ -15,7 +15,7 @@ from deepinside.names import nearest
 from deepinside.networks.convert import LAYER
 from deepinside.networks.cuda_graphs import Replays
 from deepinside.networks.quick import LAYOUT, fuse
-from deepinside.networks.spec import InputConvention, Label, Layer, NetworkSpec
+from deepinside.networks.spec import InputConvention, Label, Layer, NetworkSpec, Posterior
 
 Replacement = Callable[[str, nn.Module], nn.Module | None]
 
@@ -69,7 +69,9 @@ class Network:
     pixels (N, 3, H, W), or (N, 1, H, W) for a grey network. `layers` are in graph order. `synonyms` are the further
     names that `resolve` knows (ONNX values, aliases). `checks` holds, by layer, the largest difference found between
     torch and onnxruntime relative to the layer's largest value. `groups` are sets of classes, such as the cats, by
-    index. `departures` says where scores are not the file's own.
+    index. `departures` says where scores are not the file's own. `posterior` is what makes probabilities of the scores.
+    `gates` are layers that clamp as a ReLU does but scale another signal, so that no ReLU rule acts on them. `notes` say
+    what was chosen or guessed, for every run to tell.
     """
 
     spec: NetworkSpec
@@ -81,6 +83,9 @@ class Network:
     checks: Mapping[str, float] = field(default_factory=dict)
     departures: tuple[str, ...] = ()
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    posterior: Posterior = "softmax"
+    gates: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
     _parts: dict[tuple[str, ...], Part] = field(default_factory=dict, init=False, repr=False)
 
     def __repr__(self) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Channels = Literal["rgb", "bgr", "grey"]
+Posterior = Literal["softmax", "sigmoid"]
 STRICT = ConfigDict(extra="forbid")
 LABEL_LINE = re.compile(r"(?:(\d+)\s+)?(?:(n\d{8})\s+)?(.+)")
 # ITU-R BT.601, as Pillow's "L" and OpenCV's greyscale use them
@@ -130,8 +131,11 @@ class NetworkSpec:
 
     `file` is looked for beside the YAML, then fetched from `urls`; `sha256` is that of the file. `target` is the layer
     of un-normalised class scores. `layers` maps canonical names to ONNX value names; where it is empty they are derived
-    from the value names. `aliases` maps further names to canonical ones. `output` says what the file ends in. `labels`
-    is the stem of a file in conf_models/labels/. `folder` is the YAML's own, filled in by `read_spec`.
+    from the value names. `aliases` maps further names to canonical ones. `output` says what the file ends in; where it
+    is left out, what is found is taken. `posterior` says what makes probabilities of the scores: a soft-max over the
+    classes, or a sigmoid for each where a photo may be of several; where it is left out, what the file does, else
+    soft-max. `labels` is the stem of a file in conf_models/labels/. `checked` is false in a draft: every run then says
+    what is guessed. `folder` is the YAML's own, filled in by `read_spec`.
     """
 
     name: str
@@ -142,7 +146,8 @@ class NetworkSpec:
     urls: tuple[str, ...] = ()
     sha256: str | None = None
     bytes: int | None = Field(default=None, gt=0)
-    output: Literal["scores", "softmax"] = "scores"
+    output: Literal["scores", "softmax", "sigmoid"] | None = None
+    posterior: Posterior | None = None
     weights: Literal["trained", "random"] = "trained"
     labels: str | None = None
     layers: dict[str, str] = Field(default_factory=dict)
@@ -151,6 +156,7 @@ class NetworkSpec:
     licence: str = ""
     source: str = ""
     notes: str = ""
+    checked: bool | None = None
     folder: str | None = None
 
     @field_validator("sha256")

@@ -5,29 +5,27 @@ a file of half a gigabyte is not copied at every step. The model handed in is ne
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.spec import Layer, NetworkSpec
+from deepinside.networks.onnx import head, relus
+from deepinside.networks.onnx.nodes import Graph, Shapes, Weights, attribute
+from deepinside.networks.spec import Layer, NetworkSpec, Posterior
 
 IR_VERSION = 8  # onnxruntime reads at most 13, while onnx itself writes newer ones
 SMALL = 1024  # tensors of up to so many numbers may say shapes, so shape inference gets to see their values
 SPLICED = ("Dropout", "Identity")
-SOFTMAX = ("Softmax", "LogSoftmax")
 POOLS_AND_CONVS = ("AveragePool", "MaxPool", "Conv")
-
-Weights = dict[str, TensorProto]
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,10 @@ class Prepared:
     """A graph ready for conversion and what became of its values.
 
     `layers` in graph order; `same` maps each value that was spliced out to the one that took its place; `cut` are the
-    soft-max values cut off; `input` names the image input and `batch` is the batch size the file was fixed to (None
-    where it was free).
+    values cut off behind the scores; `input` names the image input and `batch` is the batch size the file was fixed to
+    (None where it was free). The graph's first output are the scores, of which the file makes probabilities by
+    `posterior` (None where it does not). `gates` are the values of Relu and Clip nodes that are no ReLU of the main
+    path. `notes` say what was chosen, one sentence each.
     """
 
     body: ModelProto
@@ -46,6 +46,9 @@ class Prepared:
     cut: tuple[str, ...]
     input: str
     batch: int | None
+    posterior: Posterior | None = None
+    gates: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def model(self) -> ModelProto:
         """The whole model, weights included."""
@@ -73,7 +76,18 @@ def read_all(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
         ) from None
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise DeepInsideError(f"{path} is not an ONNX model: it has no graph with nodes and an output")
-    return model, _load_external(model, path)
+    further = _load_external(model, path)
+    return _inlined(model, path), further
+
+
+def _inlined(model: ModelProto, path: Path) -> ModelProto:
+    """The model with its own functions written out where they are called, so that every pass sees one plain graph."""
+    if not model.functions:
+        return model
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        raise DeepInsideError(f"{path}: its functions cannot be written out ({_first_line(error)})") from None
 
 
 def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
@@ -84,10 +98,13 @@ def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
     body, weights = _split(model)
     _fold(body, weights)
     same = _splice(body.graph)
-    cut = _cut_softmax(body.graph, spec)
     name, batch = _fix_input(body.graph, spec)
     _drop_unused(body.graph)
     _fold_shapes(body, weights)
+    shapes = _shapes(body, weights)
+    relus.spell_out(body, weights, shapes, opset(body))
+    found, cut, notes = _cut_heads(body.graph, weights, shapes, spec)
+    _drop_unused(body.graph)
     _state_padding(body.graph, _shapes(body, weights))
     shapes = _shapes(body, weights)
     _free_reshapes(body.graph, weights, shapes, batch or 1)
@@ -97,7 +114,9 @@ def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
     _rewrite_average_pools(body, weights, shapes)
     _free_batch(body.graph)
     used = {value for node in body.graph.node for value in node.input}
-    return Prepared(body, {key: weights[key] for key in weights if key in used}, layers, same, cut, name, batch)
+    gates = relus.gated(body.graph, weights, shapes)
+    kept = {key: weights[key] for key in weights if key in used}
+    return Prepared(body, kept, layers, same, cut, name, batch, found.posterior, gates, notes)
 
 
 def with_outputs(model: ModelProto, values: Iterable[str]) -> tuple[ModelProto, dict[str, np.ndarray]]:
@@ -128,11 +147,6 @@ def skeleton(body: ModelProto, weights: Weights) -> ModelProto:
 def opset(model: ModelProto) -> int:
     """The version of ONNX's own operators the model uses."""
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
-
-
-def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
-    """One attribute of a node as a Python value."""
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def canonical_names(kinds: Mapping[str, str]) -> dict[str, str]:
@@ -284,24 +298,48 @@ def _splice(graph: GraphProto) -> dict[str, str]:
     return same
 
 
-def _cut_softmax(graph: GraphProto, spec: NetworkSpec) -> tuple[str, ...]:
-    makers = {out: node for node in graph.node for out in node.output}
-    ends = {value.name: makers[value.name] for value in graph.output if value.name in makers}
-    soft = [value for value, node in ends.items() if node.op_type in SOFTMAX]
-    if spec.output == "softmax" and not soft:
-        found = ", ".join(f"{node.op_type} ({value})" for value, node in ends.items()) or "nothing computed"
-        raise DeepInsideError(
-            f"{spec.file}: output: softmax is declared, but the file ends in {found}: write output: scores"
-        )
-    if spec.output == "scores" and soft:
-        raise DeepInsideError(
-            f"{spec.file}: output: scores is declared, but the file ends in a soft-max ({soft[0]}): "
-            f"write output: softmax"
-        )
-    for value in graph.output:
-        if value.name in soft:
-            value.name = ends[value.name].input[0]
-    return tuple(soft)
+def _cut_heads(
+    graph: GraphProto, weights: Weights, shapes: Shapes, spec: NetworkSpec
+) -> tuple[head.Head, tuple[str, ...], tuple[str, ...]]:
+    """Make the scores the graph's first output, without soft-max and the like; what was taken, cut off and chosen."""
+    known = Graph(graph, weights)
+    found = head.heads(known)
+    taken = head.chosen(known, found, shapes)
+    _check_declared(known, found, taken, spec)
+    ends = [_class_scores(known, one.logits, shapes) for one in (taken, *found)]
+    names = dict.fromkeys(name for name in ends if name == ends[0] or len(shapes.get(name, ())) > 1)
+    del graph.output[:]
+    graph.output.extend(ValueInfoProto(name=name) for name in names)
+    gone = tuple(dict.fromkeys(value for one in found for value in one.cut))
+    account = head.account(found, taken)
+    return taken, gone, (account,) if account else ()
+
+
+def _class_scores(known: Graph, logits: str, shapes: Shapes) -> str:
+    """The value that has these scores along its second axis; a Flatten is added where the graph has none."""
+    value = head.class_axis_second(known, logits, shapes)
+    if value is not None:
+        return value
+    flat = f"{logits}_flat"
+    if not any(flat in node.output for node in known.proto.node):
+        known.proto.node.append(helper.make_node("Flatten", [logits], [flat], axis=1))
+    return flat
+
+
+def _check_declared(known: Graph, found: Sequence[head.Head], taken: head.Head, spec: NetworkSpec) -> None:
+    """Raise `DeepInsideError` where the file does not end in what the spec says it does, if it says anything."""
+    plain = any(one.output == taken.logits for one in found)
+    if spec.output in (None, taken.posterior) or (spec.output == "scores" and (plain or taken.posterior is None)):
+        return
+    names = {"softmax": "a soft-max", "sigmoid": "a sigmoid"}
+    node = known.makers.get(taken.output)
+    ends = f"{node.op_type if node is not None else 'nothing computed'} ({taken.output})"
+    if taken.posterior is not None:
+        ends = f"{names[taken.posterior]} ({taken.output})"
+    raise DeepInsideError(
+        f"{spec.file}: output: {spec.output} is declared, but the file ends in {ends}: "
+        f"write output: {taken.posterior or 'scores'}"
+    )
 
 
 # --- the input and the batch axis --------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from deepinside.maths.optimisers import (
 )
 from deepinside.maths.passes import at_once
 from deepinside.networks.network import Network, as_scores
+from deepinside.networks.spec import Posterior
 from deepinside.settings import STRICT
 from deepinside.targets import Target, resolve
 from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name, unique
@@ -193,11 +194,11 @@ def numbers(network: Network, start: Tensor, images: Tensor, targets: Sequence[T
     """By image what the network says of it, and its size; for a class also how its posterior was gained."""
     after = seen(network, images, {network.target, *(target.layer for target in targets)})
     before, scores = (as_scores(one[network.target]) for one in (seen(network, start, {network.target}), after))
-    values = outcomes(after, targets, "score", network.target).tolist()
+    values = outcomes(after, targets, "score", network).tolist()
     for i, target in enumerate(targets):
         metrics = {"score": values[i], "rms": images[i].square().mean().sqrt().item()}
         if target.layer == network.target and len(target.channels) < network.classes:
-            metrics |= against_others(before[i : i + 1], scores[i : i + 1], target)
+            metrics |= against_others(before[i : i + 1], scores[i : i + 1], target, network.posterior)
         yield metrics
 
 
@@ -209,14 +210,15 @@ def seen(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, T
     return {name: torch.cat([one[name] for one in passes]) for name in names}
 
 
-def against_others(before: Tensor, after: Tensor, target: Target) -> dict[str, float]:
+def against_others(before: Tensor, after: Tensor, target: Target, posterior: Posterior) -> dict[str, float]:
     """The posterior at the end, and the share of the gained log-odds that came from lowering all other classes; from
     class scores (1, classes) at the start and at the end.
 
     The log-odds of a class are log Σ exp of its scores minus log Σ exp of the others'; they grow by what the first
     term gains and by what the second loses. Simonyan et al. 2013, Sect. 2, on the posterior.
     """
-    first, last = (class_posterior(scores, target)[0] for scores in (before, after))
+    first, last = (class_posterior(scores, target, posterior)[0] for scores in (before, after))
     gained = (last[0] - last[1]) - (first[0] - first[1])
-    share = {"share_by_lowering_others": ((first[1] - last[1]) / gained).item()} if gained else {}
+    known = bool(gained) and posterior == "softmax"  # a sigmoid does not look at other classes
+    share = {"share_by_lowering_others": ((first[1] - last[1]) / gained).item()} if known else {}
     return {"posterior": last.softmax(0)[0].item(), **share}

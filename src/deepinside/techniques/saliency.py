@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.maths.gradients import Crop, Glance, average, centre_crop, in_passes, ten_crops
-from deepinside.maths.objectives import Objective, check_objective
+from deepinside.maths.objectives import Objective, check_objective, probability
 from deepinside.maths.relu_rules import ReluRule, count_rectifiers, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
@@ -197,7 +197,7 @@ def numbers(
     first = targets[0]
     if first.layer == network.target:
         yield "score", scores[list(first.channels)].mean().item()
-        yield "posterior", scores.softmax(0)[list(first.channels)].sum().item()
+        yield "posterior", probability(scores, first, network.posterior)
     yield "map_max", maps[0].abs().max().item()
     # 1 where every pixel matters alike, 1/pixels where one pixel is all
     spread = maps[0].abs().sum().square() / maps[0].square().sum().clamp(min=1e-30) / maps[0].numel()

@@ -1,0 +1,262 @@
+"""Where a file's class scores are: the last values before what turns them into probabilities or into an answer.
+
+Files end in soft-max, log-soft-max or sigmoid, in one operator or written out, with operators between and behind that
+only rearrange or rescale numbers, and often in several outputs. What is found does not depend on how that is written.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from onnx import NodeProto
+
+from deepinside.networks.onnx.nodes import Graph, Shapes
+from deepinside.networks.spec import Posterior
+
+Kind = Literal["softmax", "sigmoid", "answer"]
+
+LAYOUT = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast", "CastLike", "Identity", "Dropout")
+"""Operators that leave every number as it is."""
+RESCALING = ("Log", "Exp", "Clip", "Mul", "Div", "Add", "Sub", "Max", "Min", "Round", "Neg", "Expand")
+"""Operators that may stand behind a soft-max; without one before them they belong to the scores."""
+ANSWERS = ("ArgMax", "TopK")
+NAMES = ("logit", "score", "class", "prob", "pred")
+
+
+@dataclass(frozen=True)
+class Head:
+    """What one output of a file comes from: `logits`, what was applied to them in order, and the values cut off."""
+
+    output: str
+    logits: str
+    kinds: tuple[Kind, ...] = ()
+    cut: tuple[str, ...] = ()
+
+    @property
+    def posterior(self) -> Posterior | None:
+        """How the file makes probabilities of the logits; None where it does not."""
+        return next((kind for kind in self.kinds if kind != "answer"), None)
+
+
+def heads(graph: Graph) -> list[Head]:
+    """The head of every output of the graph."""
+    return [head(graph, value.name) for value in graph.proto.output]
+
+
+def head(graph: Graph, output: str) -> Head:
+    """Walk back from an output; what is only layout or scale is cut off where an activation stands before it."""
+    kinds: list[Kind] = []
+    cut: list[str] = []
+    walked: list[str] = []
+    at = logits = output
+    while (node := graph.makers.get(at)) is not None:
+        walked.append(at)
+        found = activation(graph, node)
+        if found is not None and found[1] in graph.makers:
+            kinds.insert(0, found[0])
+            cut, at = [*cut, *walked], found[1]
+            logits, walked = at, []
+        elif (source := passed(graph, node)) is not None:
+            at = source
+        else:
+            break
+    return Head(output, logits, tuple(kinds), tuple(cut))
+
+
+def passed(graph: Graph, node: NodeProto) -> str | None:
+    """The one value an operator rearranges or rescales."""
+    data = graph.data(node)
+    return data[0] if len(data) == 1 and node.op_type in (*LAYOUT, *RESCALING) else None
+
+
+def class_axis_second(graph: Graph, logits: str, shapes: Shapes) -> str | None:
+    """The same numbers with the classes along the second axis, before the layout was changed for the soft-max; None
+    where the graph has no such value."""
+    shape = shapes.get(logits, ())
+    count = prod(shape[1:]) if len(shape) > 1 else prod(shape)
+    if not shape or (len(shape) > 1 and (shape[1] == count or max(shape[1:]) < count)):
+        return logits
+    for value in graph.back_through(logits, *LAYOUT):
+        before = shapes.get(value, ())
+        if len(before) > 1 and before[1] == prod(before[1:]) == count and value in graph.makers:
+            return value
+    return None if len(shape) > 1 else logits
+
+
+# --- activations -------------------------------------------------------------------------------------------------
+
+
+def activation(graph: Graph, node: NodeProto) -> tuple[Kind, str] | None:
+    """What an operator, or the operators that it completes, makes of which value."""
+    if node.op_type in ("Softmax", "LogSoftmax"):
+        return "softmax", node.input[0]
+    if node.op_type == "Sigmoid":
+        return "sigmoid", node.input[0]
+    if node.op_type in ANSWERS:
+        return "answer", node.input[0]
+    written_out = softmax_written_out(graph, node) or log_softmax_written_out(graph, node)
+    if written_out is not None:
+        return "softmax", written_out
+    found = sigmoid_written_out(graph, node)
+    return None if found is None else ("sigmoid", found)
+
+
+def softmax_written_out(graph: Graph, node: NodeProto) -> str | None:
+    """s of exp(s) / Σ exp(s), or of exp(s − max s) / Σ exp(s − max s)."""
+    for top, bottom in quotients(graph, node):
+        power = exponential(graph, top)
+        if power is not None and is_total(graph, bottom, top):
+            return without_maximum(graph, power)
+    return None
+
+
+def log_softmax_written_out(graph: Graph, node: NodeProto) -> str | None:
+    """s of s − log Σ exp(s)."""
+    if node.op_type != "Sub" or len(node.input) != 2:
+        return None
+    scores, *_ = node.input
+    for value in graph.back_through(node.input[1], *LAYOUT, "Expand"):
+        total = graph.maker(value, "ReduceLogSumExp")
+        if total is not None and graph.same(total.input[0], scores):
+            return without_maximum(graph, scores)
+        log = graph.maker(value, "Log")
+        total = None if log is None else reduction(graph, log.input[0], "ReduceSum")
+        power = None if total is None else exponential(graph, total)
+        if power is not None and graph.same(power, scores):
+            return without_maximum(graph, scores)
+    return None
+
+
+def sigmoid_written_out(graph: Graph, node: NodeProto) -> str | None:
+    """s of 1 / (1 + exp(−s)), or of exp(s) / (1 + exp(s))."""
+    for top, bottom in quotients(graph, node):
+        power = one_plus_exponential(graph, bottom)
+        if power is None:
+            continue
+        if graph.number(top) == 1:
+            return negated(graph, power)
+        own = exponential(graph, top)
+        if own is not None and graph.same(own, power):
+            return power
+    return None
+
+
+def quotients(graph: Graph, node: NodeProto) -> Iterator[tuple[str, str]]:
+    """Numerator and denominator of Div, of a product with a Reciprocal, and of a Reciprocal itself."""
+    if node.op_type == "Div":
+        yield node.input[0], node.input[1]
+    if node.op_type == "Reciprocal":
+        yield one_of(graph), node.input[0]
+    if node.op_type == "Mul":
+        for top, other in (tuple(node.input), tuple(node.input)[::-1]):
+            reciprocal = graph.maker(other, "Reciprocal")
+            if reciprocal is not None:
+                yield top, reciprocal.input[0]
+
+
+def one_of(graph: Graph) -> str:
+    """The name of a constant 1, for what has no numerator of its own."""
+    from onnx import helper
+
+    graph.weights.setdefault("deepinside_one", helper.make_tensor("deepinside_one", 1, [], [1.0]))
+    return "deepinside_one"
+
+
+def exponential(graph: Graph, value: str) -> str | None:
+    node = graph.maker(value, "Exp")
+    return None if node is None else node.input[0]
+
+
+def one_plus_exponential(graph: Graph, value: str) -> str | None:
+    """s of 1 + exp(s)."""
+    node = graph.maker(value, "Add")
+    for one, other in () if node is None else (tuple(node.input), tuple(node.input)[::-1]):
+        if graph.number(one) == 1 and (power := exponential(graph, other)) is not None:
+            return power
+    return None
+
+
+def negated(graph: Graph, value: str) -> str | None:
+    """s of −s, written as Neg, as a product with −1 or as 0 − s."""
+    node = graph.maker(value, "Neg", "Mul", "Div", "Sub")
+    if node is None:
+        return None
+    if node.op_type == "Neg":
+        return node.input[0]
+    left, right = node.input
+    if node.op_type == "Sub":
+        return right if graph.number(left) == 0 else None
+    if graph.number(right) == -1:
+        return left
+    return right if node.op_type == "Mul" and graph.number(left) == -1 else None
+
+
+def is_total(graph: Graph, value: str, of: str) -> bool:
+    """Whether a value is the sum of another over some axis, put into shape or guarded against zero."""
+    for place in graph.back_through(value, *LAYOUT, "Expand", "Clip", "Max", "Add"):
+        total = reduction(graph, place, "ReduceSum", "ReduceL1")
+        if total is not None and graph.same(total, of):
+            return True
+    return False
+
+
+def reduction(graph: Graph, value: str, *kinds: str) -> str | None:
+    """What is reduced to a value, which may have been rearranged since."""
+    for place in graph.back_through(value, *LAYOUT, "Expand"):
+        node = graph.maker(place, *kinds)
+        if node is not None:
+            return node.input[0]
+    return None
+
+
+def without_maximum(graph: Graph, value: str) -> str:
+    """s of s − max s, which is subtracted for the sake of large numbers only."""
+    node = graph.maker(value, "Sub")
+    if node is None:
+        return value
+    largest = reduction(graph, node.input[1], "ReduceMax")
+    return node.input[0] if largest is not None and graph.same(largest, node.input[0]) else value
+
+
+# --- several outputs ---------------------------------------------------------------------------------------------
+
+
+def chosen(graph: Graph, found: Sequence[Head], shapes: Shapes) -> Head:
+    """The head whose logits are the class scores: one number a class, best those that probabilities are made of.
+
+    Among several the one computed last: features and auxiliary classifiers come before what is made of them.
+    """
+
+    def rank(one: Head) -> tuple[object, ...]:
+        depth = len(graph.ancestors(one.logits))
+        named = any(word in name.lower() for word in NAMES for name in (one.output, one.logits))
+        return looks_like_classes(shapes.get(one.logits)), one.posterior is not None, depth, named
+
+    best = max(rank(one) for one in found)
+    alike = [one for one in found if rank(one) == best]
+    # of scores and their probabilities, both given, the scores are what is spoken of
+    return next((one for one in alike if one.posterior), alike[0])
+
+
+def looks_like_classes(shape: tuple[int, ...] | None) -> int:
+    """2 for (N, K) and (N, K, 1, 1), 1 for maps of classes and for what is not known, 0 for what cannot be scores."""
+    if shape is None:
+        return 1
+    if len(shape) < 2 or prod(shape[1:]) < 2:
+        return 0
+    return 2 if max(shape[1:]) == prod(shape[1:]) else 1
+
+
+def account(found: Sequence[Head], taken: Head) -> str:
+    """One sentence on which of several outputs was taken, and why; empty where there is just one."""
+    if len(found) == 1:
+        return ""
+    others = ", ".join(repr(one.output) for one in found if one is not taken)
+    behind = {"softmax": "the values before its soft-max", "sigmoid": "the values before its sigmoid"}
+    what = behind.get(taken.posterior or "", "its values")
+    why = "one number a class, computed last" if taken.posterior is None else "probabilities are made of them"
+    return (
+        f"The file has {len(found)} outputs; the class scores are {what} of {taken.output!r} ({why}), not {others}; "
+        f"another layer is taken where target names it."
+    )
