@@ -70,8 +70,8 @@ class Network:
     names that `resolve` knows (ONNX values, aliases). `checks` holds, by layer, the largest difference found between
     torch and onnxruntime relative to the layer's largest value. `groups` are sets of classes, such as the cats, by
     index. `departures` says where scores are not the file's own. `posterior` is what makes probabilities of the scores.
-    `gates` are layers that clamp as a ReLU does but scale another signal, so that no ReLU rule acts on them. `notes` say
-    what was chosen or guessed, for every run to tell.
+    `gates` are layers that clamp as a ReLU does but scale another signal, so that no ReLU rule acts on them. `notes`
+    say what was chosen or guessed, for every run to tell.
     """
 
     spec: NetworkSpec
