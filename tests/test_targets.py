@@ -7,9 +7,11 @@ import pytest
 import torch
 import toys
 
+from deepinside.compose import compose_plain
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label, find_spec, read_labels
+from deepinside.settings import build
 from deepinside.targets import Target, check, check_even, for_batch, resolve
 
 
@@ -141,3 +143,113 @@ def test_reading_an_activation() -> None:
     assert Target("", "l", (1,), (0, 1)).read(values).tolist() == [5, 17]
     assert Target("", "l", (0, 2), (0, 0)).read(values).tolist() == [4, 16]
     assert Target("", "l", (0, 1)).read(torch.tensor([[1.0, 3, 9]])).tolist() == [2]
+
+
+# ---- words that could be several things ------------------------------------------------------------------------------
+
+
+def named(network: Network, *names: str) -> Network:
+    return replace(network, labels=tuple(Label(i, "", name) for i, name in enumerate(names)), groups={})
+
+
+@pytest.fixture
+def folders(network: Network) -> Network:
+    """Trained on folders called 1 to 10, whose scores stand in the order of the words."""
+    return named(network, *sorted(map(str, range(1, 11))))
+
+
+@pytest.mark.parametrize("request_", [2, "2", "02", 2.0, "2.0"])
+def test_a_class_called_by_a_number_is_found_however_it_is_written(folders: Network, request_: str | int) -> None:
+    found = resolve(request_, folders)
+    assert found == Target("2", "fc8", (2,))  # 1, 10, 2
+    assert not found.note  # its name and its place agree
+    assert resolve("3", folders).channels == (3,) and resolve("10", folders).channels == (1,)
+
+
+def test_what_else_a_number_could_have_been_is_said_with_how_to_say_it(folders: Network) -> None:
+    turned = named(folders, *map(str, reversed(range(10))))
+    found = resolve(2, turned)
+    assert found.channels == (7,)
+    assert found.note == (
+        "The target '2' was taken as class number 7, called '2', not as class number 2, called '7', which is fc8:2."
+    )
+    assert resolve("fc8:2", turned).channels == (2,)
+
+
+def test_a_place_is_taken_where_no_class_is_called_so_and_that_is_said(folders: Network) -> None:
+    found = resolve(0, folders)
+    assert found.channels == (0,)
+    assert found.note == "No class is called '0'; the target was taken as class number 0, called '1'."
+    assert not resolve(3, named(folders, *"abcdefghij")).note
+
+
+def test_the_labels_of_photos_are_names_never_places_where_names_are_numbers(folders: Network) -> None:
+    labels = ("2", "10", "05")
+    batch = toys.photos(folders, 3, labels=labels)
+    order = [label.name for label in folders.labels]
+    found = for_batch(True, folders, batch, torch.zeros(3, 10))
+    assert [row[0].channels for row in found] == [(order.index(str(int(label))),) for label in labels]
+    with pytest.raises(DeepInsideError, match="expected photos' labels to be classes of tiny, found '0'"):
+        for_batch("true", folders, toys.photos(folders, 1, labels=("0",)), torch.zeros(1, 10))
+
+
+@pytest.mark.parametrize("word", [True, "true", "True", "TRUE ", "TRUE | top1"])
+def test_true_is_the_photos_own_label_however_it_is_written(network: Network, word: str | bool) -> None:
+    batch = toys.photos(network, 2, labels=("goose", "lemon"))
+    assert check(word, network) is None
+    assert [row[0].channels for row in for_batch(word, network, batch, torch.zeros(2, 10))] == [(4,), (7,)]
+
+
+@pytest.mark.parametrize("word", [False, 1.0, 1e3])
+def test_what_yaml_makes_of_a_word_is_never_the_number_of_a_class(network: Network, word: str | int) -> None:
+    with pytest.raises(DeepInsideError, match=f"found '{str(word).lower()}'"):
+        check(word, network)
+
+
+def test_names_that_yaml_reads_otherwise_are_found(network: Network) -> None:
+    odd = named(network, "false", "1e3", "true", *"abcdefg")
+    assert resolve(False, odd).channels == (0,)
+    assert resolve(1000.0, odd).channels == (1,)
+    batch = toys.photos(odd, 1, labels=("a",))
+    ((found,),) = for_batch(True, odd, batch, torch.zeros(1, 10))
+    assert found.channels == (3,)
+    assert "taken as each photo's own label, not as class number 2, called 'true', which is fc8:2" in found.note
+
+
+@pytest.mark.parametrize(
+    "request_", ["tench", "Tinca tinca", "tinca_tinca", "TENCH, Tinca tinca", "tench,Tinca  tinca", "fox | tench"]
+)
+def test_a_class_is_found_by_any_of_its_names(network: Network, request_: str) -> None:
+    several = named(network, "goldfish, Carassius auratus", "tench, Tinca tinca", *"abcdefgh")
+    assert resolve(request_, several).channels == (1,)
+
+
+def test_a_whole_name_wins_over_one_of_several_and_says_so(network: Network) -> None:
+    suits = named(network, "maillot", "maillot, tank suit", "crane, bird", "crane, machine", *"abcdef")
+    found = resolve("maillot", suits)
+    assert found.channels == (0,)
+    assert "not as class number 1, called 'maillot, tank suit', which is fc8:1" in found.note
+    with pytest.raises(DeepInsideError, match="'crane' is the name of 2 classes of tiny; say fc8:2 or fc8:3"):
+        resolve("crane", suits)
+    with pytest.raises(DeepInsideError, match="nearest are tank suit"):
+        resolve("tank suits", suits)
+
+
+def test_a_group_and_a_class_of_one_name(network: Network) -> None:
+    both = replace(network, labels=(*network.labels[:9], Label(9, "", "cats")))
+    found = resolve("cats", both)
+    assert found.channels == (0, 1)
+    assert found.note.startswith("The target 'cats' was taken as the group cats, not as class number 9")
+
+
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", '"true"', "true | top1"])
+def test_a_bool_of_the_command_line_is_a_word_in_every_technique(word: str, network: Network) -> None:
+    for name in ("saliency", "layer_gradients", "localisation", "faithfulness", "randomisation"):
+        config = compose_plain([f"technique={name}", f"technique.target={word}"])
+        assert check(build(config["technique"], "technique").target, network) is None
+
+
+def test_one_word_does_for_a_list() -> None:
+    for word, expected in (("goldfish", ("goldfish",)), ("4", (4,)), ("[goldfish,4]", ("goldfish", 4))):
+        config = compose_plain(["technique=class_model", f"technique.targets={word}"])
+        assert build(config["technique"], "technique").targets == expected

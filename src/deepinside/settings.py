@@ -45,11 +45,22 @@ def construct(kind: type, values: Mapping[str, Any], key: str) -> Any:
     try:
         return kind(**values)
     except ValidationError as error:
+        if (listed := one_as_list(error, values)) is not None:
+            return construct(kind, listed, key)
         known = [field.name for field in fields(kind) if field.init]
         sentences = [explain(dict(detail), known, key) for detail in error.errors()]
         raise DeepInsideError(" ".join(sentences)) from error
     except DeepInsideError as error:
         raise DeepInsideError(f"{key}: {error}") from error
+
+
+def one_as_list(error: ValidationError, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """`values` with a list of one for every word or number that stands where a list is meant; None where there is none,
+    or where anything else is wrong."""
+    details = error.errors()
+    names = [str(detail["loc"][0]) for detail in details if detail["type"] == "tuple_type" and len(detail["loc"]) == 1]
+    alone = [name for name in names if isinstance(values.get(name), str | int) and not isinstance(values[name], bool)]
+    return {**values, **{name: (values[name],) for name in alone}} if len(alone) == len(details) else None
 
 
 def explain(detail: dict[str, Any], known: list[str], key: str) -> str:

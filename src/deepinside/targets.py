@@ -1,21 +1,39 @@
 """What is differentiated: a class, a group of classes, or a unit of any layer, found from what the user wrote."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.names import nearest as nearest_names
 from deepinside.networks.network import Network
-from deepinside.values import ImageBatch
+from deepinside.networks.spec import Label
+from deepinside.values import ImageBatch, Photo
 
 PER_PHOTO = ("top1", "topK", "true")
 """The targets that depend on the photo: the best class, the best K classes (`top5`), the photo's own label."""
-IF_LABELLED = re.compile(r"\s*true\s*\|\s*")
+IF_LABELLED = re.compile(r"\s*true\s*\|\s*", re.IGNORECASE)
 """How a target begins that is a photo's own label where it has one, as in `true | top1`."""
+NUMBER = re.compile(r"\d+(\.\d*)?(e[+-]?\d+)?")
+
+
+def as_written(request: Any) -> Any:
+    """What the user wrote: YAML reads `true` as a bool and `1e3` as a number, but neither is the number of a class."""
+    if isinstance(request, bool):
+        return str(request).lower()
+    if isinstance(request, float):
+        return repr(request)
+    return "true" if isinstance(request, str) and request.strip().casefold() == "true" else request
+
+
+TargetRequest = Annotated[str | int, BeforeValidator(as_written)]
+"""The type of a setting that names a target."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +41,14 @@ class Target:
     """Some channels of one layer, and where in it.
 
     Its value is the mean over `channels`; in a layer with positions also over all of them (`place` None), at the
-    strongest one ("max"), or at one (row, column).
+    strongest one ("max"), or at one (row, column). `note` says which was taken where the words could mean several.
     """
 
     name: str
     layer: str
     channels: tuple[int, ...]
     place: tuple[int, int] | Literal["max"] | None = None
+    note: str = field(default="", compare=False)
 
     def read(self, activation: Tensor) -> Tensor:
         """The target's value, (N,), from its layer's activation (N, C) or (N, C, H, W)."""
@@ -47,32 +66,69 @@ class Target:
 
 
 def resolve(request: str | int, network: Network) -> Target:
-    """The target a user asked for by class index, class name, WordNet id, group of classes, or `layer:channel`.
+    """The target a user asked for by class name, WordNet id, class index, group of classes, or `layer:channel`.
 
-    Alternatives are separated by `|`: the first one the network knows is taken, so one experiment serves networks
-    of different classes and layers. `layer:channel` averages over positions, `layer:channel:max` takes the strongest
-    position and `layer:channel:row:column` one position. Raises DeepInsideError naming the nearest known names, or the
-    WordNet ids of the classes that share a name, as ImageNet's two cranes do.
+    A name wins over an index, so that a class called 2 is found by 2 wherever it stands among the scores. Any of the
+    names in `tench, Tinca tinca` will do. Alternatives are separated by `|`: the first one the network knows is taken,
+    so one experiment serves networks of different classes and layers. `layer:channel` averages over positions,
+    `layer:channel:max` takes the strongest position and `layer:channel:row:column` one position. Raises
+    DeepInsideError naming the nearest known names, or the WordNet ids of the classes that share a name, as ImageNet's
+    two cranes do.
     """
-    alternatives = [part.strip() for part in str(request).split("|")]
+    written = str(as_written(request))
+    if found := find_class(written, network):  # a class's own name may have a colon or a bar in it
+        return found
+    alternatives = [part.strip() for part in written.split("|")]
     for alternative in alternatives:
         if ":" in alternative and alternative != alternatives[-1] and not has_layer(alternative, network):
             continue
-        found = find(alternative, network)
-        if found is not None:
+        if found := find(alternative, network):
             return found
     raise DeepInsideError(
-        f"target: expected a class, group or layer:channel of {network.name}, found {str(request)!r}; "
+        f"target: expected a class, group or layer:channel of {network.name}, found {written!r}; "
         f"{nearest(alternatives[-1], network)}."
     )
 
 
 def find(request: str, network: Network) -> Target | None:
     """The target one alternative names, or None where the network does not know it."""
-    if ":" in request:
-        return unit(request, network)
-    indices = network.groups.get(request) or class_indices(request, network)
-    return Target(request_name(request, indices, network), network.target, tuple(indices)) if indices else None
+    return find_class(request, network) or (unit(request, network) if ":" in request else None)
+
+
+def find_class(request: str, network: Network) -> Target | None:
+    """The class or the group of classes of that name, or None; says so where it could be another class as well."""
+    group = network.groups.get(request)
+    meanings = [list(group)] if group else []
+    meanings += [found for found in class_meanings(request, network) if found]
+    if not meanings:
+        return None
+    taken = meanings[0]
+    if len(taken) > 1 and not group:
+        known = [network.labels[index] for index in taken]
+        which = " or ".join(label.wnid or f"{network.target}:{label.index}" for label in known)
+        raise DeepInsideError(
+            f"target: {request!r} is the name of {len(taken)} classes of {network.name}; say {which}."
+        )
+    name = request if group else class_name(taken[0], network)
+    others = dict.fromkeys(index for found in meanings[1:] for index in found if index not in taken)
+    note = choice_note(request, f"the group {request}" if group else described(taken[0], network), others, network)
+    return Target(name, network.target, tuple(taken), note=note)
+
+
+def choice_note(request: str, taken: str, others: Mapping[int, object], network: Network) -> str:
+    """Which meaning of a request was taken, where there are others; "" where there are none."""
+    if others:
+        further = " or ".join(f"{described(index, network)}, which is {network.target}:{index}" for index in others)
+        return f"The target {request!r} was taken as {taken}, not as {further}."
+    is_index = request.isdecimal() and spellings(network.labels).numbered
+    if is_index and not any(class_meanings(request, network)[:-1]):
+        return f"No class is called {request!r}; the target was taken as {taken}."
+    return ""
+
+
+def described(index: int, network: Network) -> str:
+    named = f", called {network.labels[index].name!r}" if network.labels else ""
+    return f"class number {index}{named}"
 
 
 def has_layer(request: str, network: Network) -> bool:
@@ -81,29 +137,52 @@ def has_layer(request: str, network: Network) -> bool:
     return network.synonyms.get(layer, layer) in network.layers or layer in network.layers
 
 
-def request_name(request: str, indices: Sequence[int], network: Network) -> str:
-    return class_name(indices[0], network) if len(indices) == 1 and request not in network.groups else request
-
-
 def class_name(index: int, network: Network) -> str:
     """What people call a class; its number where the network came without labels."""
     return network.labels[index].name if network.labels else f"class {index}"
 
 
-def class_indices(request: str, network: Network) -> list[int]:
-    """The index of a class given by index, WordNet id or name; an empty list where there is none."""
-    if not request:
-        return []
-    if request.isdecimal():
-        return [int(request)] if int(request) < network.classes else []
-    wanted = request.casefold()
-    exact = [label for label in network.labels if wanted in {label.wnid, label.name.casefold()}]
-    if len(exact) > 1:
-        which = " or ".join(f"{label.wnid or label.index}" for label in exact)
-        raise DeepInsideError(
-            f"target: {request!r} is the name of {len(exact)} classes of {network.name}; say {which}."
-        )
-    return [label.index for label in exact]
+def class_meanings(request: str, network: Network) -> list[list[int]]:
+    """The classes that a request may name, surest first: by whole name or WordNet id, by whole name spelt otherwise,
+    by one name of several, by index."""
+    known = spellings(network.labels)
+    index = [int(request)] if request.isdecimal() and int(request) < network.classes else []
+    plain = spelling(request)
+    return [known.exact.get(request.casefold(), []), known.whole.get(plain, []), known.parts.get(plain, []), index]
+
+
+@dataclass(frozen=True)
+class Spellings:
+    """The classes by every name they may be called: `exact` by WordNet id and name, `whole` by the spelling of the
+    name, `parts` by that of each of its synonyms. `numbered`: some classes are called by a number."""
+
+    exact: Mapping[str, list[int]]
+    whole: Mapping[str, list[int]]
+    parts: Mapping[str, list[int]]
+    numbered: bool
+
+
+@lru_cache(maxsize=8)
+def spellings(labels: tuple[Label, ...]) -> Spellings:
+    exact, whole, parts = defaultdict(list), defaultdict(list), defaultdict(list)
+    for label in labels:
+        for name in dict.fromkeys(filter(None, (label.wnid, label.name.casefold()))):
+            exact[name].append(label.index)
+        whole[spelling(label.name)].append(label.index)
+        for name in dict.fromkeys(map(spelling, synonyms(label.name))):
+            parts[name].append(label.index)
+    return Spellings(dict(exact), dict(whole), dict(parts), any(label.name.isdecimal() for label in labels))
+
+
+def synonyms(name: str) -> list[str]:
+    """The names in `tench, Tinca tinca`."""
+    return [part.strip() for part in name.split(",") if part.strip()]
+
+
+def spelling(name: str) -> str:
+    """A name without what people spell differently: case, `_` for a blank, blanks, and `01` or `1.0` for 1."""
+    plain = " ".join(name.casefold().replace("_", " ").replace(",", ", ").split())
+    return repr(float(plain)) if NUMBER.fullmatch(plain) else plain
 
 
 def unit(request: str, network: Network) -> Target:
@@ -124,7 +203,8 @@ def unit(request: str, network: Network) -> Target:
 
 def nearest(request: str, network: Network) -> str:
     """A sentence's end: the known names nearest to `request`."""
-    known = [*(label.name for label in network.labels), *network.groups]
+    whole = [label.name for label in network.labels]
+    known = [*(name for names in map(synonyms, whole) for name in names), *network.groups, *whole]
     near = nearest_names(request, dict.fromkeys(known), cutoff=0.5)
     if near:
         return "nearest are " + ", ".join(near)
@@ -134,7 +214,7 @@ def nearest(request: str, network: Network) -> str:
 
 def check(request: str | int, network: Network) -> Target | None:
     """The target, or None where it depends on the photo; raises DeepInsideError where it is none of either."""
-    name = IF_LABELLED.sub("", str(request), count=1)
+    name = IF_LABELLED.sub("", str(as_written(request)), count=1)
     return None if name == "true" or is_top(name) else resolve(name, network)
 
 
@@ -155,24 +235,44 @@ def is_top(request: str) -> bool:
 
 def for_batch(request: str | int, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
     """The targets of every photo of a batch: one, or K of them for `topK`. `scores` is (N, classes)."""
-    name = str(request)
+    name = str(as_written(request))
     if start := IF_LABELLED.match(name):
         others = for_batch(name[start.end() :], network, batch, scores)
-        own = [[true_class(p.stem, p.label, network)] if p.label is not None else [] for p in batch.photos]
+        own = [[true_class(photo, network)] if photo.label is not None else [] for photo in batch.photos]
         return [mine or other for mine, other in zip(own, others, strict=True)]
     if name == "true":
-        return [[true_class(photo.stem, photo.label, network)] for photo in batch.photos]
+        return [[true_class(photo, network)] for photo in batch.photos]
     if is_top(name):
         best = scores.topk(min(int(name[3:]), scores.shape[1])).indices.tolist()
         return [[class_target(index, network) for index in row] for row in best]
-    return [[resolve(request, network)] for _ in batch.photos]
+    return [[resolve(name, network)] for _ in batch.photos]
 
 
-def true_class(stem: str, label: str | None, network: Network) -> Target:
-    if label is None:
-        raise DeepInsideError(f"target=true: expected a label for {stem}, found none; set images.labels.")
+def true_class(photo: Photo, network: Network) -> Target:
+    """The class of a photo's own label. Says so where a class of the network is called `true`."""
+    if photo.label is None:
+        raise DeepInsideError(f"target=true: expected a label for {photo.stem}, found none; set images.labels.")
+    others = dict.fromkeys(index for found in class_meanings("true", network) for index in found)
+    word = choice_note("true", "each photo's own label", others, network)
+    found = label_class(photo.label, network)
+    return replace(found, note=" ".join(filter(None, (word, found.note))))
+
+
+def label_class(label: str, network: Network) -> Target:
+    """The class that a photo's label names. Where classes are called by numbers, a number that no class is called by is
+    refused: it could only be a place in the list, of a class that is called otherwise."""
+    if label.isdecimal() and spellings(network.labels).numbered and not any(class_meanings(label, network)[:-1]):
+        raise DeepInsideError(
+            f"target=true: expected photos' labels to be classes of {network.name}, found {label!r}; "
+            f"{nearest(label, network)}."
+        )
     return resolve(label, network)
 
 
 def class_target(index: int, network: Network) -> Target:
     return Target(class_name(index, network), network.target, (index,))
+
+
+def target_notes(photo: Photo | None, *targets: Target) -> tuple[str, ...]:
+    """What the result should say of how a photo was read and which targets were taken."""
+    return (*(photo.notes if photo is not None else ()), *(target.note for target in targets if target.note))

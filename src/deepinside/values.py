@@ -25,7 +25,8 @@ class Photo:
     `stem` names it in results; `pixels` is (3, H, W) float32, zero-centred; `sha256` that of the file; `label`
     the true class's WordNet id or name, where one is known; `boxes` (K, 4) float, x0 y0 x1 y1 in fractions of the
     whole photo's width and height, where they are known; `view` is the part of the photo that `pixels` shows, in the
-    same fractions; `number` is its place in the whole list of photos, readable or not, which names its random streams.
+    same fractions; `number` is its place in the whole list of photos, readable or not, which names its random streams;
+    `notes` say what was guessed when the file was read.
     """
 
     stem: str
@@ -35,6 +36,7 @@ class Photo:
     boxes: Tensor | None = None
     view: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     number: int = 0
+    notes: tuple[str, ...] = ()
 
     def boxes_in_view(self) -> Tensor:
         """(K, 4): `boxes` in fractions of what `pixels` shows, cut off at its edges; those outside are left out."""

@@ -29,7 +29,7 @@ from deepinside.maths.passes import at_once
 from deepinside.networks.network import Network, as_scores
 from deepinside.networks.spec import Posterior
 from deepinside.settings import STRICT
-from deepinside.targets import Target, resolve
+from deepinside.targets import Target, TargetRequest, resolve, target_notes
 from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name, unique
 
 
@@ -42,7 +42,7 @@ class ClassModel:
     after every `blur_every` steps it is blurred by `blur` pixels. The panel shown has the mean added back.
     """
 
-    targets: tuple[str | int, ...] = Field(min_length=1)
+    targets: tuple[TargetRequest, ...] = Field(min_length=1)
     objective: Objective = "score"
     l2: NonNegativeFloat = 1e-3
     start: Literal["zero", "mean", "noise", "photo"] = "zero"
@@ -187,7 +187,7 @@ def item(network: Network, found: Optimised, index: int, target: Target, metrics
     # the training mean is added back for display, as in the paper
     shown = (found.images[index] + network.mean).cpu()
     panel = Panel("class_model", shown, "photo", f"score {metrics['score']:.1f}")
-    return Item(safe_name(target.name), target.name, (panel,), metrics, trace)
+    return Item(safe_name(target.name), target.name, (panel,), metrics, trace, target_notes(None, target))
 
 
 def numbers(network: Network, start: Tensor, images: Tensor, targets: Sequence[Target]) -> Iterator[dict[str, float]]:

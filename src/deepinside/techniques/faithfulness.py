@@ -18,7 +18,7 @@ from deepinside.maths.regularisers import blur
 from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, check
+from deepinside.targets import Target, TargetRequest, check, target_notes
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual
 
 Curves = dict[str, Tensor]
@@ -33,7 +33,7 @@ class Faithfulness:
     `blur` · its shorter side. `relu_rule` as in `deepinside.maths.relu_rules`.
     """
 
-    target: str | int = "top1"
+    target: TargetRequest = "top1"
     relu_rule: ReluRule = "gradient"
     steps: PositiveInt = 32
     blur: PositiveFloat = 0.05
@@ -57,7 +57,10 @@ class Faithfulness:
             curves = self.curves(network, x, maps, targets, "")
             curves |= self.curves(network, x, torch.stack(chance).to(maps), targets, "random_")
         shown = (x + network.mean).cpu()
-        return Visual(tuple(item(p, shown[i], maps[i].cpu(), curves, i) for i, p in enumerate(batch.photos)))
+        rows = zip(batch.photos, targets, strict=True)
+        return Visual(
+            tuple(item(p, shown[i], maps[i].cpu(), curves, i, target_notes(p, t)) for i, (p, t) in enumerate(rows))
+        )
 
     def curves(self, network: Network, x: Tensor, maps: Tensor, targets: Sequence[Target], name: str) -> Curves:
         """The posterior (N, steps + 1) as ever more pixels are deleted, or inserted, in the falling order of `maps`."""
@@ -92,10 +95,10 @@ def area(curve: Tensor) -> float:
     return torch.trapezoid(curve.double(), dx=1 / (len(curve) - 1)).item()
 
 
-def item(photo: Photo, shown: Tensor, saliency: Tensor, curves: Curves, index: int) -> Item:
+def item(photo: Photo, shown: Tensor, saliency: Tensor, curves: Curves, index: int, said: tuple[str, ...]) -> Item:
     """One photo's map and curves."""
     trace = {name: values[index] for name, values in curves.items()}
     areas = {f"{name}_area": area(curve) for name, curve in trace.items()}
     caption = f"deletion {areas['deletion_area']:.2f}, insertion {areas['insertion_area']:.2f}"
     panels = (Panel("photo", shown, "photo", photo.stem), Panel("saliency", saliency, "magnitude", caption))
-    return Item(photo.stem, photo.stem, panels, areas, trace)
+    return Item(photo.stem, photo.stem, panels, areas, trace, said)

@@ -132,7 +132,7 @@ class Inversion:
             trace[f"{name}/error"] = best.trace
             if self.restarts > 1:
                 metrics |= {f"{name}/error_restart_{one.goal.restart + 1}": one.error for one in tried}
-        return Item(stem, stem, tuple(panels), metrics, trace)
+        return Item(stem, stem, tuple(panels), metrics, trace, batch.photos[place].notes)
 
     def departures(self, network: Network) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""

@@ -19,7 +19,7 @@ from deepinside.maths.gradients import Glance, centred
 from deepinside.maths.objectives import Objective
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, check
+from deepinside.targets import Target, TargetRequest, check, target_notes
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
 
 CAFFE = (
@@ -42,7 +42,7 @@ class LayerGradients:
     *diff* is the gradient at conv1 as here.
     """
 
-    target: str | int = "top1"
+    target: TargetRequest = "top1"
     objective: Objective = "score"
     layers: Literal["caffe", "all"] | tuple[str, ...] = "caffe"
 
@@ -162,7 +162,8 @@ def item(photo: Photo, target: Target, layer: str, found: AtLayer, index: int, n
         **dict(statistics(f"{layer}/activation", activation)),
     }
     name = safe_name(f"{photo.stem}_{layer.replace('/', '-')}")
-    return Item(name, f"{photo.stem}, {target.name}: {layer}", panels, metrics, notes=notes)
+    said = (*notes, *target_notes(photo, target))
+    return Item(name, f"{photo.stem}, {target.name}: {layer}", panels, metrics, notes=said)
 
 
 def shape_text(values: Tensor) -> str:

@@ -20,7 +20,7 @@ from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.maths.segmentation import Box, Segmentation
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, check, for_batch, resolve
+from deepinside.targets import Target, TargetRequest, check, for_batch, label_class, target_notes
 from deepinside.techniques.saliency import Saliency
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
 
@@ -45,7 +45,7 @@ class Localisation:
     be right (ILSVRC's rule), so nothing else need be looked at for the localisation error.
     """
 
-    target: str | int = "top1"
+    target: TargetRequest = "top1"
     crops: Literal["centre", "ten"] = "centre"
     relu_rule: ReluRule = "gradient"
     foreground: Share = 0.95
@@ -139,6 +139,7 @@ class Localisation:
             name,
             tuple(self.panels(scene, target, saliency, cut, marked=marked)),
             numbers,
+            notes=target_notes(scene.photo, target),
             group=scoring.size_bin(numbers["object_share"]) if marked else None,
         )
 
@@ -210,7 +211,7 @@ def own_class(network: Network, photo: Photo) -> Target | None:
 
     Raises DeepInsideError where the network does not know the class.
     """
-    return resolve(photo.label, network) if photo.label is not None and len(photo.boxes_in_view()) else None
+    return label_class(photo.label, network) if photo.label is not None and len(photo.boxes_in_view()) else None
 
 
 def scores_of_boxes(scene: Scene, boxes: Mapping[str, Box]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from deepinside.maths.relu_rules import ReluRule, with_rule
 from deepinside.maths.similarity import rank_correlation, ssim
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import Target, check
+from deepinside.targets import Target, TargetRequest, check, target_notes
 from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
 
 
@@ -31,7 +31,7 @@ class Randomisation:
     `deepinside.maths.relu_rules` to compare. `stages` maps at most are made, the layers spread evenly over them.
     """
 
-    target: str | int = "top1"
+    target: TargetRequest = "top1"
     rules: tuple[ReluRule, ...] = Field(default=("gradient", "guided", "deconvnet"), min_length=1)
     stages: PositiveInt = 8
 
@@ -49,7 +49,11 @@ class Randomisation:
         networks = {"trained": network, **self.randomise(network, targets[0].layer, seeds)}
         found = {rule: {name: maps(one, rule, x, targets) for name, one in networks.items()} for rule in self.rules}
         shown = (x + network.mean).cpu()
-        items = [item(p, shown[i], rule, found[rule], i) for i, p in enumerate(batch.photos) for rule in self.rules]
+        items = [
+            item(p, shown[i], rule, found[rule], i, target_notes(p, targets[i]))
+            for i, p in enumerate(batch.photos)
+            for rule in self.rules
+        ]
         return Visual(tuple(items))
 
     def randomise(self, network: Network, top: str, seeds: Seeds) -> dict[str, Network]:
@@ -102,7 +106,9 @@ def redrawn(module: nn.Module, generator: torch.Generator) -> nn.Module:
     return new
 
 
-def item(photo: Photo, shown: Tensor, rule: ReluRule, found: Mapping[str, Tensor], index: int) -> Item:
+def item(
+    photo: Photo, shown: Tensor, rule: ReluRule, found: Mapping[str, Tensor], index: int, said: tuple[str, ...]
+) -> Item:
     """One photo's maps by one rule, and their likeness to the trained network's at every stage and on average."""
     (_, own), *after = [(name, values[index]) for name, values in found.items()]
     ranks = torch.tensor([rank_correlation(own, other) for _, other in after])
@@ -112,7 +118,7 @@ def item(photo: Photo, shown: Tensor, rule: ReluRule, found: Mapping[str, Tensor
         panels.append(Panel(f"down_to_{safe_name(layer)}", other, "magnitude", f"{rank:.2f}"))
     metrics = {**summary(f"{rule}/rank_correlation", ranks), **summary(f"{rule}/ssim", structure)}
     trace = {"rank_correlation": ranks, "ssim": structure}
-    return Item(f"{photo.stem}_{rule}", f"{photo.stem}, {rule}", tuple(panels), metrics, trace)
+    return Item(f"{photo.stem}_{rule}", f"{photo.stem}, {rule}", tuple(panels), metrics, trace, said)
 
 
 def summary(name: str, values: Tensor) -> dict[str, float]:

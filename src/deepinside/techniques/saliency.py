@@ -17,7 +17,7 @@ from deepinside.maths.objectives import Objective, check_objective, probability
 from deepinside.maths.relu_rules import ReluRule, count_rectifiers, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
-from deepinside.targets import PER_PHOTO, Target, check, check_even, for_batch
+from deepinside.targets import PER_PHOTO, Target, TargetRequest, check, check_even, for_batch, target_notes
 from deepinside.values import ImageBatch, Item, Look, Panel, Photo, Seeds, Visual, safe_name, unique
 
 Show = Literal["magnitude", "signed", "colour", "input_times_gradient"]
@@ -70,7 +70,7 @@ class Saliency:
     it do. `relu_rule` other than "gradient" puts that rule into every rectifier (see `deepinside.maths.relu_rules`).
     """
 
-    target: str | int | tuple[str | int, ...] = "top1"
+    target: TargetRequest | tuple[TargetRequest, ...] = "top1"
     objective: Objective = "score"
     show: Show = "magnitude"
     crops: Literal["centre", "ten"] = "centre"
@@ -168,7 +168,7 @@ class Saliency:
         parts = zip(names, maps, targets, strict=True)
         panels = [Panel(name, values.cpu(), LOOKS[self.show], target.name) for name, values, target in parts]
         metrics = {**dict(numbers(network, targets, maps, scores)), "rectifiers": rectifiers}
-        return Item(photo.stem, photo.stem, (shown, *panels), metrics)
+        return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=target_notes(photo, *targets))
 
     def departures(self) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""
