@@ -57,6 +57,7 @@ def test_everything_a_number_depends_on_is_there() -> None:
         runtime={"device": "cpu"},
         seed=0,
         started="now",
+        display="Maps: …",
     )
     assert found["versions"]["torch"] == version("torch")
     assert {"numpy", "onnx", "onnx2torch", "pillow", "hydra-core"} <= set(found["versions"])

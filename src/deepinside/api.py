@@ -168,6 +168,10 @@ class LocalisationSettings(TypedDict, total=False):
     background: float
     components: int
     smoothness: float
+    foreground_seeds: float | None
+    background_seeds: float | None
+    least_mass: float
+    piece: Literal["salient", "largest"]
     threshold: float
     usual_size: tuple[float, float]
 

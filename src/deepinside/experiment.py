@@ -85,8 +85,10 @@ class FigureSettings:
     """How the figure is laid out; see `deepinside.figures.layouts`.
 
     `inches` is the width of a picture, `width` that of the whole figure, which then decides the pictures'. `panels`
-    are those shown, all if empty. `labels` puts (a), (b), … before what the layout sets apart. `style` is `screen`,
-    `paper` or the path of a matplotlib style file. The PNG is always written, PDF and SVG where `formats` has them.
+    are those shown, all if empty. Maps are drawn linearly up to the `percentile` of their absolute values, 100 for the
+    largest; arrays keep the values as they are. `labels` puts (a), (b), … before what the layout sets apart. `style` is
+    `screen`, `paper` or the path of a matplotlib style file. The PNG is always written, PDF and SVG where `formats` has
+    them.
     """
 
     layout: Literal["rows", "wrapped", "page", "pairs", "columns"] = "rows"
@@ -95,6 +97,7 @@ class FigureSettings:
     limit: PositiveInt = 24
     magnitude_map: str = "inferno"
     signed_map: str = "signed"
+    percentile: float = Field(default=99.5, gt=0, le=100)
     inches: float = Field(default=1.8, gt=0)
     width: float | None = Field(default=None, gt=0)
     title: bool = True

@@ -259,7 +259,7 @@ def keep(run: Run, work: Work, arrays: ArrayFile, first: int, visual: Visual) ->
             arrays.add(item)
         for panel in item.panels if save.wants(save.panels, place < figure.limit) else ():
             path = work.whole / "panels" / panel.name / f"{item.name}.png"
-            figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map)
+            figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map, figure.percentile)
 
 
 def finish(work: Work, chunk: Chunk, record: Record, arrays: ArrayFile) -> None:
@@ -336,6 +336,7 @@ def trail(run: Run, table: Table) -> dict[str, Any]:
         network={"name": network.name, "sha256": network.sha256, "checks": dict(network.checks)},
         images={str(name): sha256 for name, sha256 in hashes if sha256}, inputs=inputs(run.experiment, run.photos),
         runtime=asdict(run.experiment.runtime), seed=run.experiment.seed, started=run.started,
+        display=figures.scale_sentence(run.experiment.figure.percentile),
     )  # fmt: skip
 
 

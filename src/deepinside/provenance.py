@@ -19,11 +19,12 @@ PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxrunt
 
 def provenance(
     *, network: Mapping[str, Any], images: Mapping[str, str], inputs: Mapping[str, Any], runtime: Mapping[str, Any],
-    seed: int, started: str,
+    seed: int, started: str, display: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Everything but the configuration that a run's numbers depend on.
 
-    `images` maps a stem to its file's SHA-256; `inputs` is what tells at a glance whether anything has changed.
+    `images` maps a stem to its file's SHA-256; `inputs` is what tells at a glance whether anything has changed;
+    `display` says how maps are drawn.
     """
     return {
         "code": code(),
@@ -34,6 +35,7 @@ def provenance(
         "network": dict(network),
         "inputs": dict(inputs),
         "images": dict(images),
+        "display": display,
         "started": started,
     }
 

@@ -50,8 +50,49 @@ def test_colour_is_symmetric_about_mid_grey() -> None:
     assert found[0, 1].tolist() == [128, 128, 128]
 
 
-def test_masks_are_black_and_white_and_all_zero_is_black() -> None:
-    assert set(np.unique(seen((RAMP > 0).float(), "mask"))) == {0, 255}
+def test_one_pixel_far_above_all_others_does_not_set_the_scale() -> None:
+    values = torch.linspace(0, 1, 10_000).view(100, 100).clone()
+    values[0, 0] = 1000
+    found, whole = seen(values, "magnitude"), figures.picture(Panel("p", values, "magnitude"), "gray", percentile=100)
+    assert found[0, 0, 0] == found[99, 99, 0] == 255  # clipped, and what lies above the percentile with it
+    assert np.allclose(found[50, 0, 0], 255 * 0.5 / 0.995, atol=2)  # linear below it
+    assert whole[99, 99, 0] == 0
+    assert values[0, 0] == 1000
+
+
+def test_where_the_percentile_is_zero_the_largest_ends_the_scale() -> None:
+    values = torch.zeros(100, 100)
+    values[3, 4], values[5, 6] = 2, 1
+    found = seen(values, "magnitude")
+    assert found[3, 4, 0] == 255 and abs(int(found[5, 6, 0]) - 128) <= 1 and found[9, 9, 0] == 0
+
+
+def test_how_maps_are_drawn_is_said() -> None:
+    assert figures.scale_sentence(99.5).startswith("Maps: the scale is linear from zero to the 99.5th percentile")
+    assert "largest absolute value" in figures.scale_sentence(100)
+
+
+def test_boxes_are_drawn_on_photos_and_not_on_maps(tmp_path: Path) -> None:
+    box = torch.tensor([[2.0, 3.0, 12.0, 15.0]])
+    photo = Panel("box", torch.full((3, 20, 16), 90.0), "photo", boxes=box)
+    figures.save_panel(photo, tmp_path / "box.png")
+    with Image.open(tmp_path / "box.png") as image:
+        found = np.array(image)
+    amber = (found == (255, 176, 0)).all(-1)
+    expected = np.zeros((20, 16), bool)
+    expected[3:15, 2:12] = True
+    expected[4:14, 3:11] = False
+    assert np.array_equal(amber, expected)
+    assert (found[8, 7] == 90).all() and (found[0, 0] == 90).all()
+    for name, boxes in (("with", box), ("without", None)):
+        figures.save_panel(Panel("map", torch.eye(20), "magnitude", boxes=boxes), tmp_path / f"{name}.png")
+    assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
+
+
+def test_masks_are_black_and_amber_so_that_one_of_all_is_seen_on_white() -> None:
+    found = seen((RAMP > 0).float(), "mask")
+    assert found[0, 0].tolist() == [0, 0, 0] and found[1, 1].tolist() == [255, 176, 0]
+    assert (seen(torch.ones(2, 2), "mask") == (255, 176, 0)).all()
     looks: tuple[Look, ...] = ("mask", "magnitude")
     for look in looks:
         assert seen(torch.zeros(2, 2), look).max() == 0

@@ -196,11 +196,87 @@ def test_one_smoothness_means_the_same_at_every_size():
     photo, mask = square()
     saliency = partial_saliency(mask)
     masks = [
-        seg.segment(np.kron(photo, np.ones((n, n, 1), np.uint8)), np.kron(saliency, np.ones((n, n)))) for n in (1, 2)
+        seg.segment(
+            np.kron(photo, np.ones((n, n, 1), np.uint8)),
+            np.kron(saliency, np.ones((n, n))),
+            constraints=seg.AS_PUBLISHED,
+        )
+        for n in (1, 2)
     ]
     assert np.array_equal(np.kron(masks[0].mask, np.ones((2, 2), bool)), masks[1].mask)
     cut = seg.graph_cut(photo, seg.colour_models(photo, saliency), smoothness=150 * 64 / 256)
     assert np.array_equal(masks[0].mask, seg.largest_component(cut))
+
+
+def scattered(mask, seed=0):
+    """Marks a few pixels of the object only, a tenth of them: no colour is enough for a border of a usual weight."""
+    rng = np.random.default_rng(seed)
+    return rng.random(mask.shape) * 0.05 + mask * (rng.random(mask.shape) > 0.7) * (1 + rng.random(mask.shape))
+
+
+def camouflaged(seed=0):
+    """An object whose colours are nearly those of its surroundings: the authors' weight cuts it to nothing."""
+    _, mask = square()
+    rng = np.random.default_rng(seed)
+    photo = rng.normal(110, 20, (64, 64, 3)) + 12 * mask[..., None]
+    return photo.clip(0, 255).astype(np.uint8), mask
+
+
+def test_a_cut_that_collapses_is_held_to_what_the_map_marks():
+    photo, mask = camouflaged()
+    saliency = scattered(mask)
+    assert seg.segment(photo, saliency, constraints=seg.AS_PUBLISHED).found is False
+    result = seg.segment(photo, saliency)
+    assert result.found
+    assert overlap(result.mask, mask) > 0.6
+    marked = seg.most_and_least(saliency)[0]
+    assert saliency[result.mask & marked].sum() >= 0.7 * saliency[marked].sum()
+
+
+def test_seeds_are_on_their_side_whatever_their_colour():
+    photo, mask = square()
+    saliency = partial_saliency(mask)
+    saliency[15, 25] = saliency.max() + 1
+    photo[15, 25] = photo[~mask].mean(0)  # the most salient pixel has the background's colour
+    front, back = seg.seeds(saliency, seg.Constraints())
+    result = seg.segment(photo, saliency)
+    assert front[15, 25] and result.mask[15, 25]
+    assert (front.mean(), back.mean()) == (pytest.approx(0.005, abs=5e-4),) * 2
+    assert not (result.mask & back).any()
+    assert not (front & back).any()
+
+
+def test_of_equal_values_none_is_the_least_and_a_constant_map_ties_nothing():
+    dot = np.zeros((64, 64))
+    dot[15:20, 24:30] = 1
+    front, back = seg.seeds(dot, seg.Constraints())
+    assert np.array_equal(front, dot > 0) and not back.any()
+    assert not any(side.any() for side in seg.seeds(np.ones((8, 8)), seg.Constraints()))
+    assert not any(side.any() for side in seg.seeds(dot, seg.AS_PUBLISHED))
+
+
+def test_the_piece_with_most_of_the_map_is_taken_not_the_largest():
+    mask = np.zeros((6, 6), dtype=bool)
+    mask[0, :5] = mask[3:5, 3:5] = True
+    saliency = np.ones((6, 6))
+    saliency[3:5, 3:5] = 3
+    assert np.array_equal(seg.salient_component(mask, saliency), mask & (saliency > 1))
+    assert np.array_equal(seg.largest_component(mask), mask & (saliency == 1))
+
+
+@pytest.mark.parametrize("side", [1, 4])
+def test_a_mask_of_a_pixel_or_of_nothing_like_a_share_is_not_found(side):
+    """The colour of a few marked pixels is nowhere else, so the cut is right, and yet no object."""
+    photo = np.full((64, 64, 3), 60, dtype=np.uint8)
+    photo[::2] = 62
+    saliency = np.zeros((64, 64))
+    photo[20 : 20 + side, 30 : 30 + side], saliency[20 : 20 + side, 30 : 30 + side] = 250, 1
+    result = seg.segment(photo, saliency)
+    assert (result.found, result.box) == (False, (0.0, 0.0, 64.0, 64.0))
+    assert result.mask.all()
+    large = np.zeros((64, 64))
+    large[20:26, 30:36] = 1
+    assert seg.segment(np.where(large[..., None] > 0, 250, photo).astype(np.uint8), large).box == (30, 20, 36, 26)
 
 
 def test_nothing_to_find_is_the_whole_image():

@@ -228,6 +228,8 @@ def test_no_photos_no_items(network: Network) -> None:
         ({"foreground": 1.5}, "less than or equal to 1"),
         ({"smoothness": -1}, "greater than or equal to 0"),
         ({"components": 0}, "greater than 0"),
+        ({"foreground_seeds": 0.1, "background_seeds": 0.2}, "background_seeds must be below"),
+        ({"least_mass": 1.5}, "less than or equal to 1"),
         ({"usual_size": (0.0, 0.5)}, "greater than 0"),
     ],
 )
@@ -238,8 +240,9 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any], said: str) -> None:
 
 def test_what_leaves_the_paper_is_said(network: Network) -> None:
     said = Localisation(foreground=0.9, relu_rule="guided")(network, photos(1), Seeds(0)).departures
-    assert len(said) == 4
-    assert not Localisation(crops="ten").departures(replace(photos(1), pixels=torch.zeros(1, 3, 256, 300)))
+    assert len(said) == 7
+    published = {"foreground_seeds": None, "background_seeds": None, "least_mass": 0, "piece": "largest"}
+    assert not Localisation(crops="ten", **published).departures(replace(photos(1), pixels=torch.zeros(1, 3, 256, 300)))
 
 
 # ---- the claims ------------------------------------------------------------------------------------------------------

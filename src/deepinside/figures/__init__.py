@@ -9,7 +9,7 @@ import numpy as np
 
 from deepinside.figures.layouts import chosen, heading, heading_of, is_called, panel_names, rows_of
 from deepinside.figures.maps import colour_map
-from deepinside.figures.pictures import picture, save_panel
+from deepinside.figures.pictures import PERCENTILE, picture, save_panel, scale_sentence
 from deepinside.figures.style import plain, save, styled
 from deepinside.figures.traces import save_traces
 from deepinside.values import Item
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from deepinside.experiment import FigureSettings
 
 __all__ = [
-    "chosen", "colour_map", "complaints", "draw", "draw_rows", "grid", "heading", "heading_of", "picture", "plain",
-    "prepare", "save", "save_figure", "save_panel", "save_traces", "styled",
+    "PERCENTILE", "chosen", "colour_map", "complaints", "draw", "draw_rows", "grid", "heading", "heading_of", "picture",
+    "plain", "prepare", "save", "save_figure", "save_panel", "save_traces", "scale_sentence", "styled",
 ]  # fmt: skip
 
 

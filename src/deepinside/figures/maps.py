@@ -13,8 +13,8 @@ TO_RGB = np.array(
 
 
 def colour_map(name: str) -> Colormap:
-    """`signed`, blue over white to red, or one of matplotlib's."""
-    return SIGNED if name == "signed" else colormaps[name]
+    """`signed`, blue over white to red; `mask`, black and amber; or one of matplotlib's."""
+    return OWN[name] if name in OWN else colormaps[name]
 
 
 def signed(steps: int = 256) -> Colormap:
@@ -35,3 +35,6 @@ def srgb(lab: np.ndarray) -> np.ndarray:
 
 
 SIGNED = signed()
+MASK = ListedColormap([(0.0, 0.0, 0.0), (1.0, 176 / 255, 0.0)], name="mask")
+"""Amber, as the boxes, is seen on white pages: a white mask of a whole photo is not."""
+OWN = {"signed": SIGNED, "mask": MASK}

@@ -1,34 +1,63 @@
 """One panel as a picture."""
 
 import zlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from deepinside.figures.maps import colour_map
 from deepinside.values import Panel
 
+PERCENTILE = 99.5
+"""The usual end of a map's scale: what resembles the papers' figures. 100 is the largest value."""
+BOX, CASING = (255, 176, 0), (0, 0, 0)
+"""A light line in a dark casing is seen on every photo, in grey and by colour-blind readers."""
 
-def picture(panel: Panel, magnitude_map: str = "inferno", signed_map: str = "signed") -> np.ndarray:
-    """The panel as a person sees it: (H, W, 3) uint8. NaN is drawn as zero."""
-    return np.array(image(panel, magnitude_map, signed_map).convert("RGB"))
+
+def picture(
+    panel: Panel, magnitude_map: str = "inferno", signed_map: str = "signed", percentile: float = PERCENTILE
+) -> np.ndarray:
+    """The panel as a person sees it: (H, W, 3) uint8, without its boxes. NaN is drawn as zero."""
+    return np.array(image(panel, magnitude_map, signed_map, percentile).convert("RGB"))
 
 
-def image(panel: Panel, magnitude_map: str, signed_map: str) -> Image.Image:
+def image(panel: Panel, magnitude_map: str, signed_map: str, percentile: float) -> Image.Image:
     """The same as a Pillow image: of mode RGB, or of mode P, a byte a pixel, where a colour map
     gives the colours."""
     values = np.nan_to_num(panel.values.detach().cpu().numpy())
     if panel.look == "photo":
         return Image.fromarray(rgb(values))
     values = values.astype(np.float64)
-    largest = float(np.abs(values).max(initial=0)) or 1.0
+    if panel.look == "mask":
+        return coloured(values, "mask")
+    largest = end_of_scale(values, percentile)
     if panel.look == "colour":
         return Image.fromarray(rgb(127.5 + 127.5 * values / largest))
     if panel.look == "signed":
         return coloured(values / (2 * largest) + 0.5, signed_map)
-    return coloured(values / largest, "gray" if panel.look == "mask" else magnitude_map)
+    return coloured(values / largest, magnitude_map)
+
+
+def end_of_scale(values: np.ndarray, percentile: float) -> float:
+    """The absolute value that gets the scale's last colour: that percentile of all, or the largest where it is zero.
+
+    One pixel far above all others would else leave a map black; where most of a map is zero nothing else is known.
+    1 for a map of zeros.
+    """
+    sizes = np.abs(values)
+    if not sizes.size:
+        return 1.0
+    return float(np.percentile(sizes, percentile)) or float(sizes.max()) or 1.0
+
+
+def scale_sentence(percentile: float) -> str:
+    """How maps are drawn, for captions and provenance."""
+    end = "largest" if percentile == 100 else f"{percentile:g}th percentile of the"
+    clipped = "" if percentile == 100 else "; larger ones take its last colour"
+    return f"Maps: the scale is linear from zero to the {end} absolute value{clipped}."
 
 
 def rgb(values: np.ndarray) -> np.ndarray:
@@ -55,11 +84,31 @@ def colours(name: str) -> np.ndarray:
     return known(np.arange(known.N), bytes=True)[:, :3]
 
 
-def save_panel(panel: Panel, path: Path, magnitude_map: str = "inferno", signed_map: str = "signed") -> None:
+def save_panel(
+    panel: Panel,
+    path: Path,
+    magnitude_map: str = "inferno",
+    signed_map: str = "signed",
+    percentile: float = PERCENTILE,
+) -> None:
     """One PNG, a pixel for every value; a map with its palette takes half the bytes and a third of the time of RGB.
 
-    In photos nothing repeats but runs: to look for no more takes half the time and comes to no more bytes.
+    Boxes are drawn on photos; on maps they would stand for values. In photos nothing repeats but runs: to look for no
+    more takes half the time and comes to no more bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = image(panel, magnitude_map, signed_map)
+    found = image(panel, magnitude_map, signed_map, percentile)
+    if panel.look == "photo" and panel.boxes is not None:
+        draw_boxes(found, panel.boxes.tolist())
     found.save(path, compress_level=1, compress_type=zlib.Z_RLE if found.mode == "RGB" else zlib.Z_DEFAULT_STRATEGY)
+
+
+def draw_boxes(picture: Image.Image, boxes: Sequence[Sequence[float]]) -> None:
+    """Draw boxes (x0 y0 x1 y1, pixel edges) into a picture; their lines lie inside them and are as wide as it asks."""
+    wide = max(1, round(min(picture.size) / 128))
+    draw = ImageDraw.Draw(picture)
+    for box in boxes:
+        x0, y0, x1, y1 = (round(edge) for edge in box)
+        for colour, inset in ((CASING, wide), (BOX, 0)):
+            inner = (x0 + inset, y0 + inset, max(x1 - 1 - inset, x0 + inset), max(y1 - 1 - inset, y0 + inset))
+            draw.rectangle(inner, outline=colour, width=wide)

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from deepinside.figures import lettering, style
 from deepinside.figures.layouts import Cell, Row
-from deepinside.figures.pictures import picture
+from deepinside.figures.pictures import picture, scale_sentence
 from deepinside.values import Panel
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ TALLEST = 1.6
 FRAME = "#A0A0A0"
 BOX, CASING = "#FFB000", "#000000"
 """A light line in a dark casing is seen on every photo, in grey and by colour-blind readers."""
+MAPS = ("magnitude", "signed", "colour")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Sheet:
         self.inches = self.size_of_pictures()
         self.width = max(self.right_of(row) for row in rows) + MARGIN
         self.title = lettering.fit(title, self.width - 2 * MARGIN, self.type.title) if settings.title else ""
+        words = scale_sentence(settings.percentile) if settings.title and self.has_maps() else ""
+        self.note = lettering.fit(words, self.width - 2 * MARGIN, self.type.below, 4)
         self.height = self.measure()
         self.figure = Figure(figsize=(self.width, self.height), dpi=style.dots())
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
@@ -107,7 +110,11 @@ class Sheet:
     def measure(self) -> float:
         """The height of the whole."""
         title = lettering.height(self.type.title, lines(self.title)) + GAP / 2 if self.title else 0
-        return 2 * MARGIN + title + sum(sum(self.heights(row)) + self.space(row) for row in self.rows)
+        note = GAP / 2 + lettering.height(self.type.below, lines(self.note)) if self.note else 0
+        return 2 * MARGIN + title + sum(sum(self.heights(row)) + self.space(row) for row in self.rows) + note
+
+    def has_maps(self) -> bool:
+        return any(panel.look in MAPS for row in self.rows for cell in row.cells for panel in cell.panels)
 
     def space(self, row: Row) -> float:
         """Between a row and the next."""
@@ -123,6 +130,8 @@ class Sheet:
         for row in self.rows:
             self.draw_row(row, y)
             y += sum(self.heights(row)) + self.space(row)
+        if self.note:
+            self.write(self.left, y + GAP / 2, self.note, self.type.below, ha="left")
         return self.figure
 
     def draw_row(self, row: Row, y: float) -> None:
@@ -154,7 +163,8 @@ class Sheet:
         """A picture with its boxes, its upper left corner at `x`, `y`."""
         wide, high = self.size(panel)
         image = AxesImage(self.axes, extent=(x, x + wide, y + high, y), interpolation="none")
-        image.set_data(picture(panel, self.settings.magnitude_map, self.settings.signed_map))
+        known = self.settings
+        image.set_data(picture(panel, known.magnitude_map, known.signed_map, known.percentile))
         self.axes.add_image(image)
         self.axes.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor=FRAME, linewidth=0.3))
         scale = wide / panel.values.shape[-1]

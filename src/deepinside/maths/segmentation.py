@@ -65,13 +65,39 @@ class ColourModels:
 
 
 @dataclass(frozen=True)
+class Constraints:
+    """What keeps the cut at the pixels that the map marks; a cut by colour alone may collapse to a pixel.
+
+    Pixels on or above the quantile `foreground_seeds` of the map are tied to the foreground, those below the quantile
+    `background_seeds` to the background; None ties none. The mask must hold `least_mass` of the map's sum over the
+    pixels of the foreground's colour model, else the border's weight is halved and the photo is cut again, `HALVINGS`
+    times at most; 0 asks for nothing. `piece` says which connected piece is the object: that with most of the map's
+    mass ("salient"), or with most pixels ("largest").
+    """
+
+    foreground_seeds: float | None = 0.995
+    background_seeds: float | None = 0.005
+    least_mass: float = 0.7
+    piece: Literal["salient", "largest"] = "salient"
+
+
+DEFAULT = Constraints()
+AS_PUBLISHED = Constraints(None, None, 0.0, "largest")
+"""The paper's text to the letter."""
+HALVINGS = 6
+LEAST_SHARE = 0.005
+"""A mask that covers less of the photo than this is no object found: it would be told as 0 %."""
+
+
+@dataclass(frozen=True)
 class Segmentation:
-    """`mask`: the object's largest connected piece; `box`: around it; `found`: False where there was no object to
-    find, and then the mask and the box are the whole image."""
+    """`mask`: the object's connected piece; `box`: around it; `found`: False where there was no object to find, and
+    then the mask and the box are the whole image. `halvings` of the border's weight were needed."""
 
     mask: Mask
     box: Box
     found: bool
+    halvings: int = 0
 
 
 def segment(
@@ -82,14 +108,16 @@ def segment(
     background_quantile: float = 0.30,
     components: int = 5,
     smoothness: float = 150.0,
+    constraints: Constraints = DEFAULT,
     seed: int = 0,
 ) -> Segmentation:
     """The object that `saliency` points at (Simonyan et al. 2013, Sect. 3.2), from start to end.
 
     `smoothness` is that of a photo whose shorter side is 256 pixels, where the authors used 150, and is scaled with
     the side: a border's length grows with it and an area with its square, so one value means the same at every size.
-    A constant saliency map, or a cut that leaves no foreground (a photo of one colour), says nothing about where the
-    object is: the answer is then the whole image with `found` False, the guess a person without a map would make.
+    No object is found where the map is constant, where colours tell nothing (a photo of one colour), and where the
+    mask is below `LEAST_SHARE` of the photo, is one pixel, or lacks `constraints.least_mass` to the end: the answer is
+    then the whole image with `found` False, the guess a person without a map would make.
     """
     models = colour_models(
         photo,
@@ -99,10 +127,51 @@ def segment(
         components=components,
         seed=seed,
     )
-    empty = np.zeros(photo.shape[:2], dtype=bool)
-    weight = smoothness * min(empty.shape) / _AUTHORS_SIDE
-    mask = empty if models is None else largest_component(graph_cut(photo, models, smoothness=weight))
-    return Segmentation(mask if mask.any() else ~empty, bounding_box(mask), bool(mask.any()))
+    if models is None or not (balance := _balance(photo, models)).any():
+        return Segmentation(np.ones(photo.shape[:2], dtype=bool), whole_image(photo.shape[:2]), False)
+    marked, _ = most_and_least(saliency, foreground=foreground_quantile, background=background_quantile)
+    weight = smoothness * min(balance.shape) / _AUTHORS_SIDE
+    return _held(photo, saliency, balance, marked, weight, constraints)
+
+
+def _held(
+    photo: NDArray[np.uint8],
+    saliency: NDArray[Any],
+    balance: Array,
+    marked: Mask,
+    smoothness: float,
+    constraints: Constraints,
+) -> Segmentation:
+    """The piece of the first cut that holds enough of the map's mass on `marked` pixels."""
+    pairs, ties = _pairs(photo, 1.0), seeds(saliency, constraints)
+    needed = constraints.least_mass * saliency[marked].sum()
+    for halvings in range(HALVINGS + 1):
+        cut = _minimum_cut(balance, pairs, smoothness / 2**halvings, ties)
+        mask = salient_component(cut, saliency) if constraints.piece == "salient" else largest_component(cut)
+        if saliency[mask & marked].sum() >= needed:
+            break
+    enough = bool(saliency[mask & marked].sum() >= needed)
+    if enough and mask.sum() > 1 and mask.mean() >= LEAST_SHARE:
+        return Segmentation(mask, bounding_box(mask), True, halvings)
+    return Segmentation(np.ones_like(mask), whole_image(mask.shape), False, halvings)
+
+
+def seeds(saliency: NDArray[Any], constraints: Constraints) -> tuple[Mask, Mask]:
+    """The pixels tied to the foreground and those tied to the background; never one to both.
+
+    Of a map with many equal values, zeros say, those on the lower quantile are not tied: none of them is the least.
+    """
+    _check_saliency(saliency, saliency.shape)
+    none = np.zeros(saliency.shape, dtype=bool)
+    front = (
+        none
+        if constraints.foreground_seeds is None
+        else saliency >= np.quantile(saliency, constraints.foreground_seeds)
+    )
+    back = (
+        none if constraints.background_seeds is None else saliency < np.quantile(saliency, constraints.background_seeds)
+    )
+    return np.asarray(front & (saliency > saliency.min())), np.asarray(back & ~front)
 
 
 def colour_models(
@@ -174,18 +243,12 @@ def graph_cut(photo: NDArray[np.uint8], models: ColourModels, *, smoothness: flo
     Energy of a mask (Boykov and Jolly 2001, with the terms of Rother et al. 2004, GrabCut): the sum over pixels of
     -log p(colour) under the model of the side the pixel is on, plus, for each of the pairs among the 8 neighbours
     that the mask separates, `smoothness` / distance · exp(-|difference of colours|² / 2 mean |difference|²).
-    50 is GrabCut's weight; for the authors' see `segment`. No pixel is tied to a side
-    beforehand: saliency enters through the colours alone. Among masks of equal energy the smallest is returned.
+    50 is GrabCut's weight; for the authors' see `segment`. No pixel is tied to a side beforehand: saliency enters
+    through the colours alone; `segment` ties some. Among masks of equal energy the smallest is returned.
     """
     _check_photo(photo)
-    if not (np.isfinite(smoothness) and smoothness >= 0):
-        raise DeepInsideError(f"smoothness must be a finite number of at least 0, found {smoothness}; 150 is usual.")
-    balance = _balance(photo, models)
-    # A pixel whose own term outweighs all its neighbours together is decided by it; beyond that more changes nothing.
-    bound = 8 * smoothness + 1
-    graph = _graph(np.clip(balance, -bound, bound), *_pairs(photo, smoothness))
-    flow = maximum_flow(graph, photo[..., 0].size, photo[..., 0].size + 1, method="dinic").flow
-    return _source_side(graph - flow).reshape(balance.shape)
+    nothing = np.zeros(photo.shape[:2], dtype=bool)
+    return _minimum_cut(_balance(photo, models), _pairs(photo, 1.0), smoothness, (nothing, nothing))
 
 
 def energy(photo: NDArray[np.uint8], models: ColourModels, mask: Mask, *, smoothness: float) -> float:
@@ -203,6 +266,15 @@ def largest_component(mask: Mask) -> Mask:
         return mask.copy()
     sizes = np.bincount(labels.ravel())[1:]
     return np.asarray(labels == 1 + sizes.argmax())
+
+
+def salient_component(mask: Mask, saliency: NDArray[Any]) -> Mask:
+    """The piece of `mask` connected through the 8 neighbours that holds most of the map's mass; the first of equals."""
+    labels, count = ndimage.label(mask, structure=_EVERY_NEIGHBOUR)
+    if count < 2:
+        return mask.copy()
+    masses = np.bincount(labels.ravel(), weights=saliency.ravel().astype(np.float64))[1:]
+    return np.asarray(labels == 1 + masses.argmax())
 
 
 def bounding_box(mask: Mask) -> Box:
@@ -343,6 +415,19 @@ def _pairs(photo: NDArray[np.uint8], smoothness: float) -> tuple[NDArray[np.intp
     contrast = ((colours[first] - colours[second]) ** 2).sum(1)
     usual = contrast.mean() if contrast.any() else 1.0  # one colour only: no contrast to scale
     return first, second, smoothness / distances * np.exp(-contrast / (2 * usual))
+
+
+def _minimum_cut(balance: Array, pairs: tuple[Any, Any, Array], smoothness: float, ties: tuple[Mask, Mask]) -> Mask:
+    """The mask of least energy; `pairs` are those of smoothness 1, `ties` the pixels tied to front and back."""
+    if not (np.isfinite(smoothness) and smoothness >= 0):
+        raise DeepInsideError(f"smoothness must be a finite number of at least 0, found {smoothness}; 150 is usual.")
+    # A pixel whose own term outweighs all its neighbours together is decided by it; beyond that more changes nothing.
+    bound = 8 * smoothness + 1
+    own = np.where(ties[0], bound, np.where(ties[1], -bound, np.clip(balance, -bound, bound)))
+    first, second, weights = pairs
+    graph = _graph(own, first, second, smoothness * weights)
+    flow = maximum_flow(graph, balance.size, balance.size + 1, method="dinic").flow
+    return _source_side(graph - flow).reshape(balance.shape)
 
 
 def _graph(balance: Array, first: NDArray[np.intp], second: NDArray[np.intp], weights: Array) -> csr_array:

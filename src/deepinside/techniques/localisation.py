@@ -33,13 +33,17 @@ RED, BLUE, CYAN = (255.0, 0.0, 0.0), (0.0, 0.0, 255.0), (0.0, 255.0, 255.0)
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Localisation:
-    """Saliency map, colour models of its most and least salient pixels, one GraphCut, largest piece, box.
+    """Saliency map, colour models of its most and least salient pixels, one GraphCut, one connected piece, box.
 
     `target` is a class or group (see `deepinside.targets`): "top5" cuts five objects out of each photo, "true | top1"
     the one of its own class where that is known. `foreground` and `background` are the quantiles of the map above and
     below which pixels make the two models, of `components` Gaussians each; `smoothness` is GraphCut's weight, for a
-    shorter side of 256 pixels. `threshold` is the quantile whose bounding box is the baseline without colours;
-    `usual_size`, width and height as shares of the photo's, that of the centred and the random box.
+    shorter side of 256 pixels. What keeps the cut from collapsing to a pixel (see
+    `deepinside.maths.segmentation.Constraints`): pixels above the quantile `foreground_seeds` of the map are object,
+    those below `background_seeds` are not (null ties none), the mask must hold `least_mass` of the map on the pixels
+    of the foreground's colour model, else the smoothness is halved; `piece` "salient" takes the connected piece with
+    most of the map, "largest" that with most pixels. `threshold` is the quantile whose bounding box is the baseline
+    without colours; `usual_size`, width and height as shares of the photo's, that of the centred and the random box.
 
     Photos with boxes get their own class cut out too, and its numbers are the run's: a box of another class can never
     be right (ILSVRC's rule), so nothing else need be looked at for the localisation error.
@@ -52,6 +56,10 @@ class Localisation:
     background: Share = 0.30
     components: PositiveInt = 5
     smoothness: float = Field(default=150.0, ge=0, allow_inf_nan=False)
+    foreground_seeds: Share | None = 0.995
+    background_seeds: Share | None = 0.005
+    least_mass: float = Field(default=0.7, ge=0, le=1)
+    piece: Literal["salient", "largest"] = "salient"
     threshold: Share = 0.95
     usual_size: tuple[Share, Share] = (0.72, 0.68)
 
@@ -59,6 +67,8 @@ class Localisation:
     def _quantiles_are_in_order(self) -> Self:
         if self.background >= self.foreground:
             raise ValueError(f"background must be below foreground={self.foreground}, is {self.background}")
+        if (self.background_seeds or 0) >= (self.foreground_seeds or 1):
+            raise ValueError(f"background_seeds must be below foreground_seeds, is {self.background_seeds}")
         return self
 
     def check(self, network: Network) -> None:
@@ -117,11 +127,16 @@ class Localisation:
                 background_quantile=self.background,
                 components=self.components,
                 smoothness=self.smoothness,
+                constraints=self.constraints,
                 seed=scene.seed,
             )
             stem = scene.photo.stem
             name = stem if len(targets) == 1 else f"{stem}_{number}_{safe_name(target.name)}"
             yield self.item(name, scene, target, saliency, cut)
+
+    @property
+    def constraints(self) -> segmentation.Constraints:
+        return segmentation.Constraints(self.foreground_seeds, self.background_seeds, self.least_mass, self.piece)
 
     def item(self, name: str, scene: "Scene", target: Target, saliency: Tensor, cut: Segmentation) -> Item:
         marked = len(scene.truth) > 0 and target == scene.own
@@ -173,6 +188,12 @@ class Localisation:
                 self.relu_rule != "gradient"
             ),
             "one centre crop, not the average of ten": self.crops != "ten",
+            "the most and the least salient pixels are tied to the object and to the background beforehand": (
+                (self.foreground_seeds, self.background_seeds) != (None, None)
+            ),
+            f"the smoothness is halved until the mask holds {self.least_mass:.0%} of the map's mass on the pixels of "
+            "the foreground's colour model": self.least_mass > 0,
+            "the object is the connected piece with most of the map's mass, not the largest": self.piece != "largest",
             f"the colour models are fitted above the {self.foreground:.0%} and below the {self.background:.0%} "
             "quantile, not 95 % and 30 %": (self.foreground, self.background) != (0.95, 0.30),
         }
