@@ -40,13 +40,13 @@ $(PEERS): $(READY)
 setup: $(READY) ## the virtual environment in .venv, from the exact pins of constraints.txt
 
 reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
-	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" network=$(NETWORK) runtime.results=$(RESULTS) runtime.threads=1; }; \
+	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" 'network=$(NETWORK)' 'runtime.results=$(RESULTS)' runtime.threads=1; }; \
 	run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; long=$$?; \
-	$(BIN)/deepinside-results claims --results $(RESULTS) --network $(NETWORK); \
-	echo "report: $(RESULTS)/index.html"; exit $$((others + long))
+	$(BIN)/deepinside-results claims --results '$(RESULTS)' --network '$(NETWORK)'; \
+	echo 'report: $(RESULTS)/index.html'; exit $$((others + long))
 
 report: $(READY) ## write results/index.html, the report people open, anew
-	@$(BIN)/deepinside-results report --results $(RESULTS)
+	@$(BIN)/deepinside-results report --results '$(RESULTS)'
 
 verify: $(READY) ## run everything again and compare with the committed numbers in results/reference
 	@rm -rf build/verify # or what is done already would be skipped
@@ -54,10 +54,10 @@ verify: $(READY) ## run everything again and compare with the committed numbers 
 	@$(BIN)/deepinside-results compare --results build/verify --network tinycaffenet
 
 reference: $(READY) ## make the numbers in results/ the committed ones
-	@$(BIN)/deepinside-results keep --results $(RESULTS) --network tinycaffenet
+	@$(BIN)/deepinside-results keep --results '$(RESULTS)' --network tinycaffenet
 
 models: $(READY) ## fetch NETWORK into the cache and check it
-	@$(BIN)/deepinside-model fetch $(NETWORK)
+	@$(BIN)/deepinside-model fetch '$(NETWORK)'
 
 test: $(READY) ## the test suite but its slow tests, a process a core
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"

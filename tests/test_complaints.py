@@ -10,19 +10,47 @@ from deepinside import complaints
 from deepinside.errors import DeepInsideError
 
 
-@pytest.mark.parametrize("word", ["experiment", "a b", "images.names=[a"])
-def test_what_is_no_key_and_value_is_told_so(word: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("experiment", "experiment: expected KEY=VALUE; deepinside --help lists what there is."),
+        ("fig2_saliency", "fig2_saliency: expected KEY=VALUE. Did you mean experiment=fig2_saliency?"),
+        ("fig2salency", "fig2salency: expected KEY=VALUE. Did you mean experiment=fig2_saliency?"),
+        ("tinycaffenet", "tinycaffenet: expected KEY=VALUE. Did you mean network=tinycaffenet?"),
+        ("inversion", "inversion: expected KEY=VALUE. Did you mean technique=inversion?"),
+        ("a b", "a b: expected KEY=VALUE; deepinside --help lists what there is."),
+        (
+            "images.names=[a",
+            "images.names=[a: expected KEY=VALUE. Text with blanks, brackets, quotes or commas of its own is written "
+            "'images.names=\"[a\"'.",
+        ),
+    ],
+)
+def test_what_is_no_key_and_value_is_told_so(word: str, said: str) -> None:
     with pytest.raises(OverrideParseException) as raised:
         OverridesParser.create().parse_overrides([word])
-    assert complaints.sentence(raised.value) == (
-        f"{word}: expected KEY=VALUE, in quotes where it has blanks or commas of its own."
-    )
+    assert complaints.sentence(raised.value) == said
 
 
 def test_an_option_that_is_none_is_refused_with_those_there_are() -> None:
     with pytest.raises(DeepInsideError, match=r"^--quite: no such option; .*--multirun.* Did you mean --quiet\?$"):
         complaints.refuse_options(["experiment=x", "--quite"], ["--quiet"])
     complaints.refuse_options(["experiment=x", "seed=1,2", "-m", "--cfg", "job"], [])
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["--experiment", "fig2_saliency"], "experiment=fig2_saliency"),
+        (["--experiment=fig2_saliency"], "experiment=fig2_saliency"),
+        (["--images.root", "photos"], "images.root=photos"),
+        (["--network", "seed=1"], "network=VALUE"),
+    ],
+)
+def test_a_setting_written_as_an_option_is_told_its_right_spelling(words: list[str], meant: str) -> None:
+    with pytest.raises(DeepInsideError) as refused:
+        complaints.refuse_options(words, [])
+    assert str(refused.value) == f"{words[0]}: no such option; settings are written without dashes: {meant}."
 
 
 def test_options_may_stand_anywhere() -> None:

@@ -10,7 +10,7 @@ import deepinside
 
 PACKAGE = Path(deepinside.__file__).parent
 ORDER = (
-    ("aside", "errors", "home", "memory", "names", "values"),
+    ("aside", "errors", "home", "memory", "names", "values", "waiting"),
     ("datafile",),
     ("settings",),
     ("networks",),
@@ -23,9 +23,12 @@ ORDER = (
     ("store",),
     ("work",),
     ("figures", "progress", "provenance", "results", "report"),
+    ("done",),
     ("pipeline", "findings"),
     ("together",),
-    ("catalogue", "complaints"),
+    ("catalogue",),
+    ("quoting",),
+    ("complaints",),
     ("compose",),
     ("pages",),
     ("sweeps",),
@@ -91,7 +94,7 @@ def test_techniques_and_mathematics_are_pure(path: Path) -> None:
 
 def test_only_the_command_line_knows_hydra() -> None:
     knowing = {part(path) for path in MODULES if outside(path) & {"hydra", "omegaconf"}}
-    assert knowing == {"cli", "catalogue", "complaints", "compose", "defaults", "sweeps"}
+    assert knowing == {"cli", "catalogue", "complaints", "compose", "defaults", "quoting", "sweeps"}
 
 
 def test_the_pipeline_names_no_technique() -> None:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 SCRIPT = """
-import atexit, sys, threading, time
+import atexit, sys, threading, time, types
 from deepinside import scripts
 
 class Held:
@@ -24,7 +24,8 @@ def main():
     sys.stdout.write("written ")
     END
 
-scripts.run(main)
+sys.modules["held.main"] = types.SimpleNamespace(main=main)
+scripts.run("held.main")
 """
 
 

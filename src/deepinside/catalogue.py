@@ -108,8 +108,15 @@ def network_node(name: str, path: Path) -> dict[str, Any]:
 
 
 def titles(group: str) -> dict[str, str]:
-    """Every name of the group with its title, for the help page."""
+    """Every name of the group with its title, for the help page; a technique's is the first line of its YAML."""
+    if group == "technique":
+        return {path.stem: heading(path) for path in sorted((HOME / "configs" / group).glob("*.yaml"))}
     return {name: title(path) for name, path in files(group).items()}
+
+
+def heading(path: Path) -> str:
+    """The comment that a file begins with; which class its keys belong to is for its readers."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].strip("# ").partition(" Keys: ")[0]
 
 
 def title(path: Path) -> str:

@@ -9,12 +9,13 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepinside import catalogue, compose
+from deepinside import catalogue, compose, waiting
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
 
@@ -28,6 +29,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 FLAGS = {"--quiet": "runtime.verbosity=quiet", "--verbose": "runtime.verbosity=verbose"}
 """Words of the command line that stand for a setting."""
 
+OWN = ("--repeat", "--version")
+"""Options that Hydra has not got, or says something else to."""
+
 HELP = """deepinside: look inside an image classifier, as the papers did.
 
   deepinside experiment=fig2_saliency                      one experiment on the network that ships with it
@@ -38,9 +42,12 @@ HELP = """deepinside: look inside an image classifier, as the papers did.
   deepinside -m experiment=fig2_saliency network='glob(*caffenet)' seed='range(4)' hydra/launcher=joblib
   deepinside --cfg job experiment=fig2_saliency            show the configuration and do nothing
   deepinside --repeat results/fig2_saliency/tinycaffenet/default     run a result's config.yaml once more
+  deepinside --version                                     of deepinside, Hydra and torch
 
 Results go to results/EXPERIMENT/NETWORK/CHANGES/, the record of a sweep (-m) to results/sweeps/NAME/.
 What is done already is skipped; a run that was killed is finished by the same command.
+A path is written as it is (images.root='my photos (1)'); in a sweep a comma separates values, unless a file of the
+whole name is there.
 --quiet says nothing but errors, --verbose tells of every optimisation and adds tracebacks to errors.
 Hydra's own options: deepinside --hydra-help
 Shell completion: eval "$(deepinside -sc install=bash)"
@@ -60,25 +67,52 @@ def main() -> None:
     """The console script. Exit code 0 only if everything asked for was done."""
     sys.argv[1:] = [FLAGS.get(word, word) for word in sys.argv[1:]]
     try:
-        if sys.argv[1:] in (["--help"], ["-h"]):
-            print_help()
-        elif sys.argv[1:2] == ["--repeat"]:
-            repeat(sys.argv[2:])
-        else:
-            hydra_main("config")
+        act(sys.argv[1:])
     except DeepInsideError as error:
         if FLAGS["--verbose"] in sys.argv:
             traceback.print_exc()
         sys.exit(f"deepinside: {error}")
+    finally:
+        waiting.over()
     sys.exit(0 if Outcome.complete else 1)
+
+
+def act(words: list[str]) -> None:
+    """Do what the command line asks for."""
+    if {"--help", "-h"} & set(words):
+        print_help()
+    elif "--version" in words:
+        print_versions()
+    elif words[:1] == ["--repeat"]:
+        repeat(words[1:])
+    else:
+        if runs_something(words):
+            waiting.begin()
+        hydra_main("config")
+
+
+def runs_something(words: list[str]) -> bool:
+    """Whether there will be a run, and somebody who wants to hear of it: nothing is shown, listed or completed."""
+    options = {word for word in words if word.startswith("-")}
+    return options <= {"-m", "--multirun"} and FLAGS["--quiet"] not in words
 
 
 def print_help() -> None:
     print(HELP)
-    for group in catalogue.GROUPS:
+    for group in (*catalogue.GROUPS, "technique"):
         print(f"{group}=")
         for name, title in catalogue.titles(group).items():
             print(f"  {name:<28} {title}")
+
+
+def print_versions() -> None:
+    """Those that decide what comes out, told without importing any of it."""
+    from importlib.metadata import version
+
+    print(f"deepinside {version('deepinside')}")
+    for name, package in (("hydra", "hydra-core"), ("torch", "torch"), ("onnxruntime", "onnxruntime")):
+        with suppress(PackageNotFoundError):
+            print(f"{name} {version(package)}")
 
 
 def repeat(words: list[str]) -> None:
@@ -94,11 +128,12 @@ def hydra_main(config_name: str) -> None:
     """Hand over to Hydra, which calls `task` for every run the command line asks for."""
     import hydra
 
-    from deepinside import complaints
+    from deepinside import complaints, quoting
     from deepinside.sweeps import plugins
 
     sys.argv[1:] = complaints.options_first(sys.argv[1:])
-    complaints.refuse_options(sys.argv[1:], FLAGS)
+    complaints.refuse_options(sys.argv[1:], [*FLAGS, *OWN])
+    sys.argv[1:] = quoting.quoted_words(sys.argv[1:])
     catalogue.publish()
     plugins.register()
     with one_sentence():
@@ -144,9 +179,11 @@ def task(config: "DictConfig") -> dict[str, Any]:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         ended = execute(plain)  # type: ignore[arg-type]
     except (DeepInsideError, OmegaConfBaseException) as error:
+        waiting.over()
         ended = failed(complaints.sentence(error), started)
         complaints.print_error(ended["reason"], config)
     except Exception as error:
+        waiting.over()
         ended = failed(f"{type(error).__name__}: {error}", started)
         complaints.print_error(f"{ended['reason']}; a fault of the program: --verbose shows where.", config)
     Outcome.complete = Outcome.complete and ended["complete"]
@@ -177,16 +214,24 @@ def execute(config: dict[str, Any]) -> dict[str, Any]:
     Returns the result's `folder`, relative to the results root, `experiment`, `network`, `status`, `reason`,
     `seconds`, `metrics`, and `complete`: whether no photo was left out.
     """
-    import_what_computes()
-    from deepinside import report
-    from deepinside.pipeline import run
+    from deepinside import done, report
 
     folder = compose.place_of(config)
-    found = run(config, folder)
+    found = done.known(config, folder) or computed(config, folder)
+    waiting.over()
     report.print_run(folder, found, config["runtime"].get("verbosity", "normal"))
     kept = {name: found[name] for name in ("experiment", "network", "status", "seconds", "metrics")}
     place = folder.relative_to(config["runtime"]["results"]).as_posix()
     return {"folder": place, **kept, "reason": None, "complete": not found["skipped"]}
+
+
+def computed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What `pipeline.run` returns."""
+    import_what_computes()
+    from deepinside.pipeline import run
+
+    waiting.over()
+    return run(config, folder)
 
 
 @cache

@@ -1,18 +1,26 @@
 """What Hydra refuses, in one sentence: the key, what is allowed there, what was found."""
 
+import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from hydra._internal.utils import get_args_parser
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from deepinside import catalogue
 from deepinside.errors import DeepInsideError
 from deepinside.names import hint
+from deepinside.quoting import quoted
 
 NOT_KEYS = {"_target_", "hydra"}
+KEYS = (
+    "experiment", "network", "technique", "images", "figure", "save", "runtime", "seed", "claims", "variants", "title",
+)  # fmt: skip
+"""Keys at the top of every configuration."""
 EXTRAS = {
     "hydra/launcher/joblib": "joblib",
     "hydra/launcher/submitit_local": "submitit",
@@ -30,7 +38,7 @@ def sentence(error: Exception) -> str:
             return f"{group}={name} needs an extra: install it with pip install 'deepinside[{extra}]'."
         return f"{group}: expected one of {', '.join(error.options)}; found {name!r}.{hint(name, error.options)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: expected KEY=VALUE, in quotes where it has blanks or commas of its own."
+        return unreadable(str(error.override))
     cause = error if isinstance(error, ConfigAttributeError | ConfigKeyError) else error.__cause__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
         known = [str(key) for key in cause.parent_node if key not in NOT_KEYS]
@@ -42,6 +50,22 @@ def sentence(error: Exception) -> str:
     return f"{words.rstrip('.')}."
 
 
+def unreadable(word: str) -> str:
+    """What to write instead of a word that Hydra cannot read."""
+    key, equals, value = word.partition("=")
+    if not equals:
+        for group in (*catalogue.GROUPS, "technique"):
+            if (meant := nearest_of(word, catalogue.titles(group))) is not None:
+                return f"{word}: expected KEY=VALUE. Did you mean {group}={meant}?"
+        return f"{word}: expected KEY=VALUE; deepinside --help lists what there is."
+    remedy = shlex.quote(f"{key}={quoted(value)}")
+    return f"{word}: expected KEY=VALUE. Text with blanks, brackets, quotes or commas of its own is written {remedy}."
+
+
+def nearest_of(word: str, known: Iterable[str]) -> str | None:
+    return next(iter(get_close_matches(word, list(known), 1, 0.75)), None)
+
+
 def options_first(words: Sequence[str]) -> list[str]:
     """The words with all options before KEY=VALUE and ~KEY: Hydra refuses an option between these."""
     return sorted(words, key=lambda word: not word.startswith("-") and ("=" in word or word.startswith("~")))
@@ -50,10 +74,21 @@ def options_first(words: Sequence[str]) -> list[str]:
 def refuse_options(words: Sequence[str], own: Iterable[str]) -> None:
     """Raise DeepInsideError for an option that neither Hydra nor this program, whose `own` they are, has got."""
     parser = get_args_parser()
+    parser.allow_abbrev = False  # --experiment would be --experimental-rerun
     known = [*own, *(word for action in parser._actions for word in action.option_strings if word.startswith("--"))]
     unknown = [word for word in parser.parse_known_args(list(words))[1] if word.startswith("-")]
+    if unknown and (key := unknown[0].lstrip("-").partition("=")[0]).partition(".")[0] in KEYS:
+        meant = f"{key}={value_of(unknown[0], words)}"
+        raise DeepInsideError(f"{unknown[0]}: no such option; settings are written without dashes: {meant}.")
     if unknown:
         raise DeepInsideError(f"{unknown[0]}: no such option; there are {', '.join(known)}.{hint(unknown[0], known)}")
+
+
+def value_of(option: str, words: Sequence[str]) -> str:
+    """What was meant as the option's value: what stands behind its = or, a word without one, after it."""
+    _, equals, value = option.partition("=")
+    after = [*words[words.index(option) + 1 :], ""][0]
+    return value if equals else after if after and "=" not in after and not after.startswith("-") else "VALUE"
 
 
 def print_error(reason: str, config: DictConfig) -> None:

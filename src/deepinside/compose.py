@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepinside import catalogue
+from deepinside import catalogue, quoting
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
 
@@ -26,7 +26,7 @@ def composed(words: list[str]) -> "DictConfig":
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(HOME / "configs"), version_base="1.3"):
-            return compose("config", words)
+            return compose("config", quoting.quoted_words(words))
     finally:
         GlobalHydra.instance().hydra = running
 

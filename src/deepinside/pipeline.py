@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from deepinside import claims, figures, progress, results
+from deepinside import claims, done, figures, progress, results
 from deepinside.aside import Aside
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import Experiment, read_experiment
 from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
-from deepinside.images.sources import Source, fingerprint, listed
+from deepinside.images.sources import Source, listed
 from deepinside.maths.watching import watching
 from deepinside.memory import keep_freed
 from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
@@ -108,7 +108,7 @@ def already_done(
 
 def inputs(experiment: Experiment, photos: Sequence[Source]) -> dict[str, Any]:
     """What a result was made from besides its configuration, as far as a glance can tell."""
-    return {"network": experiment.network.sha256, "photos": fingerprint(photos)}
+    return done.inputs(experiment.network.sha256, photos)
 
 
 def prepare(experiment: Experiment) -> None:

@@ -1,5 +1,7 @@
 """What a person reads on the screen when a run or a series of runs is over."""
 
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-SCREEN = Console(highlight=False, soft_wrap=True, emoji=False)
+
+class Screen(Console):
+    """Whoever stops reading, as `| head` does, stops no work: what else is printed goes nowhere."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+SCREEN = Screen(highlight=False, soft_wrap=True, emoji=False)
 if not SCREEN.is_terminal:
     SCREEN.width = 140  # a log has no edge to wrap at
 

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # so that results can be read without torch
+    import torch
+    from torch import Tensor
 
 Look = Literal["photo", "magnitude", "signed", "colour", "mask"]
 
@@ -30,16 +31,18 @@ class Photo:
     """
 
     stem: str
-    pixels: Tensor
+    pixels: "Tensor"
     sha256: str
     label: str | None = None
-    boxes: Tensor | None = None
+    boxes: "Tensor | None" = None
     view: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     number: int = 0
     notes: tuple[str, ...] = ()
 
-    def boxes_in_view(self) -> Tensor:
+    def boxes_in_view(self) -> "Tensor":
         """(K, 4): `boxes` in fractions of what `pixels` shows, cut off at its edges; those outside are left out."""
+        import torch
+
         if self.boxes is None:
             return torch.zeros(0, 4)
         x0, y0, x1, y1 = self.view
@@ -53,7 +56,7 @@ class ImageBatch:
     """Photos of one size. `pixels` stacks them, (N, 3, H, W)."""
 
     photos: tuple[Photo, ...]
-    pixels: Tensor
+    pixels: "Tensor"
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -69,10 +72,10 @@ class Panel:
     """
 
     name: str
-    values: Tensor
+    values: "Tensor"
     look: Look
     caption: str = ""
-    boxes: Tensor | None = None
+    boxes: "Tensor | None" = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Item:
     title: str
     panels: tuple[Panel, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
-    trace: Mapping[str, Tensor] = field(default_factory=dict)
+    trace: "Mapping[str, Tensor]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     group: str | None = None
 
@@ -122,8 +125,10 @@ class Seeds:
 
     seed: int
 
-    def generator(self, index: int, stream: str) -> torch.Generator:
+    def generator(self, index: int, stream: str) -> "torch.Generator":
         """The stream called `stream` of item number `index`, on the CPU, at its beginning."""
+        import torch
+
         digest = hashlib.sha256(f"{self.seed}/{stream}/{index}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 

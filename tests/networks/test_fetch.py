@@ -1,6 +1,7 @@
 """Fetching against a local server that cuts, lies and refuses; nothing waits, as the backoff is a parameter."""
 
 import hashlib
+import logging
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -377,3 +378,19 @@ def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.005)
+
+
+def test_without_a_connection_there_is_one_sentence_at_once_with_the_path_first(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = replace(place.spec(), urls=("http://127.0.0.1:1/net.onnx", "http://nowhere.invalid/net.onnx"))
+    started = time.monotonic()
+    with pytest.raises(DeepInsideError) as refused:
+        fetch(spec, cache=place.cache)  # with the waits and tries of everyday
+    assert time.monotonic() - started < 4
+    said = str(refused.value)
+    assert said.startswith(f"{place.file}: expected the file of {spec.name} here with SHA-256 {DIGEST}")
+    assert "127.0.0.1:1 and nowhere.invalid cannot be reached" in said
+    assert "fetch http://127.0.0.1:1/net.onnx where there is a connection" in said
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert place.left_over() == []

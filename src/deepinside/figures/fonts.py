@@ -2,7 +2,6 @@
 
 import base64
 import html
-import logging
 import re
 from io import BytesIO
 from pathlib import Path
@@ -44,7 +43,6 @@ def subset(path: Path, letters: str) -> bytes:
     """A font file with these letters only; the same bytes for the same letters."""
     from fontTools import subset as fonttools  # takes a tenth of a second, and only an SVG needs it
 
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table
     options = fonttools.Options(recalc_timestamp=False, hinting=False, notdef_outline=True, layout_features=[])
     options.drop_tables += ["FFTM", "GDEF", "GPOS", "GSUB", "kern"]
     subsetter, buffer = fonttools.Subsetter(options), BytesIO()

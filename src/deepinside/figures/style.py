@@ -1,5 +1,6 @@
 """How figures look, whatever the user's matplotlib is set to: style files, sizes of type, formats."""
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ def save(figure: "Figure", path: Path | BytesIO, formats: Sequence[str] = ("png"
     from deepinside.figures.canvas import OpaqueCanvas
 
     OpaqueCanvas(figure)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # PDF and SVG: it tells of every table of every font
     with warnings.catch_warnings(), matplotlib.rc_context(ALWAYS):
         warnings.filterwarnings("ignore", message="Glyph ")
         for ending in formats:

@@ -20,14 +20,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import inf, isfinite
 from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
-from torch import Tensor
 
 from deepinside.errors import DeepInsideError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Box = tuple[float, float, float, float]
 
@@ -62,7 +64,7 @@ class Annotation:
         """The boxes of `label`."""
         return tuple(box for box, own in zip(self.boxes, self.labels, strict=True) if own == label)
 
-    def fractions(self, size: tuple[int, int] | None = None) -> Tensor:
+    def fractions(self, size: tuple[int, int] | None = None) -> "Tensor":
         """(K, 4) float, the boxes in fractions of the photo's width and height.
 
         `size` (w, h) is the photo's own, for formats that do not tell; it is not looked at where they do, so that a
@@ -71,6 +73,8 @@ class Annotation:
         width, height = known = self.size or size or (0, 0)
         if min(known) < 1:
             raise DeepInsideError("This annotation does not tell its photo's size; give the width and height.")
+        import torch
+
         return torch.tensor(self.boxes, dtype=torch.float32).reshape(-1, 4) / torch.tensor([width, height] * 2)
 
 

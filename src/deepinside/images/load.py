@@ -6,13 +6,15 @@ import re
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageCms, UnidentifiedImageError
-from torch import Tensor
 
 from deepinside.errors import DeepInsideError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_PIXELS = 128_000_000
 """The most pixels that are decoded: more than any 120-megapixel camera gives, below half a gigabyte in memory."""
@@ -50,7 +52,7 @@ class UnreadableImage(DeepInsideError):  # noqa: N818 - reads better in a senten
         self.reason = reason
 
 
-def load_image(path: Path) -> tuple[Tensor, str]:
+def load_image(path: Path) -> "tuple[Tensor, str]":
     """The file's pixels, (3, h, w) uint8 RGB as a person sees them, and the SHA-256 of its bytes.
 
     Raises UnreadableImage for anything that is no whole image, or one of more than `MAX_PIXELS` pixels.
@@ -82,8 +84,10 @@ def as_seen(image: Image.Image) -> Image.Image:
     return _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
 
 
-def to_tensor(image: Image.Image) -> Tensor:
+def to_tensor(image: Image.Image) -> "Tensor":
     """(3, h, w) uint8 of a Pillow image of mode RGB."""
+    import torch
+
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 

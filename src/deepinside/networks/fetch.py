@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import pooch
 import requests
@@ -27,6 +28,8 @@ from deepinside.networks.cache import cache_folder
 PASSING_FAULTS = (408, 429, 500, 502, 503, 504)
 CHUNK = 1 << 16
 LONGEST_WAIT = 30.0
+CONNECT = 5
+"""Seconds for a mirror to take the call."""
 LOG = logging.getLogger(__name__)
 
 
@@ -46,7 +49,11 @@ class Fetchable(Protocol):
 
 
 class _MirrorError(Exception):
-    """One mirror cannot serve the file; the message is what it said."""
+    """One mirror cannot serve the file; the message is what it said. `offline`: there was no connection to it."""
+
+    def __init__(self, said: str, *, offline: bool = False) -> None:
+        super().__init__(said)
+        self.offline = offline
 
 
 class _CutError(Exception):
@@ -104,17 +111,20 @@ def _from_mirrors(spec: Fetchable, path: Path, attempts: int, backoff: float) ->
         shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(exist_ok=True)
     download = _Download(incoming / "part", spec.name, spec.bytes, attempts, backoff)
-    said = []
+    said, offline = [], []
     for url in spec.urls:
         try:
             _retrieve(url, incoming / path.name, spec.sha256, download).replace(path)
         except _MirrorError as error:
             said.append(f"{url}: {error}")
-            LOG.warning("%s: %s said: %s", spec.name, url, error)
+            offline.append(error.offline)
+            LOG.info("%s: %s said: %s", spec.name, url, error)
         else:
             shutil.rmtree(incoming, ignore_errors=True)
             return path
     _remove_if_empty(incoming)
+    if offline and all(offline):
+        raise DeepInsideError(_unreachable(spec, path))
     reasons = "; ".join(said) or "no address is known for it"
     raise DeepInsideError(f"{spec.name}: {path.name} could not be fetched ({reasons}); {_by_hand(spec, path)}")
 
@@ -134,6 +144,15 @@ def _retrieve(url: str, path: Path, sha256: str | None, download: "_Download", *
 def _wrong_bytes(message: str) -> str:
     found = re.search(r"but got (\w+)", message)
     return f"its file has SHA-256 {found.group(1)}, not the declared one" if found else message
+
+
+def _unreachable(spec: Fetchable, path: Path) -> str:
+    hosts = " and ".join(dict.fromkeys(urlsplit(url).netloc for url in spec.urls))
+    digest = f" with SHA-256 {spec.sha256}" if spec.sha256 else ""
+    return (
+        f"{path}: expected the file of {spec.name} here{digest}, found none, and {hosts} cannot be reached; "
+        f"fetch {spec.urls[0]} where there is a connection{_size_note(spec)} and place it as that path."
+    )
 
 
 def _by_hand(spec: Fetchable, path: Path) -> str:
@@ -177,9 +196,10 @@ class _Download:
         self.part.replace(output_file)
 
     def _retry(self) -> Retry:
-        """For a try that fails before the first byte arrives."""
+        """For a try that fails before the first byte arrives. Without a connection there is nothing to wait for."""
         return Retry(
             total=self.attempts - 1,
+            connect=0,
             status_forcelist=PASSING_FAULTS,
             backoff_factor=self.backoff,
             backoff_max=LONGEST_WAIT,
@@ -197,7 +217,8 @@ class _Download:
                 self._stream(session, url)
                 whole = True
             except requests.exceptions.RequestException as error:  # the session has already retried
-                raise _MirrorError(_cause(error)) from None
+                offline = isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ConnectTimeout)
+                raise _MirrorError(_cause(error), offline=offline) from None
             except _CutError as error:
                 failures = failures + 1 if self.size <= best else 0
                 best = max(best, self.size)
@@ -208,7 +229,7 @@ class _Download:
     def _stream(self, session: requests.Session, url: str) -> None:
         wanted = self.size
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={wanted}-"} if wanted else {})
-        with session.get(url, headers=headers, stream=True, timeout=(10, 60)) as response:
+        with session.get(url, headers=headers, stream=True, timeout=(CONNECT, 60)) as response:
             if response.status_code == 416 and wanted:  # the part is longer than the file: it belongs to another
                 self.part.unlink()
                 raise _CutError("the server has no more bytes")

@@ -1,14 +1,14 @@
 """How a run can be repeated: the commands, as they would be typed in a shell."""
 
 import json
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.:-]*")
-"""Words that Hydra reads as they are."""
-WORDS = {"null", "true", "false", "nan", "inf"}
+from deepinside.quoting import quoted
+
+NO_EXPERIMENT = "adhoc"
+"""What a run is called whose command names no experiment; `configs/config.yaml` has it."""
 
 
 def repeat_command(folder: str) -> str:
@@ -21,9 +21,11 @@ def override_command(
 ) -> str:
     """The command that composes the run's configuration again from the experiment's defaults.
 
-    `changes` are the keys that differ, `gone` those the run has not got, `known` the defaults' keys.
+    `changes` are the keys that differ, `gone` those the run has not got, `known` the defaults' keys. A run of no
+    experiment differs from the defaults of the command line.
     """
-    words = [f"experiment={value(experiment)}", f"network={value(network)}"]
+    words = [] if experiment == NO_EXPERIMENT else [f"experiment={value(experiment)}"]
+    words.append(f"network={value(network)}")
     words += [f"~{key}" for key in gone]
     words += [f"{'' if key in known else '++'}{key}={value(found)}" for key, found in changes.items()]
     return " ".join(["deepinside", *map(shlex.quote, words)])
@@ -37,20 +39,4 @@ def value(found: Any) -> str:
         return "[" + ",".join(map(value, found)) + "]"
     if found is None or isinstance(found, bool | int | float):
         return json.dumps(found)
-    return text(str(found))
-
-
-def text(words: str) -> str:
-    if PLAIN.fullmatch(words) and words.lower() not in WORDS and not number(words):
-        return words
-    # in Hydra's grammar a backslash is one before a quotation mark and at the end only
-    escaped = re.sub(r"(\\*)(\"|$)", lambda found: found[1] * 2 + (r"\"" if found[2] else ""), words)
-    return f'"{escaped}"'
-
-
-def number(words: str) -> bool:
-    try:
-        float(words.replace("_", ""))
-    except ValueError:
-        return False
-    return True
+    return quoted(str(found))

@@ -14,6 +14,7 @@ import yaml
 
 from deepinside import catalogue
 from deepinside.errors import DeepInsideError
+from deepinside.pages.commands import NO_EXPERIMENT, override_command
 
 NO_EXPERIMENTS = {"reference", "report", "sweeps"}
 """Folders beside those of the experiments."""
@@ -248,7 +249,6 @@ def technique(config: Mapping[str, Any]) -> str:
 def compare(place: Path, config: Mapping[str, Any]) -> tuple[list[Change], str, bool]:
     """What differs from the experiment's defaults, the command that says so, and whether the defaults are known."""
     from deepinside import results  # brings torch, which a run has loaded already
-    from deepinside.pages.commands import override_command
 
     defaults = defaults_for(place, config)
     if defaults is None:
@@ -259,7 +259,8 @@ def compare(place: Path, config: Mapping[str, Any]) -> tuple[list[Change], str, 
     gone = [key for key in before if key not in now and not any(name.startswith(f"{key}.") for name in now)]
     differing = {change.key: change.value for change in changes}
     name, network = str(config.get("name")), str(config["network"]["name"])
-    return changes, override_command(name, network, differing, gone, known), True
+    command = override_command(name, network, differing, gone, known) if is_known(name, network) else ""
+    return changes, command, True
 
 
 def defaults_for(place: Path, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -272,10 +273,16 @@ def defaults_for(place: Path, config: Mapping[str, Any]) -> Mapping[str, Any] | 
     return composed(str(config.get("name")), str(config["network"].get("name")))
 
 
+def is_known(experiment: str, network: str) -> bool:
+    """Whether a command here may name them."""
+    experiments = {NO_EXPERIMENT, *catalogue.files("experiment")}
+    return experiment in experiments and network in catalogue.files("network")
+
+
 @cache
 def composed(experiment: str, network: str) -> Mapping[str, Any] | None:
     """The experiment's defaults as they are now; None where its YAML is not to be found here."""
-    if experiment not in catalogue.files("experiment") or network not in catalogue.files("network"):
+    if not is_known(experiment, network):
         return None
     from deepinside.compose import defaults_of
 

@@ -21,9 +21,13 @@ class BatchedLauncher(BasicLauncher):
     """
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from deepinside.together import climb_together
+        from deepinside.done import known
 
-        climb_together(list(self.runs(job_overrides)))
+        undone = [(config, folder) for config, folder in self.runs(job_overrides) if known(config, folder) is None]
+        if len(undone) > 1:
+            from deepinside.together import climb_together
+
+            climb_together(undone)
         found: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
         return found
 
