@@ -1,9 +1,9 @@
-"""On a GPU, a part of a network recorded once for a shape and replayed: one launch where there were hundreds.
+"""CUDA graphs: on a GPU, part of a network is recorded once per input shape and replayed with a single launch.
 
-An optimisation runs the same kernels on the same shapes thousands of times, and a small network's kernels take less
-time than their launches. After torch.cuda.make_graphed_callables and "Accelerating PyTorch with CUDA Graphs" (PyTorch
-2021), but with results of their own: there, what a pass returned is overwritten by the next, and a backward pass
-belongs to the last forward pass, whichever it came from.
+An optimisation runs the same kernels on the same shapes thousands of times, and launching the kernels of a small
+network takes longer than running them. Follows torch.cuda.make_graphed_callables and "Accelerating PyTorch with CUDA
+Graphs" (PyTorch 2021), with two differences: each pass returns its own tensors, which the next pass does not overwrite,
+and a backward pass uses the forward pass it belongs to.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from torch.autograd.function import once_differentiable
 Work = Callable[[], None]
 Compute = Callable[[Tensor], tuple[Tensor, ...]]
 Record = Callable[[Sequence[Work]], Sequence[Work]]
-"""From works that always read and write the same memory to what repeats each of them."""
+"""Turns callables that always use the same memory into callables that replay them."""
 
-WARM_UP = 3  # as PyTorch's documentation has it: libraries choose and set up their kernels in the first runs
-WORTH = 3  # the call of one shape that is recorded; fewer are not worth it
-KEPT = 2  # shapes; each holds the activations of a batch
+WARM_UP = 3  # PyTorch's recommendation: libraries choose and set up kernels in the first runs
+WORTH = 3  # record at the third call with one shape; fewer calls do not pay for it
+KEPT = 2  # shapes kept; each holds the activations of a batch
 CLOSE = 1e-3
 
 
 def recorded(works: Sequence[Work]) -> Sequence[Work]:
-    """The works' kernels as CUDA graphs that share their memory; the works are run some times on the way."""
+    """Record each callable as a CUDA graph with shared memory. The callables run a few times first."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -41,9 +41,9 @@ def recorded(works: Sequence[Work]) -> Sequence[Work]:
 
 
 class Replayed:
-    """`compute` from images of the shape of `sample` to its outputs, and back to the images, by replaying.
+    """A replayed version of `compute` and its gradient, for images of the shape of `sample`.
 
-    Called as `compute` is, within autograd; results are the caller's own.
+    Call it like `compute`; it works with autograd, and the caller owns the results.
     """
 
     def __init__(self, compute: Compute, sample: Tensor, record: Record = recorded) -> None:
@@ -59,21 +59,21 @@ class Replayed:
         return found
 
     def run(self, x: Tensor) -> int:
-        """Forwards; the number of this pass, whose traces lie in memory until the next."""
+        """Run a forward pass and return its number. Its activations stay in memory until the next pass."""
         self.x.detach().copy_(x)
         self._again()
         self.passes += 1
         return self.passes
 
     def back(self, above: Sequence[Tensor]) -> Tensor:
-        """Backwards from the outputs of the last pass."""
+        """The input gradient of the last pass."""
         for place, values in zip(self.above, above, strict=True):
             place.copy_(values)
         self._back()
         return self.gradient.clone()
 
     def right(self) -> bool:
-        """Whether replaying gives what computing does, outputs and gradient, for other images than it was made with."""
+        """Whether replaying matches computing, outputs and gradient, on images other than the sample."""
         x = (self.x.detach() / 2 + 1).requires_grad_()
         expected, found = differentiated(self.compute, x), differentiated(self, x)
         return all(close(*pair) for pair in zip(found, expected, strict=True))
@@ -87,7 +87,7 @@ class Replayed:
 
 
 class _Replay(torch.autograd.Function):
-    """A replayed pass; its own is repeated before going back if another has been since."""
+    """A replayed pass. The backward pass repeats the forward pass if another one ran in between."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, replayed: Replayed) -> tuple[Tensor, ...]:
@@ -117,7 +117,7 @@ def close(found: Tensor, expected: Tensor) -> bool:
 
 
 class Replays:
-    """The recordings of one part of a network, made for the shapes that keep coming."""
+    """The recordings of one part of a network, for the input shapes that recur."""
 
     def __init__(self, compute: Compute, record: Record = recorded) -> None:
         self.compute, self.record = compute, record
@@ -134,9 +134,9 @@ class Replays:
         return self._made.get(shape, self.compute)(x)
 
     def _try(self, x: Tensor) -> Compute:
-        """A recording, or the way without where that cannot be made or is not right."""
+        """A recording, or plain `compute` where recording fails or gives other numbers."""
         try:
             replayed = Replayed(self.compute, x, self.record)
             return replayed if replayed.right() else self.compute
-        except RuntimeError:  # something in the graph waits for the device, which cannot be recorded
+        except RuntimeError:  # a synchronising operation cannot be recorded
             return self.compute

@@ -1,7 +1,7 @@
-"""Fetching a network's file once, into the user's cache folder: resumed, retried, from several mirrors, verified.
+"""Download a network's file once into the cache folder: resumable, with retries, several mirrors and a hash check.
 
-Kept apart from the rest: a download lives in `<file>.<start of its SHA-256>.incoming/` until it is whole and right,
-so whatever kills the program leaves either a part to continue from or a finished file, and never half of one.
+A download stays in `<file>.<start of its SHA-256>.incoming/` until it is complete and verified. A killed program
+leaves a part to resume from or a finished file, never half a file under the final name.
 """
 
 import logging
@@ -34,7 +34,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Fetchable(Protocol):
-    """What is needed to know about a file, as `NetworkSpec` says it."""
+    """The attributes of a `NetworkSpec` that a download needs."""
 
     @property
     def name(self) -> str: ...
@@ -49,7 +49,7 @@ class Fetchable(Protocol):
 
 
 class _MirrorError(Exception):
-    """One mirror cannot serve the file; the message is what it said. `offline`: there was no connection to it."""
+    """A mirror cannot serve the file; the message holds its answer. `offline`: no connection could be made."""
 
     def __init__(self, said: str, *, offline: bool = False) -> None:
         super().__init__(said)
@@ -61,11 +61,11 @@ class _CutError(Exception):
 
 
 def fetch(spec: Fetchable, *, cache: Path | None = None, attempts: int = 5, backoff: float = 1.0) -> Path:
-    """The verified file of `spec`, from the cache or else from the first of `spec.urls` that serves it.
+    """Return the verified file of `spec`, from the cache or from the first of `spec.urls` that serves it.
 
-    A mirror gets `attempts` tries in a row without progress, `backoff` seconds and then twice as long apart, where
-    waiting may help (cut connections, status 408, 429 and 5xx); a cut download is continued, also by a later run.
-    Raises DeepInsideError where the cached file is not the declared one, no mirror has it, or it cannot be written.
+    A mirror gets `attempts` consecutive tries without progress, with exponential backoff from `backoff` seconds, where
+    waiting may help (cut connections, status 408, 429 and 5xx). A later run resumes a cut download. Raises
+    DeepInsideError if the cached file has the wrong hash, no mirror has the file, or it cannot be written.
     """
     path = (cache or cache_folder()) / Path(spec.file).name
     try:
@@ -81,7 +81,7 @@ def fetch(spec: Fetchable, *, cache: Path | None = None, attempts: int = 5, back
 
 
 def verify(path: Path, spec: Fetchable) -> Path:
-    """`path`, if its bytes are the declared ones; otherwise a DeepInsideError, and the file stays as it is."""
+    """Return `path` if its SHA-256 is the declared one. Raises DeepInsideError otherwise and leaves the file alone."""
     found = pooch.file_hash(str(path), alg="sha256")
     if spec.sha256 is not None and found != spec.sha256:
         raise DeepInsideError(
@@ -107,7 +107,7 @@ def _alone(lock_file: Path) -> Iterator[None]:
 
 def _from_mirrors(spec: Fetchable, path: Path, attempts: int, backoff: float) -> Path:
     incoming = path.with_name(f"{path.name}.{(spec.sha256 or 'unverified')[:12]}.incoming")
-    if spec.sha256 is None:  # what lies there may be part of another file
+    if spec.sha256 is None:  # the part may belong to another file
         shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(exist_ok=True)
     download = _Download(incoming / "part", spec.name, spec.bytes, attempts, backoff)
@@ -130,7 +130,7 @@ def _from_mirrors(spec: Fetchable, path: Path, attempts: int, backoff: float) ->
 
 
 def _retrieve(url: str, path: Path, sha256: str | None, download: "_Download", *, again: bool = True) -> Path:
-    """Pooch checks the hash and puts the file in place; if pieces did not fit together, it is tried once afresh."""
+    """Pooch checks the hash and moves the file into place. A resumed download with a wrong hash restarts once."""
     pooch.get_logger().setLevel(logging.WARNING)
     download.continued = False
     try:
@@ -171,9 +171,9 @@ def _remove_if_empty(folder: Path) -> None:
 
 @dataclass
 class _Download:
-    """A pooch downloader that continues `part` where it ends, and hands it over once it is whole.
+    """A pooch downloader that resumes `part` and moves it into place when complete.
 
-    `continued` says afterwards whether the file was put together from more than one answer.
+    `continued` says afterwards whether the file came from more than one response.
     """
 
     part: Path
@@ -185,7 +185,7 @@ class _Download:
 
     @property
     def size(self) -> int:
-        """Bytes already there."""
+        """Bytes downloaded so far."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
@@ -196,7 +196,7 @@ class _Download:
         self.part.replace(output_file)
 
     def _retry(self) -> Retry:
-        """For a try that fails before the first byte arrives. Without a connection there is nothing to wait for."""
+        """Retries for requests that fail before the first byte arrives; none without a connection."""
         return Retry(
             total=self.attempts - 1,
             connect=0,
@@ -208,14 +208,14 @@ class _Download:
         )
 
     def _complete(self, session: requests.Session, url: str) -> None:
-        """Stream again after every cut, until whole or until `attempts` tries in a row brought nothing new."""
+        """Stream again after every cut, until complete or until `attempts` consecutive tries made no progress."""
         best, failures = self.size, 0
-        whole = best > 0 and best == self.total
-        self.continued = whole
-        while not whole:
+        complete = best > 0 and best == self.total
+        self.continued = complete
+        while not complete:
             try:
                 self._stream(session, url)
-                whole = True
+                complete = True
             except requests.exceptions.RequestException as error:  # the session has already retried
                 offline = isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ConnectTimeout)
                 raise _MirrorError(_cause(error), offline=offline) from None
@@ -242,13 +242,13 @@ class _Download:
 
     def _write(self, response: requests.Response, start: int) -> None:
         length = response.headers.get("Content-Length", "")
-        whole = start + int(length) if length.isdigit() else None
-        if whole is not None and self.total is not None and whole != self.total:
-            raise _MirrorError(f"it offers {whole} bytes, not the {self.total} declared")
+        total = start + int(length) if length.isdigit() else None
+        if total is not None and self.total is not None and total != self.total:
+            raise _MirrorError(f"it offers {total} bytes, not the {self.total} declared")
         self.continued = start > 0
         with (
             self.part.open("ab" if start else "wb") as out,
-            tqdm(total=whole, initial=start, desc=self.title, unit="B", unit_scale=True, disable=None) as bar,
+            tqdm(total=total, initial=start, desc=self.title, unit="B", unit_scale=True, disable=None) as bar,
         ):
             try:
                 for chunk in response.iter_content(CHUNK):
@@ -258,13 +258,13 @@ class _Download:
 
 
 def _offset(response: requests.Response) -> int:
-    """Where the bytes of this answer begin; a server that ignores Range answers 200 and begins again."""
+    """The offset of this response's first byte. A server that ignores Range answers 200 and starts at zero."""
     span = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return int(span.group(1)) if response.status_code == 206 and span else 0
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost message of an error that libraries have wrapped several times."""
+    """The innermost message of an error that libraries have wrapped."""
     reason = getattr(error, "reason", None) or (error.args[0] if error.args else None)
     if isinstance(reason, BaseException):
         return _cause(reason)

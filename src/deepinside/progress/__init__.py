@@ -1,6 +1,6 @@
-"""While it runs: bars or lines on the screen, previews of an optimisation's picture, TensorBoard.
+"""Progress of a run: bars or lines on the screen, previews of optimised images, TensorBoard.
 
-Everything here watches and changes no result.
+Observers change no result.
 """
 
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ OBSERVERS: ContextVar[tuple[Observer, ...]] = ContextVar("observers", default=()
 
 @contextmanager
 def shown(experiment: Experiment, network: Network, result: Path, unfinished: Path, photos: int = 0) -> Iterator[None]:
-    """Show what goes on in the block, as `experiment.runtime` asks for.
+    """Show the progress of the block, as `experiment.runtime` configures it.
 
-    `result` is the folder that the run's result will have, which names it in TensorBoard, too; `unfinished` takes
-    previews, while it is there. `photos` are to be seen in all.
+    `result` is the run's future result folder, which also names it in TensorBoard. `unfinished` is the folder for
+    previews. `photos` is the number of photos in total.
     """
     runtime = experiment.runtime
     observers: list[Observer] = []
@@ -47,18 +47,18 @@ def shown(experiment: Experiment, network: Network, result: Path, unfinished: Pa
 
 
 def advance(photos: int) -> None:
-    """So many photos more are done."""
+    """Report that `photos` more photos are done."""
     for observer in OBSERVERS.get():
         observer.advance(photos)
 
 
 def at(photos: int) -> None:
-    """So many photos of the run are done, by whomever."""
+    """Report that `photos` photos of the run are done in total, by any process."""
     for observer in OBSERVERS.get():
         observer.at(photos)
 
 
 def doing(words: str) -> None:
-    """What is being computed from now on: the name of a variant of the technique."""
+    """Report the variant of the technique that is now being computed."""
     for observer in OBSERVERS.get():
         observer.doing(words)

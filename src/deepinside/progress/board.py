@@ -1,4 +1,4 @@
-"""TensorBoard: every part of every optimisation's gain by step, and now and then its pictures."""
+"""TensorBoard: every term of every optimisation's objective by step, and periodic images."""
 
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,12 @@ from deepinside.progress.preview import sheet
 from deepinside.values import safe_name
 
 MOST = 24
-"""Images whose numbers are written one by one; of more only the mean."""
+"""Up to this many images get their own curves; larger batches get the mean only."""
 SECONDS = 5.0
 
 
 class Board(Observer):
-    """Writes an event file into `folder`, which `tensorboard --logdir` shows; nothing where nothing is optimised."""
+    """Writes a TensorBoard event file into `folder`; nothing if the technique optimises nothing."""
 
     def __init__(self, convention: InputConvention, folder: Path) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Board(Observer):
 
     @cached_property
     def writer(self) -> Any:
-        from tensorboardX import SummaryWriter  # an extra; settings without it are refused before any work
+        from tensorboardX import SummaryWriter  # an optional dependency; the settings check for it first
 
         return SummaryWriter(str(self.folder))
 

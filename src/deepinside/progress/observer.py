@@ -1,4 +1,4 @@
-"""Somebody who is told how a run goes."""
+"""The base class of everything that follows a run's progress."""
 
 import math
 import time
@@ -9,11 +9,11 @@ from torch import Tensor
 from deepinside.maths.watching import Snapshot, Step, Watcher
 
 TOLD = ("score", "error", "gain")
-"""Which part of a gain is shown: the first of these that there is."""
+"""The objective's term to show: the first of these that exists."""
 
 
 class Observer(Watcher):
-    """Told of photos and of every step of an optimisation; this one counts and shows nothing."""
+    """Receives completed photos and optimisation steps. This base class counts and displays nothing."""
 
     def __init__(self, photos: int = 0) -> None:
         self.total, self.done = photos, 0
@@ -26,7 +26,7 @@ class Observer(Watcher):
         return None
 
     def step(self, now: Step) -> None:
-        """An optimisation has done one more step."""
+        """An optimisation has completed a step."""
 
     def advance(self, photos: int) -> None:
         self.at(self.done + photos)
@@ -38,16 +38,16 @@ class Observer(Watcher):
         self.words = words
 
     def close(self) -> None:
-        """It is over."""
+        """The run has ended."""
 
     @property
     def title(self) -> str:
-        """What the optimisation is called: its variant and its number."""
+        """The optimisation's display name: its variant and its number."""
         return f"{self.words}, optimisation {self.optimisation}".removeprefix(", ")
 
 
 class Seldom:
-    """Says yes at most every so many seconds, the first time after as many."""
+    """Rate limiter: true at most once per interval, first after one interval (or `at_once`)."""
 
     def __init__(self, seconds: float, *, at_once: bool = False) -> None:
         self.seconds = seconds
@@ -61,6 +61,6 @@ class Seldom:
 
 
 def told(parts: Mapping[str, Tensor]) -> str:
-    """What is shown of a step: the mean over its images of the part that says most."""
+    """A step in words: the mean over its images of the most informative term."""
     name = next((name for name in TOLD if name in parts), None)
     return "" if name is None else f"{name} {parts[name].double().mean().item():.4g}"

@@ -1,4 +1,4 @@
-"""An optimisation's pictures as they are just now."""
+"""Previews: the current images of an optimisation."""
 
 import os
 from contextlib import suppress
@@ -13,11 +13,11 @@ from deepinside.networks.spec import InputConvention
 from deepinside.progress.observer import Observer, Seldom
 
 MOST, SIDE, GAP = 24, 128, 4
-"""Pictures on a sheet, the least width of each in pixels, and the white between them."""
+"""Images per preview, the minimum width of each in pixels, and the gap between them."""
 
 
 class Preview(Observer):
-    """Writes `preview.png` into a folder every so many seconds, whole or not at all; a full disk is no hindrance."""
+    """Writes `preview.png` into a folder periodically and atomically; a full disk does not stop the run."""
 
     def __init__(self, convention: InputConvention, folder: Path, seconds: float) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Preview(Observer):
 
 
 def sheet(images: Tensor, convention: InputConvention) -> np.ndarray:
-    """The first images of a batch (N, C, H, W) on one sheet as square as can be, (H, W, 3) uint8."""
+    """The first images of a batch (N, C, H, W) in a near-square grid, (H, W, 3) uint8."""
     levels = convention.to_pixels(images[:MOST].detach().cpu()).permute(0, 2, 3, 1).numpy()
     count, height, width, _ = levels.shape
     scale = max(1, SIDE // width)

@@ -1,4 +1,4 @@
-"""Progress on the screen: bars in a terminal, now and then a plain line in a log or a pipe."""
+"""Progress on the screen: bars in a terminal, periodic plain lines in a log or pipe."""
 
 import logging
 import multiprocessing
@@ -20,16 +20,16 @@ __all__ = ["Bars", "Lines", "Observer", "on_screen"]
 
 Verbosity = Literal["quiet", "normal", "verbose"]
 OFTEN = 0.1
-"""Seconds between two looks at an optimisation's numbers, for which a device has to be waited for."""
+"""Seconds between reads of an optimisation's numbers; each read waits for the device."""
 SELDOM = 10.0
-"""Seconds between two lines in a log."""
+"""Seconds between lines in a log."""
 BUSY: list[str] = []
-"""The run that has the screen: of runs within another's block nothing is shown."""
+"""The run that owns the screen; runs nested in it show nothing."""
 
 
 @contextmanager
 def on_screen(name: str, verbosity: Verbosity, photos: int) -> Iterator[list[Observer]]:
-    """Who shows the run `name` on the screen: nobody if it is to be quiet, or if another run has the screen."""
+    """The observers that show the run `name`: none if quiet, or if another run owns the screen."""
     if verbosity == "quiet" or BUSY:
         yield []
         return
@@ -40,13 +40,13 @@ def on_screen(name: str, verbosity: Verbosity, photos: int) -> Iterator[list[Obs
             if has_bars(console):
                 yield [stack.enter_context(bars(console, name, photos))]
             else:
-                yield [Lines(console, name, photos, every_climb=verbosity == "verbose")]
+                yield [Lines(console, name, photos, every_optimisation=verbosity == "verbose")]
     finally:
         BUSY.remove(name)
 
 
 def has_bars(console: Console) -> bool:
-    """Whether this is a terminal that can move its cursor, and this process is alone on it."""
+    """Whether this is a full terminal that belongs to this process alone."""
     alone = multiprocessing.current_process().name == "MainProcess"
     return console.is_terminal and not console.is_dumb_terminal and os.environ.get("TERM") != "dumb" and alone
 
@@ -55,7 +55,7 @@ def has_bars(console: Console) -> bool:
 
 
 class RateColumn(ProgressColumn):
-    """Photos or steps a second, of the last half minute."""
+    """Photos or steps per second over the last half minute."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -63,7 +63,7 @@ class RateColumn(ProgressColumn):
 
 
 class Named(Progress):
-    """Bars under a title; they go when they are done."""
+    """Progress bars under a title; they disappear when done."""
 
     def __init__(self, name: str, *columns: ProgressColumn, console: Console) -> None:
         self.name = name
@@ -75,7 +75,7 @@ class Named(Progress):
 
 
 class Bars(Observer):
-    """One bar for the photos, where there are some, and one for the steps of an optimisation, while there is one."""
+    """One bar for photos, if any, and one for the steps of the current optimisation."""
 
     def __init__(self, progress: Progress, photos: int) -> None:
         super().__init__(photos)
@@ -99,7 +99,7 @@ class Bars(Observer):
 
 @contextmanager
 def bars(console: Console, name: str, photos: int) -> Iterator[Bars]:
-    """Bars that go when the run is over; what is logged meanwhile stands above them."""
+    """Bars that disappear when the run ends; log messages appear above them."""
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
         TextColumn("{task.fields[said]}", markup=False), RateColumn(), TimeRemainingColumn(compact=True),
@@ -110,7 +110,7 @@ def bars(console: Console, name: str, photos: int) -> Iterator[Bars]:
 
 @contextmanager
 def above(console: Console) -> Iterator[None]:
-    """What is logged in the block goes above the bars, not through them."""
+    """Print log messages of the block above the bars."""
     changed: list[tuple[logging.StreamHandler[Any], Any]] = []
     for handler in logging.getLogger().handlers:
         if type(handler) is logging.StreamHandler and handler.stream.isatty():
@@ -127,33 +127,33 @@ def above(console: Console) -> Iterator[None]:
 
 
 class Lines(Observer):
-    """A line every ten seconds at most, without any escape codes; `every_climb` adds one for each optimisation."""
+    """At most one line every ten seconds, without escape codes; `every_optimisation` adds one per optimisation."""
 
-    def __init__(self, console: Console, name: str, photos: int, *, every_climb: bool = False) -> None:
+    def __init__(self, console: Console, name: str, photos: int, *, every_optimisation: bool = False) -> None:
         super().__init__(photos)
-        self.file, self.name, self.every_climb = console.file, name, every_climb
-        self.seldom, self.climbing = Seldom(SELDOM), time.monotonic()
+        self.file, self.name, self.every_optimisation = console.file, name, every_optimisation
+        self.seldom, self.optimisation_started = Seldom(SELDOM), time.monotonic()
         self.before: int | None = None
         self.first = -1
 
     def at(self, photos: int) -> None:
         super().at(photos)
-        self.before = photos if self.before is None else self.before  # those that an earlier process has done
+        self.before = photos if self.before is None else self.before  # done by an earlier process
         if self.total and self.seldom.now():
             rate = pace(photos - (self.before or 0), self.total - photos, self.started)
             self.say(f"{photos} of {self.total} photos", *rate)
 
     def recall(self) -> Snapshot | None:
         super().recall()
-        self.climbing, self.first = time.monotonic(), -1
+        self.optimisation_started, self.first = time.monotonic(), -1
         return None
 
     def step(self, now: Step) -> None:
         if self.first < 0:
-            self.first = now.number - 1  # an earlier process may have done the steps before
-        over = now.number == now.total and self.every_climb
+            self.first = now.number - 1  # an earlier process may have done the first steps
+        over = now.number == now.total and self.every_optimisation
         if over or self.seldom.now():
-            rate = pace(now.number - self.first, now.total - now.number, self.climbing)
+            rate = pace(now.number - self.first, now.total - now.number, self.optimisation_started)
             self.say(f"{self.title}: step {now.number} of {now.total}", told(now.parts), *rate)
 
     def say(self, *words: str) -> None:
@@ -161,7 +161,7 @@ class Lines(Observer):
 
 
 def pace(done: int, left: int, since: float) -> tuple[str, ...]:
-    """How fast it goes and how long it will take."""
+    """The speed and the remaining time, as words."""
     seconds = time.monotonic() - since
     if done <= 0 or seconds <= 0:
         return ()
@@ -169,7 +169,7 @@ def pace(done: int, left: int, since: float) -> tuple[str, ...]:
 
 
 def duration(seconds: float) -> str:
-    """Such as 4 s, 3 min or 2 h 5 min."""
+    """A duration in words, such as 4 s, 3 min or 2 h 5 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""The launcher that does what runs of a sweep have in common as one batch, and then each run by itself."""
+"""A launcher that optimises the images of several runs in one batch, then completes each run."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,10 +14,9 @@ from deepinside.errors import DeepInsideError
 
 
 class BatchedLauncher(BasicLauncher):
-    """Runs that differ only in numbers (λ, seed, class, start) optimise their images as one batch.
+    """Runs that differ only in numbers (λ, seed, class, start) optimise their images in one batch.
 
-    Folders and bytes are those of Hydra's basic launcher: each run still goes its own way, and finds its optimisations
-    done.
+    Folders and bytes equal those of Hydra's basic launcher: each run executes as usual, its optimisations already done.
     """
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -32,7 +31,7 @@ class BatchedLauncher(BasicLauncher):
         return found
 
     def runs(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[tuple[dict[str, Any], Path]]:
-        """The configuration of every run and its result's folder; a faulty one is left for the run to complain of."""
+        """Every run's configuration and result folder. Skips invalid configurations; the run reports them."""
         assert self.hydra_context is not None and self.config is not None
         for words in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))

@@ -1,4 +1,4 @@
-"""A sweep in two pictures: its results along the swept axes, and its metrics over them."""
+"""Two pictures of a sweep: its results along the swept axes, and its metrics against them."""
 
 import math
 import textwrap
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 Axes = Mapping[str, Sequence[Any]]
 
 WRAP = 6
-"""Runs in a row where one thing is swept."""
+"""Runs per row if one key is swept."""
 MOST_RUNS = 400
 MOST_CURVES = 48
 MOST_NAMED = 6
-"""Lines that have a legend; of more, `sweep.csv` says which is which."""
+"""At most this many lines get a legend; `sweep.csv` identifies the others."""
 PICTURES = 4
-"""Panels shown of one run."""
+"""Panels shown per run."""
 DECADES = 2
-"""Values that span this many powers of ten are drawn on a logarithmic axis."""
+"""Values that span at least this many powers of ten get a logarithmic axis."""
 
 
 # ---- the grid of results ----
 
 
 def save_grid(runs: Sequence["Run"], axes: Axes, root: Path, title: str, path: Path) -> None:
-    """Small multiples of the runs' panels: one axis in lines of six, two as rows and columns, more as nested rows.
+    """Small multiples of the runs' panels: one axis wraps after six, two make rows and columns, more make nested rows.
 
-    At most 400 runs are drawn; the title says so.
+    Draws at most 400 runs and says so in the title.
     """
     shown = runs[:MOST_RUNS]
     rows, columns = lines(shown, axes)
@@ -52,9 +52,9 @@ def save_grid(runs: Sequence["Run"], axes: Axes, root: Path, title: str, path: P
 
 
 def lines(runs: Sequence["Run"], axes: Axes) -> tuple[list[list["Run | None"]], int]:
-    """The runs in lines and how many there are in a line; None where a combination was not run.
+    """The runs in rows, and the number of columns; None for combinations that were not run.
 
-    The axis with the most values, of several the last, runs along a line; every combination of the others is a line.
+    The axis with the most values (the last of several) gives the columns; each combination of the others is a row.
     """
     if len(axes) < 2:
         columns = min(WRAP, len(runs))
@@ -78,7 +78,7 @@ def absent(key: str) -> str:
 
 
 def label(run: "Run", axes: Axes) -> str:
-    """What sets this run apart, a line a key: `l2=0.001`."""
+    """The run's swept values, one line per key: `l2=0.001`."""
     told = [f"{key.rpartition('.')[2]}={value_of(run, key)}" for key in axes if key in run.overrides]
     return "\n".join(cut(line, 34) for line in told)
 
@@ -99,7 +99,7 @@ def draw_run(place: Any, run: "Run", root: Path, title: str) -> None:
 
 
 def mosaic(folder: Path) -> Image.Image | None:
-    """Some of a run's panels as one picture, two in a line; its figure where there are none; None without that."""
+    """Some of a run's panels as one picture, two per row; else its figure; None without either."""
     paths = [path for path in chosen(folder) if path.is_file()] or list(folder.glob("figure.png"))
     if not paths:
         return None
@@ -108,12 +108,12 @@ def mosaic(folder: Path) -> Image.Image | None:
     columns = 1 if len(pictures) == 1 else 2
     gap = max(1, width // 32)
     size = (columns * (width + gap) - gap, math.ceil(len(pictures) / columns) * (height + gap) - gap)
-    whole = Image.new("RGB", size, "white")
+    canvas = Image.new("RGB", size, "white")
     for place, picture in enumerate(pictures):
-        # a pixel a value: enlarged, it stays what it is
+        # nearest-neighbour keeps the values of a map
         enlarged = picture.resize((width, height), Image.Resampling.NEAREST)
-        whole.paste(enlarged, (place % columns * (width + gap), place // columns * (height + gap)))
-    return whole
+        canvas.paste(enlarged, (place % columns * (width + gap), place // columns * (height + gap)))
+    return canvas
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -122,7 +122,7 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def chosen(folder: Path) -> list[Path]:
-    """A run's panels in its cell: four items, two of two panels, or four panels of one item; photos do not count."""
+    """The panels in a run's cell: four items, two items with two panels, or four panels of one item; no photos."""
     panels, items = names(folder)
     panels, items = panels[:PICTURES], items[: max(1, PICTURES // max(1, len(panels)))]
     return [folder / "panels" / panel / f"{item}.png" for item in items for panel in panels]
@@ -136,7 +136,7 @@ def names(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def what_is_shown(runs: Sequence["Run"], root: Path) -> str:
-    """Which panels of which items the cells show; nothing where the runs differ in that."""
+    """The panels and items that all cells show; empty if the runs differ."""
     told = {
         tuple(path.relative_to(root / run.folder / "panels").with_suffix("").as_posix() for path in found)
         for run in runs
@@ -149,9 +149,9 @@ def what_is_shown(runs: Sequence["Run"], root: Path) -> str:
 
 
 def save_metrics(runs: Sequence["Run"], axes: Axes, title: str, path: Path) -> None:
-    """Every metric over every axis, one line a combination of the other axes; no file where there is none of either.
+    """Plot every metric against every axis, one line per combination of the other axes. No axes or metrics, no file.
 
-    Numbers are joined by lines, on a logarithmic axis where they span two powers of ten; words have a dot each.
+    Numeric values are joined by lines, on a logarithmic axis if they span two powers of ten; other values get dots.
     """
     done = [run for run in runs if run.status == "done"]
     metrics = list(dict.fromkeys(name for run in done for name in run.metrics))
@@ -196,7 +196,7 @@ def draw_metric(place: Any, runs: Sequence["Run"], metric: str, axis: str, axes:
 
 
 def by_others(runs: Sequence["Run"], metric: str, axis: str, axes: Axes) -> dict[str, dict[str, float]]:
-    """The metric over the axis, `{what the other axes are: {value on this axis: metric}}`."""
+    """The metric against the axis: `{label of the other axes: {value on this axis: metric}}`."""
     curves: dict[str, dict[str, float]] = {}
     for run in runs:
         if metric in run.metrics and axis in run.overrides:
@@ -210,7 +210,7 @@ def is_number(value: Any) -> bool:
 
 
 def scale(values: Sequence[float]) -> tuple[str, dict[str, float]]:
-    """The name and options of the axis for these numbers: logarithmic where they span it, with room for zero."""
+    """The axis scale for these numbers and its options: logarithmic for wide ranges, symlog if they include zero."""
     sizes = [abs(value) for value in values if value]
     if len(sizes) < 2 or max(sizes) / min(sizes) < 10**DECADES:
         return "linear", {}

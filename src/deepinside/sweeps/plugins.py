@@ -1,18 +1,17 @@
-"""The project's own sweeper and launchers, made known to Hydra.
+"""Registers the project's sweeper and launchers with Hydra.
 
-Hydra takes plugins from the package `hydra_plugins` only. These live here, where the project's other code is, and are
-given a name there; `configs/hydra/` names them in `_target_` and holds their settings. None of them imports the
-library it needs before it is chosen.
+Hydra finds plugins only in the package `hydra_plugins`, so the classes of this folder get an alias there.
+`configs/hydra/` names them in `_target_` and holds their settings. A launcher imports its library only when it is used.
 """
 
 NAMES = "hydra_plugins.deepinside"
 
 
 def register() -> None:
-    """Let Hydra find each plugin under its name in `hydra_plugins.deepinside`."""
+    """Make each plugin available as `hydra_plugins.deepinside.NAME`."""
     from hydra.core.plugins import Plugins
 
-    # Hydra reads its own plugins first: it imports them anew, and a class made of the older copies would not be one
+    # Hydra reloads its own plugins first; subclasses of the old copies would not be recognised
     known = Plugins.instance().class_name_to_class
     from deepinside.sweeps.batched_launcher import BatchedLauncher
     from deepinside.sweeps.ray_launcher import RayLauncher

@@ -1,4 +1,4 @@
-"""Runs as tasks of a Ray cluster: what finished is kept when a worker or a node dies, what it lost runs again."""
+"""Runs as tasks on a Ray cluster. Finished runs survive a dead worker or node; lost runs start again."""
 
 import importlib.util
 import json
@@ -25,12 +25,12 @@ from deepinside.home import HOME, PACKAGE
 from deepinside.provenance import COMMIT, code
 
 PATIENCE = 10
-"""Seconds for a cluster's head to answer."""
+"""Seconds to wait for the head node."""
 SHIPPED = ("configs", "conf_models", "experiments")
 
 
 class RayLauncher(Launcher):
-    """`hydra/launcher=ray`; the settings are those of `configs/hydra/launcher/ray.yaml`."""
+    """`hydra/launcher=ray`; see `configs/hydra/launcher/ray.yaml` for its settings."""
 
     def __init__(self, address: str | None, cpus: float, gpus: float | None, retries: int, ship: bool) -> None:
         self.address, self.cpus, self.gpus, self.retries, self.ship = address, cpus, gpus, retries, ship
@@ -41,7 +41,7 @@ class RayLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run every job to its end, however often its worker or node dies, up to `retries` times each."""
+        """Run every job to its end; a job whose worker or node dies restarts up to `retries` times."""
         setup_globals()
         configs = [self.composed(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
         with connected(self.address, self.ship):
@@ -49,19 +49,19 @@ class RayLauncher(Launcher):
             return self.gather([self.start(config) for config in configs])
 
     def composed(self, words: Sequence[str], number: int) -> DictConfig:
-        """A job's configuration, composed here: nodes need none of the files it comes from."""
+        """A job's configuration, composed locally, so nodes need no YAML files."""
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
 
     def needs(self, config: DictConfig) -> dict[str, float]:
-        """Cores and GPUs of a run, in Ray's words."""
+        """The cores and GPUs of a run, as Ray's options."""
         cuda = str(config.runtime.device).startswith("cuda")
         return {"num_cpus": self.cpus, "num_gpus": float(cuda) if self.gpus is None else self.gpus}
 
     def check_room(self, configs: Sequence[DictConfig]) -> None:
-        """Raises DeepInsideError where no node is large enough for a run, which Ray would wait for without end."""
+        """Raise DeepInsideError if no node is large enough for a run; Ray would wait forever."""
         import ray
 
         rooms = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -76,12 +76,12 @@ class RayLauncher(Launcher):
     def start(self, config: DictConfig) -> Any:
         import ray
 
-        # A task is given back to Ray whole: what a dead worker left half-done is the run's own to resume
+        # Ray restarts a lost task; the run itself resumes from its checkpoint
         task = ray.remote(work).options(**self.needs(config), max_retries=self.retries, name=str(config.name))
         return task.remote(self.hydra_context, self.task_function, config, Singleton.get_state(), str(Path.cwd()))
 
     def gather(self, tasks: list[Any]) -> list[JobReturn]:
-        """The tasks' values, each taken as soon as it is there, so that none is lost with the worker that made it."""
+        """Collect each result as soon as it is ready, so that none is lost with its worker."""
         import ray
 
         found: dict[Any, JobReturn] = {}
@@ -100,7 +100,7 @@ def fits(wanted: Mapping[str, float], room: Mapping[str, float]) -> bool:
 
 
 def lost(error: Exception) -> JobReturn:
-    """What stands for a run whose worker died more often than it is started again."""
+    """The outcome of a run whose worker died more often than `retries`."""
     ended = JobReturn(status=JobStatus.FAILED)
     ended.return_value = DeepInsideError(f"its worker was lost ({type(error).__name__}: {str(error).splitlines()[0]})")
     return ended
@@ -109,9 +109,9 @@ def lost(error: Exception) -> JobReturn:
 def work(
     hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig, state: Any, folder: str
 ) -> JobReturn:
-    """One run, in a worker of Ray, in the working directory that the command was given in."""
+    """Execute one run in a Ray worker, in the command's working directory."""
     if not Path(folder).is_dir():
-        raise DeepInsideError(f"{folder} is not there on the node {platform.node()}; every node has to see it.")
+        raise DeepInsideError(f"{folder} does not exist on node {platform.node()}; every node must see this folder.")
     os.chdir(folder)
     Singleton.set_state(state)
     setup_globals()
@@ -124,12 +124,12 @@ def work(
 
 @contextmanager
 def connected(address: str | None, ship: bool) -> Iterator[None]:
-    """Ray, started here or joined, for as long as the block lasts."""
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # what runs say alike is said by each
+    """A local or existing Ray cluster for the duration of the block."""
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # keep identical log lines of different runs
     import ray
 
     with tempfile.TemporaryDirectory() as scratch:
-        # a cluster that is joined has a dashboard or not already, and may not have the package
+        # an existing cluster has its own dashboard setting and may lack the package
         joined: dict[str, Any] = {"runtime_env": {"py_modules": [str(staged(Path(scratch)))]}} if ship else {}
         try:
             knock(address)
@@ -147,14 +147,14 @@ def connected(address: str | None, ship: bool) -> Iterator[None]:
 
 
 def knock(address: str | None) -> None:
-    """Raises ConnectionError or TimeoutError where nobody listens at HOST:PORT; Ray itself would wait for minutes."""
+    """Raise ConnectionError or TimeoutError if HOST:PORT does not answer; Ray itself would wait for minutes."""
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=PATIENCE).close()
 
 
 def staged(folder: Path) -> Path:
-    """A copy of the package with its configurations inside, as a wheel has them, to send to the nodes."""
+    """A copy of the package including its YAMLs, laid out as in a wheel, to send to the nodes."""
     target = folder / "deepinside"
     leave = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PACKAGE, target, ignore=leave)

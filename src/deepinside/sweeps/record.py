@@ -1,4 +1,4 @@
-"""The record of a sweep: what was run, what came of it, in `results/sweeps/NAME/`."""
+"""The record of a sweep in `results/sweeps/NAME/`: its runs and their outcomes."""
 
 import csv
 import io
@@ -19,10 +19,10 @@ COLUMNS = ("experiment", "network", "status", "reason", "seconds", "folder")
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a sweep: what set it apart and what came of it.
+    """One run of a sweep: its overrides and its outcome.
 
-    `folder` is its result's, relative to the results root; None where the configuration was refused before it had a
-    place. A `missing` run left neither result nor reason: its worker died, or it was never started.
+    `folder` holds its result, relative to the results root; None if the configuration was refused. A `missing` run left
+    neither a result nor a reason: its worker died, or it never started.
     """
 
     overrides: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Sweep:
 
     @property
     def axes(self) -> dict[str, list[Any]]:
-        """The keys in which the runs differ, each with its values in the order they were asked for."""
+        """The keys in which the runs differ, each with its values in the given order."""
         keys = dict.fromkeys(key for run in self.runs for key in run.overrides)
         values = {key: distinct([run.overrides[key] for run in self.runs if key in run.overrides]) for key in keys}
         everywhere = {key: all(key in run.overrides for run in self.runs) for key in keys}
@@ -53,14 +53,14 @@ class Sweep:
 
 
 def distinct(values: Sequence[Any]) -> list[Any]:
-    """Every value once; lists and mappings, which cannot be hashed, count too."""
+    """The distinct values in order; also works for lists and mappings, which cannot be hashed."""
     return list({results.text(value): value for value in values}.values())
 
 
 def sweep_name(experiment: str, changes: Mapping[str, Sequence[Any]]) -> str:
-    """A folder name such as `fig1_class_models,technique.l2=0.001+0.01`; shortened with a digest where it is long.
+    """A folder name such as `fig1_class_models,technique.l2=0.001+0.01`; a long name is cut and gets a digest.
 
-    `changes` holds the values of every key of the command; those that say where or how fast to run do not count.
+    `changes` holds the values of every key of the command. Keys that change no result are left out.
     """
     counted = {key: list(values) for key, values in changes.items() if key not in results.NOT_IDENTITY}
     words = [experiment, *(f"{key}={'+'.join(map(results.text, values))}" for key, values in counted.items())]
@@ -71,7 +71,7 @@ def sweep_name(experiment: str, changes: Mapping[str, Sequence[Any]]) -> str:
 
 
 def as_found(overrides: Mapping[str, Any], folder: Path | None, root: Path, names: tuple[str, str]) -> Run:
-    """A run nobody reported on, as its folder tells of it."""
+    """The outcome of a run without a report, read from its folder."""
     place = None if folder is None else folder.relative_to(root).as_posix()
     for where in [] if folder is None else [folder, results.failed_beside(folder)]:
         found = results.read_metrics(where) or {}
@@ -83,7 +83,7 @@ def as_found(overrides: Mapping[str, Any], folder: Path | None, root: Path, name
 
 
 def write(root: Path, sweep: Sweep) -> Path:
-    """Leave `sweep.json`, `sweep.csv`, `figure.png` and, where there are metrics and axes, `metrics.png`."""
+    """Write `sweep.json`, `sweep.csv`, `figure.png` and, if there are metrics and axes, `metrics.png`."""
     folder = root / "sweeps" / sweep.name
     with replacing(folder) as aside:
         results.write_json(aside / "sweep.json", as_json(sweep))
@@ -95,7 +95,7 @@ def write(root: Path, sweep: Sweep) -> Path:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder aside, which takes the place of `folder` when the block ends without an error."""
+    """A temporary folder that replaces `folder` when the block ends without an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
         aside = Path(scratch, "new")
@@ -113,7 +113,7 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
 
 
 def as_csv(sweep: Sweep) -> str:
-    """One row a run: its overrides, what became of it, its metrics; a cell is empty where a run has no such number."""
+    """One row per run: overrides, outcome, metrics. A missing number is an empty cell."""
     overrides = list(dict.fromkeys(key for run in sweep.runs for key in run.overrides if key not in COLUMNS))
     metrics = list(dict.fromkeys(name for run in sweep.runs for name in run.metrics))
     buffer = io.StringIO()

@@ -1,4 +1,4 @@
-"""The sweeper: which runs a command asks for, handed to a launcher, and the record of what came of them."""
+"""The sweeper: lists the runs of a command, hands them to a launcher and records their outcomes."""
 
 import logging
 import shlex
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from deepinside.sweeps.record import Run
 
 Answer = Mapping[str, Any]
-"""What `deepinside.cli.task` returns for a run."""
+"""The return value of `deepinside.cli.task` for a run."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be: its words for Hydra, and where its result will lie, None where its configuration is faulty."""
+    """One planned run: its Hydra overrides and its result folder (None if its configuration is invalid)."""
 
     words: tuple[str, ...]
     overrides: Mapping[str, Any]
@@ -42,11 +42,10 @@ class Job:
 
 
 class GridSweeper(Sweeper):
-    """Every combination of the values given, as Hydra's own sweeper has them, and a record of what came of each run.
+    """Runs every combination of the given values, like Hydra's basic sweeper, and records every outcome.
 
-    Every configuration is composed before the first run starts, so a slip in one refuses the whole sweep. A run that
-    fails is recorded and the others go on; so is what a launcher lost. Raises DeepInsideError, after the record is
-    written, where not everything asked for was done.
+    All configurations are composed before the first run starts, so an error in one refuses the sweep. A failed or lost
+    run is recorded, and the others continue. Raises DeepInsideError after writing the record if any run is not done.
     """
 
     def __init__(self, max_batch_size: int | None, params: Mapping[str, Any]) -> None:
@@ -55,7 +54,7 @@ class GridSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.loader, self.master = hydra_context.config_loader, config
         if not config.hydra.verbose:
-            logging.getLogger("hydra").setLevel(logging.WARNING)  # every run says itself what it is and where it lies
+            logging.getLogger("hydra").setLevel(logging.WARNING)  # every run prints its own name and folder
         self.launch = (
             Plugins.instance()
             .instantiate_launcher(hydra_context=hydra_context, task_function=task_function, config=config)
@@ -79,9 +78,9 @@ class GridSweeper(Sweeper):
         self.conclude(jobs, answers, trouble)
 
     def commands(self, arguments: list[str]) -> Iterator[list[str]]:
-        """The command's words with those swept inside the experiment file; a command an experiment where it is swept.
+        """The command's overrides plus the experiment file's own sweep; one command per experiment if that is swept.
 
-        What the command line says of a key comes over what the file says.
+        The command line overrides the file.
         """
         swept = next(
             (o for o in self.parsed(arguments) if o.key_or_group == "experiment" and o.is_sweep_override()), None
@@ -98,7 +97,7 @@ class GridSweeper(Sweeper):
         return OverridesParser.create(config_loader=self.loader).parse_overrides(list(words))
 
     def job(self, words: Sequence[str]) -> Job:
-        """What these words compose. Raises what Hydra raises where they cannot be composed."""
+        """The run that these overrides describe. Raises Hydra's errors if they cannot be composed."""
         from deepinside import results
 
         config = self.loader.load_sweep_config(self.master, list(words))
@@ -112,11 +111,11 @@ class GridSweeper(Sweeper):
             made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             folder = compose.place_of(made)
         except (DeepInsideError, OmegaConfBaseException):
-            folder = None  # the run itself will say why
+            folder = None  # the run itself reports why
         return Job(tuple(words), overrides, root, folder, names)
 
     def conclude(self, jobs: Sequence[Job], answers: Sequence[Answer | None], trouble: BaseException | None) -> None:
-        """Write the record; raise where something was not done."""
+        """Write the record. Raises DeepInsideError if any run is not done."""
         from deepinside.report import SCREEN
         from deepinside.sweeps import record
 
@@ -124,7 +123,7 @@ class GridSweeper(Sweeper):
         command = shlex.join(["deepinside", *sys.argv[1:]])
         folder = record.write(jobs[0].root, record.Sweep(name_of(jobs), command, runs))
         with suppress(OSError):
-            Path(self.master.hydra.sweep.dir).rmdir()  # launchers want it; some leave their logs in it
+            Path(self.master.hydra.sweep.dir).rmdir()  # launchers create it; some leave logs in it
         if self.master.runtime.verbosity != "quiet":
             SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
         if self.master.runtime.report:
@@ -149,7 +148,7 @@ class GridSweeper(Sweeper):
 
 
 def combinations(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
-    """The words of every run: one of each key's values with one of every other's; a key's last mention counts."""
+    """The overrides of every run: the product of all keys' values. The last mention of a key counts."""
     choices: dict[str, list[str]] = {}
     for override in overrides:
         key, swept = override.get_key_element(), override.is_sweep_override()
@@ -161,7 +160,7 @@ def combinations(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
 
 
 def words_of(params: Mapping[str, Any]) -> list[str]:
-    """What an experiment file sweeps, as words of the command line; a list's values are those to take."""
+    """An experiment file's sweep as command-line overrides; a list holds the values of a key."""
     return [f"{key}={','.join(map(plain, value)) if is_list(value) else plain(value)}" for key, value in params.items()]
 
 
@@ -174,7 +173,7 @@ def plain(value: Any) -> str:
 
 
 def own_params(experiment: str) -> dict[str, Any]:
-    """What an experiment file sweeps, `hydra.sweeper.params`; what it inherits from another experiment counts too."""
+    """An experiment file's `hydra.sweeper.params`, including those inherited from another experiment."""
     known = catalogue.files("experiment")
     if experiment not in known:
         return {}
@@ -188,7 +187,7 @@ def own_params(experiment: str) -> dict[str, Any]:
 
 
 def name_of(jobs: Sequence[Job]) -> str:
-    """The sweep's folder: its experiments and every value of the command, in the order of the command."""
+    """The sweep's folder name: its experiments and all values, in the command's order."""
     from deepinside.sweeps.record import distinct, sweep_name
 
     experiments = distinct([job.names[0] for job in jobs])
@@ -198,7 +197,7 @@ def name_of(jobs: Sequence[Job]) -> str:
 
 
 def answer(returned: JobReturn) -> Answer:
-    """What the run said of itself; what went wrong around it, in the launcher, where it could say nothing."""
+    """The run's own report, or the launcher's error if the run left none."""
     if returned.status == JobStatus.COMPLETED and returned.return_value is not None:
         found: Answer = returned.return_value
         return found
@@ -207,7 +206,7 @@ def answer(returned: JobReturn) -> Answer:
 
 
 def settled(jobs: Sequence[Job], answers: Sequence[Answer | None]) -> Iterator["Run"]:
-    """One Run a folder: runs that share one, as the workers of one data set do, are the same run."""
+    """One Run per folder: workers that share a data set share a folder and count as one run."""
     by_folder: dict[Any, list[tuple[Job, Answer | None]]] = {}
     for number, (job, said) in enumerate(zip_longest(jobs, answers)):
         by_folder.setdefault(job.folder or number, []).append((job, said))
@@ -216,7 +215,7 @@ def settled(jobs: Sequence[Job], answers: Sequence[Answer | None]) -> Iterator["
 
 
 def one_run(job: Job, answers: Sequence[Answer]) -> "Run":
-    """What came of a run: as it said itself, or as its folder tells."""
+    """The outcome of a run, from its report or from its folder."""
     from deepinside.sweeps.record import Run, as_found
 
     said = next((a for a in answers if a["status"] == "done"), answers[-1] if answers else None)

@@ -1,4 +1,4 @@
-"""The same numbers in less time, whatever the batch: what a converted graph is given before it is verified and used."""
+"""Fast, batch-invariant kernels. A converted graph gets them before it is verified and used."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ __all__ = ["LAYOUT", "fuse", "quicken"]
 
 
 def quicken(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.GraphModule:
-    """`module` with its layers replaced by their quick kind and its weights laid out for speed; changed in place."""
+    """Replace layers by their fast versions and lay out weights for speed. Changes `module` in place and returns it."""
     channels = {node.target: layers[node.meta["layer"]].shape[0] for node in module.graph.nodes if "layer" in node.meta}
     for name, part in list(module.named_modules()):
         quick = _quick(part, channels.get(name))
@@ -26,7 +26,8 @@ def quicken(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.GraphModu
 
 
 def fuse(module: fx.GraphModule) -> fx.GraphModule:
-    """The same numbers in fewer passes over memory, of what nobody else looks at between; `module` changed in place."""
+    """Fuse neighbouring layers whose intermediate values have no other user. The results are the same numbers. Changes
+    `module` in place and returns it."""
     for node in list(module.graph.nodes):
         if _kind(module, node) is nn.ReLU and _kinds(module, node.users) == [nn.MaxPool2d]:
             _after_pooling(module, node, next(iter(node.users)))
@@ -38,7 +39,7 @@ def fuse(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _after_pooling(module: fx.GraphModule, rectifier: fx.Node, pooling: fx.Node) -> None:
-    """The largest of what is above zero is the largest where that is above zero: the rectifier of the smaller map."""
+    """Move a ReLU behind the max-pooling that follows it: max and ReLU commute, and the pooled map is smaller."""
     rectifier.replace_all_uses_with(rectifier.all_input_nodes[0])
     with module.graph.inserting_after(pooling):
         after = module.graph.call_module(str(rectifier.target), ())
@@ -48,7 +49,7 @@ def _after_pooling(module: fx.GraphModule, rectifier: fx.Node, pooling: fx.Node)
 
 
 def _along(module: fx.GraphModule, convolution: fx.Node, rectifier: fx.Node) -> None:
-    """The convolution rectifies before it writes."""
+    """Let the convolution apply the ReLU that follows it."""
     convolution.kwargs = {"rectified": True}
     rectifier.replace_all_uses_with(convolution)
     module.graph.erase_node(rectifier)
@@ -59,12 +60,12 @@ def _kinds(module: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[type[nn.Mod
 
 
 def _kind(module: fx.GraphModule, node: fx.Node) -> type[nn.Module] | None:
-    """The kind of module that a node of the graph is, if it is one."""
+    """The class of the module that a node calls; None for other nodes."""
     return type(module.get_submodule(str(node.target))) if node.op == "call_module" else None
 
 
 def _quick(part: nn.Module, channels: int | None) -> nn.Module | None:
-    """What takes a module's place, None where it stays. `channels` are those of the layer it computes."""
+    """The fast replacement of a module, or None to keep it. `channels` is the channel count of its output."""
     if isinstance(part, nn.LocalResponseNorm) and channels is not None:
         return CrossChannelNorm(part, channels)
     if type(part) is nn.Linear:

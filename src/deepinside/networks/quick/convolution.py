@@ -1,4 +1,4 @@
-"""A convolution whose items do not depend on each other's number, and that knows only the input's gradient."""
+"""Batch-invariant convolution with frozen weights: forward pass and input gradient only."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,18 +13,18 @@ from deepinside.networks.quick.kept import Kept
 from deepinside.networks.quick.matrix import by_onednn
 from deepinside.networks.quick.steady import Compute, Steady, alone_as_in_company
 
-LAYOUT = torch.channels_last  # pooling is several times faster in it, convolutions no slower
-FEW = 4  # channels of a photo
+LAYOUT = torch.channels_last  # pooling is several times faster, convolution is no slower
+FEW = 4  # at most this many input channels: an image's own
 Convolve = Callable[..., Tensor]
-"""From (N, C, H, W), and whether the rectifier is taken along, to (N, K, h, w)."""
+"""From (N, C, H, W) and a flag that fuses a ReLU, to (N, K, h, w)."""
 
 
 class Convolution(nn.Conv2d):
-    """A convolution of (N, C, H, W). On a CPU, an image alone is computed as it is in a batch.
+    """A convolution of (N, C, H, W) whose CPU results for an image do not depend on the rest of the batch.
 
-    Kernels for batches round alike whatever the batch's size; some go another way for a single image. Those, forwards
-    or backwards, are given the image twice. oneDNN has the weights arranged for it, once for each direction when first
-    needed, and can take the rectifier along. The way back to the photo goes by `phases`.
+    Batched kernels round identically for every batch size above one. Some kernels switch algorithm for a single image;
+    there, the image is passed twice. Weights are packed for oneDNN once per direction, on first use, and a following
+    ReLU can be fused. The input gradient of a strided first layer uses `phases`.
     """
 
     @classmethod
@@ -43,7 +43,7 @@ class Convolution(nn.Conv2d):
         self._forwards, self._backwards = Kept[Convolve](), Kept[Compute]()
 
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
-        """The convolution of `x`, or `rectified` the rectifier of that."""
+        """The convolution of `x`, followed by a ReLU if `rectified`."""
         if x.device.type != "cpu" or x.ndim != 4 or self.weight.requires_grad:
             result = super().forward(x)
             return F.relu(result) if rectified else result
@@ -69,32 +69,31 @@ class Convolution(nn.Conv2d):
         return alone_as_in_company(self._steady["back"], compute, above)
 
     def can_be_turned(self) -> bool:
-        """Whether the way back is the way forwards of other filters."""
+        """Whether the input gradient is a plain convolution with flipped filters."""
         within = all(pad < extent for pad, extent in zip(sides(self), self.kernel_size, strict=True))
         return self.stride == self.dilation == (1, 1) and within
 
     def few_and_far(self) -> bool:
-        """Whether this is a photo's own layer, of few channels and a stride: the library's way back takes long."""
+        """Whether this is a strided layer on few channels, for which the library's input gradient is slow."""
         square = len(set(self.kernel_size)) == len(set(self.stride)) == 1
         plain = self.groups == 1 and self.dilation == (1, 1) and self.kernel_size[0] > self.stride[0]
         return self.in_channels <= FEW and self.stride[0] > 1 and square and plain
 
 
 def forwards(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
-    """The layer's way forwards for a `batch` (N, C, H, W)."""
+    """The forward pass for inputs of shape `batch` (N, C, H, W)."""
     return convolve(layer.weight, layer.bias, Place(sides(layer), layer.stride, layer.dilation, layer.groups), batch)
 
 
 def backwards(layer: "Convolution", batch: torch.Size, shape: torch.Size) -> Compute:
-    """The way back for a `batch` (N, K, h, w) to items of `shape` (C, H, W), by the quickest way there is."""
+    """The fastest input gradient, from output gradients of shape `batch` (N, K, h, w) to inputs of `shape` (C, H, W)."""
     if layer.few_and_far():
         return by_phases(layer, shape)
     return turned(layer, batch) if layer.can_be_turned() else partial(input_gradient, layer, shape=shape)
 
 
 def turned(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
-    """The way back for a `batch` (N, K, h, w) where there is no stride: a convolution with the filters turned by 180°,
-    inputs and outputs exchanged."""
+    """The input gradient without a stride: a convolution with filters rotated by 180°, inputs and outputs exchanged."""
     by_group = layer.weight.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
     filters = by_group.flip(2, 3).contiguous(memory_format=LAYOUT)
     padding = tuple(extent - 1 - pad for extent, pad in zip(layer.kernel_size, sides(layer), strict=True))
@@ -102,10 +101,10 @@ def turned(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
 
 
 def convolve(weight: Tensor, bias: Tensor | None, place: "Place", batch: torch.Size) -> Convolve:
-    """A convolution, and where wanted its rectifier, by oneDNN with its own copy of the weights where it can.
+    """A convolution with an optional fused ReLU, by oneDNN with packed weights where available.
 
-    The copy is arranged for that `batch`: for one of another size oneDNN may want another arrangement, and making
-    one from the other takes it many times as long as the convolution.
+    Weights are packed for one `batch` shape. oneDNN may need another packing for another shape, and repacking takes
+    many times as long as the convolution itself.
     """
     if not by_onednn(weight):
         return lambda x, rectified=False: rectify(F.conv2d(x, weight, bias, *place.for_torch()), rectified)
@@ -120,7 +119,7 @@ def rectify(x: Tensor, rectified: bool) -> Tensor:
 
 
 class Place(NamedTuple):
-    """How filters go over an image, in oneDNN's order."""
+    """Padding, stride, dilation and groups, in oneDNN's order."""
 
     padding: tuple[int, ...]
     stride: tuple[int, ...]
@@ -128,7 +127,7 @@ class Place(NamedTuple):
     groups: int
 
     def for_torch(self) -> tuple[Any, ...]:
-        """In the order of `conv2d`."""
+        """The same values in the order of `conv2d`."""
         return self.stride, self.padding, self.dilation, self.groups
 
 
@@ -139,8 +138,8 @@ def sides(layer: nn.Conv2d) -> tuple[int, ...]:
 
 
 def input_gradient(layer: nn.Conv2d, above: Tensor, shape: torch.Size) -> Tensor:
-    """What a convolution passes back to its input, whose items are of `shape` (C, H, W)."""
-    # only its shape and layout are looked at
+    """The gradient with respect to an input of `shape` (C, H, W)."""
+    # only its shape and layout are used
     like = torch.empty(len(above), *shape, dtype=above.dtype, memory_format=LAYOUT)
     found, _, _ = torch.ops.aten.convolution_backward(
         above, like, layer.weight, None, layer.stride, sides(layer), layer.dilation, False, [0, 0], layer.groups,
@@ -150,16 +149,16 @@ def input_gradient(layer: nn.Conv2d, above: Tensor, shape: torch.Size) -> Tensor
 
 
 def by_phases(layer: nn.Conv2d, shape: torch.Size) -> Compute:
-    """The way back through a photo's own layer, to `shape` (C, H, W)."""
+    """The input gradient of a strided first layer, for inputs of `shape` (C, H, W)."""
     filters = phases(layer.weight, layer.stride[0])
     return partial(gradient_by_phases, filters, stride=layer.stride[0], padding=sides(layer), shape=shape)
 
 
 def phases(weight: Tensor, stride: int) -> Tensor:
-    """Filters (K, C, k, k) of a stride s as s·s·C filters over K channels, (s·s·C, K, ⌈k/s⌉, ⌈k/s⌉), for the way back.
+    """Rearrange filters (K, C, k, k) of stride s into (s·s·C, K, ⌈k/s⌉, ⌈k/s⌉) for the input gradient.
 
-    Pixels that lie alike within the stride are reached by the same part of every filter, so the input's gradient,
-    its s·s phases laid out as channels, is one convolution without a stride: no number but zeros is added.
+    Pixels with the same offset within the stride are reached by the same filter taps. With the s·s offsets as
+    channels, the input gradient is one convolution without a stride; only zeros are added.
     """
     outputs, inputs, size, _ = weight.shape
     reach = -(-size // stride)
@@ -171,19 +170,19 @@ def phases(weight: Tensor, stride: int) -> Tensor:
 def gradient_by_phases(
     filters: Tensor, above: Tensor, *, stride: int, padding: tuple[int, ...], shape: torch.Size
 ) -> Tensor:
-    """What `input_gradient` gives, (N, C, H, W), from the filters that `phases` made."""
+    """The same gradient as `input_gradient`, (N, C, H, W), from the filters of `phases`."""
     by_phase = F.conv2d(above, filters, padding=filters.shape[-1] - 1).permute(0, 2, 3, 1)
     items, rows, columns, _ = by_phase.shape
     pixels = by_phase.reshape(items, rows, columns, stride, -1).transpose(2, 3)
-    whole = pixels.reshape(items, rows * stride, columns * stride, -1).permute(0, 3, 1, 2)
+    padded = pixels.reshape(items, rows * stride, columns * stride, -1).permute(0, 3, 1, 2)
     (_, height, width), (top, left) = shape, padding
-    found = whole[:, :, top : top + height, left : left + width]
-    # pixels at the far edges that no filter reaches
+    found = padded[:, :, top : top + height, left : left + width]
+    # no filter reaches the pixels at the far edges
     return F.pad(found, (0, width - found.shape[3], 0, height - found.shape[2]))
 
 
 class _Convolve(torch.autograd.Function):
-    """The layer's convolution, and the gradient with respect to its input; the weights are frozen."""
+    """The layer's convolution and its input gradient; weights are frozen."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: Convolution, rectified: bool) -> Tensor:

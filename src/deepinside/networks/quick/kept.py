@@ -1,4 +1,4 @@
-"""What is made of a layer's weights, once for each kind of input, and anew when they have changed."""
+"""A small cache of packed weights, invalidated when the weights change."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
@@ -9,23 +9,23 @@ Made = TypeVar("Made")
 
 
 MOST = 2
-"""Things kept of a weight: passes of one run are of two sizes, as one crop of a batch and then the other nine."""
+"""Cached packings per weight. One run uses two batch sizes: the centre crops, then the other nine crops."""
 
 
 class Kept(Generic[Made]):
-    """What was made of a weight last. A copy of it knows nothing: copied weights are to be changed or converted."""
+    """Packed copies of one weight, by input shape. A deep copy starts empty: its weights get changed or converted."""
 
     def __init__(self) -> None:
         self._weight: tuple[Hashable, ...] | None = None
         self._made: dict[tuple[Hashable, ...], Made] = {}
 
     def of(self, weight: Tensor, make: Callable[[], Made], *further: Hashable) -> Made:
-        """What `make()` gave for this weight, and for `further` that it depends on."""
+        """The cached result of `make()` for this weight and the further keys."""
         known = (weight.data_ptr(), weight._version, weight.dtype)
         if self._weight != known:
             self._weight, self._made = known, {}
         if further not in self._made and len(self._made) == MOST:
-            del self._made[next(iter(self._made))]  # the one asked for longest ago
+            del self._made[next(iter(self._made))]  # the least recently used
         self._made[further] = self._made.pop(further) if further in self._made else make()
         return self._made[further]
 

@@ -1,4 +1,4 @@
-"""A fully connected layer whose rows do not depend on each other's number, and that knows only the input's gradient."""
+"""Batch-invariant fully connected layer with frozen weights: forward pass and input gradient only."""
 
 from typing import Any
 
@@ -10,16 +10,16 @@ from torch.autograd.function import once_differentiable
 from deepinside.networks.quick.kept import Kept
 from deepinside.networks.quick.steady import Compute, Steady, in_blocks, in_company
 
-ROWS = 16  # the size of the blocks that are certain, and for which oneDNN arranges the weights
+ROWS = 16  # the fixed block size, for which oneDNN packs the weights
 ONEDNN = (torch.float32, torch.bfloat16)
 
 
 class FullyConnected(nn.Linear):
     """y = x Wᵀ + b; x (N, inputs) to y (N, outputs).
 
-    The library's product rounds differently for every N, so that a photo's score depended on its company in the last
-    digits. On a CPU, rows are computed as they are in blocks of sixteen, forwards and backwards. oneDNN has the weights
-    arranged for it, once for each direction when first needed, which also halves the time of sixteen rows.
+    The library's matrix product rounds differently for every N, so the last digits of an image's score would depend on
+    its batch. On a CPU, each row is computed as in a block of sixteen, forward and backward. Weights are packed for
+    oneDNN once per direction, on first use, which also halves the time of sixteen rows.
     """
 
     @classmethod
@@ -51,18 +51,18 @@ class FullyConnected(nn.Linear):
 
 
 def alike(steady: Steady, compute: Compute, x: Tensor) -> Tensor:
-    """`compute(x)`, every row as it is in a block of sixteen."""
+    """`compute(x)`, each row as in a block of sixteen."""
     quick = in_company(compute) if len(x) == 1 else compute
     return steady(x.contiguous(), quick=quick, certain=in_blocks(compute, ROWS))
 
 
 def by_onednn(weight: Tensor) -> bool:
-    """Whether oneDNN can compute with these weights here."""
+    """Whether oneDNN supports this weight type on this machine."""
     return weight.dtype in ONEDNN and torch.backends.mkldnn.is_available()
 
 
 def product(weight: Tensor) -> Compute:
-    """x ↦ x Wᵀ, by oneDNN with its own copy of the weights where it can."""
+    """x ↦ x Wᵀ, by oneDNN with packed weights where available."""
     if not by_onednn(weight):
         return lambda x: F.linear(x, weight)
     own = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
@@ -70,7 +70,7 @@ def product(weight: Tensor) -> Compute:
 
 
 class _Product(torch.autograd.Function):
-    """The layer's product, and the gradient with respect to its input; the weights are frozen."""
+    """The layer's product and its input gradient; weights are frozen."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: FullyConnected) -> Tensor:

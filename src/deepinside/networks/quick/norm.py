@@ -1,4 +1,4 @@
-"""LRN in the time of one small convolution."""
+"""Cross-channel local response normalisation (LRN), as fast as one small convolution."""
 
 from functools import partial
 from typing import Any
@@ -12,9 +12,11 @@ from deepinside.networks.quick.steady import Steady, alone_as_in_company
 
 
 class CrossChannelNorm(nn.Module):
-    """LRN across channels, x / e^β with e = k + α/n Σ x² over n neighbouring channels, its sum a banded convolution.
+    """LRN across channels, x / e^β with e = k + α/n Σ x² over n neighbouring channels.
 
-    PyTorch's own pads and pools in three dimensions, which takes longer than the convolution before it.
+    The sum is a banded 1×1 convolution.
+
+    PyTorch's version pads and pools in three dimensions and takes longer than the preceding convolution.
     Krizhevsky et al. 2012, Sect. 3.3, with Caffe's α/n.
     """
 
@@ -22,7 +24,7 @@ class CrossChannelNorm(nn.Module):
         super().__init__()
         self.beta = float(norm.beta)
         place = torch.arange(channels)
-        offset = place[None] - place[:, None]  # ONNX: one neighbour more behind than before where n is even
+        offset = place[None] - place[:, None]  # ONNX: for even n, one more neighbour after than before
         near = (offset >= -((norm.size - 1) // 2)) & (offset <= norm.size // 2)
         self.register_buffer("band", (near * (norm.alpha / norm.size)).float()[:, :, None, None])
         self.register_buffer("k", torch.full((channels,), float(norm.k)))
@@ -38,13 +40,13 @@ class CrossChannelNorm(nn.Module):
         return alone_as_in_company(self._steady[0], compute, x * x)
 
     def spread(self, above: Tensor) -> Tensor:
-        """bandᵀ · above: what e's sum passes back."""
+        """bandᵀ · above: the gradient through the sum in e."""
         compute = partial(F.conv2d, weight=self.get_buffer("band").transpose(0, 1))
         return alone_as_in_company(self._steady[1], compute, above)
 
 
 class _Norm(torch.autograd.Function):
-    """y = x·f with f = e^-β, and back from g: f·g − 2β x·(bandᵀ (f·g·x / e)), in few passes over memory."""
+    """y = x·f with f = e^-β; the gradient of g is f·g − 2β x·(bandᵀ (f·g·x / e)), in few passes over memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, norm: CrossChannelNorm) -> Tensor:

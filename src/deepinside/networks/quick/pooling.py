@@ -1,4 +1,4 @@
-"""Largest values of windows that reach over the edge, without a padded copy of the maps."""
+"""Max-pooling windows that extend beyond the edge, without a padded copy of the maps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,8 +8,7 @@ from deepinside.networks.spec import Layer
 
 
 def drop_padding(module: fx.GraphModule, layers: Mapping[str, Layer]) -> None:
-    """Let poolings reach over the lower and right edges by themselves where they are given maps padded with −∞ for it,
-    as what ONNX says of their sizes is converted; changed in place."""
+    """Replace a −∞ padding at the lower and right edges, with the pooling after it, by `ceil_mode`. In place."""
     for node in list(module.graph.nodes):
         pooling, padding = _module(module, node), _module(module, _before(node))
         if isinstance(pooling, nn.MaxPool2d) and _at_far_edges(padding) and _reaches(node, pooling, layers):
@@ -21,7 +20,7 @@ def drop_padding(module: fx.GraphModule, layers: Mapping[str, Layer]) -> None:
 
 
 def _before(node: fx.Node) -> fx.Node:
-    """The node whose output this one takes, the first if there are several; itself if there is none."""
+    """The node's first input node, or the node itself if it has none."""
     return node.all_input_nodes[0] if node.all_input_nodes else node
 
 
@@ -30,13 +29,13 @@ def _module(module: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def _at_far_edges(padding: nn.Module | None) -> bool:
-    """Whether this pads with −∞, below and to the right only. (onnx2torch has its own kind of module for it.)"""
+    """Whether this pads with −∞, below and to the right only (onnx2torch's own padding module)."""
     left, _, top, *further = getattr(padding, "pads", (1, 1, 1))
     return (left, top) == (0, 0) and len(further) == 1 and getattr(padding, "constant_value", 0) == -float("inf")
 
 
 def _reaches(node: fx.Node, pooling: nn.MaxPool2d, layers: Mapping[str, Layer]) -> bool:
-    """Whether rounding its size up gives the pooling's windows, seen from what it is padded from."""
+    """Whether `ceil_mode` on the unpadded map gives the same windows."""
     given, found = (layers.get(str(one.meta.get("layer"))) for one in (_before(_before(node)), node))
     if given is None or found is None or any(_two(pooling.padding)):
         return False

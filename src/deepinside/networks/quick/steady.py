@@ -1,8 +1,7 @@
-"""The same row of a batch, the same bytes, whatever stands beside it: measured where it is not certain.
+"""Batch invariance: an item's result does not depend on the rest of its batch. Probed at run time where needed.
 
-A kernel may sum in another order when a batch is larger or smaller, and then a photo's numbers depend on its company.
-Here a layer has two ways: one that cannot depend on it, and a quicker one that is taken once it has been seen to give
-the same bytes.
+A kernel may sum in another order for another batch size. A layer therefore has two implementations: one that is
+invariant by construction, and a faster one that is used only after a probe showed the same bytes.
 """
 
 from collections.abc import Callable, Hashable
@@ -14,13 +13,13 @@ Compute = Callable[[Tensor], Tensor]
 
 
 class Steady:
-    """Which shapes of input may go the quick way. Asked of random numbers, once a shape."""
+    """Chooses between a fast and an invariant implementation, by one random probe per input shape."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, bool] = {}
 
     def __call__(self, x: Tensor, *, quick: Compute, certain: Compute) -> Tensor:
-        """`certain(x)`, by way of `quick` where that gives the same bytes."""
+        """`certain(x)`, computed by `quick` where the probe gave the same bytes."""
         key = (x.shape, x.dtype, torch.get_num_threads())
         if key not in self._known:
             probe = torch.empty_like(x).normal_(generator=torch.Generator().manual_seed(0))
@@ -29,19 +28,19 @@ class Steady:
 
 
 def in_company(compute: Compute) -> Compute:
-    """`compute` for a batch of one, as the first of two: kernels go other ways for one row than for several."""
+    """`compute` for a batch of one, run as the first of two: kernels switch algorithm for a single row."""
     return lambda x: compute(torch.cat([x, x]))[:1]
 
 
 def alone_as_in_company(steady: Steady, compute: Compute, x: Tensor) -> Tensor:
-    """`compute(x)` of images `x` (N, …), for a single one on a CPU as it is in a batch."""
+    """`compute(x)` for images `x` (N, …); on a CPU a single image gives the same bytes as in a batch."""
     if len(x) != 1 or x.device.type != "cpu":
         return compute(x)
     return steady(x, quick=compute, certain=in_company(compute))
 
 
 def in_blocks(compute: Compute, rows: int) -> Compute:
-    """`compute` for blocks of exactly `rows` rows, the last one filled up with zeros."""
+    """`compute` in blocks of exactly `rows` rows; the last block is padded with zeros."""
 
     def blocks(x: Tensor) -> Tensor:
         filled = torch.cat([x, x.new_zeros(-len(x) % rows, *x.shape[1:])])
