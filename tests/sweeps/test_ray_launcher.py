@@ -93,7 +93,7 @@ def test_a_job_that_is_lost_for_good_leaves_the_others_what_they_brought(monkeyp
 
 
 def test_a_working_directory_that_a_node_does_not_see_is_named() -> None:
-    with pytest.raises(DeepInsideError, match="/nowhere is not there on the node"):
+    with pytest.raises(DeepInsideError, match="/nowhere does not exist on node"):
         ray_launcher.work(None, lambda config: None, None, None, "/nowhere")  # type: ignore[arg-type]
 
 

@@ -86,7 +86,7 @@ def forwards(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
 
 
 def backwards(layer: "Convolution", batch: torch.Size, shape: torch.Size) -> Compute:
-    """The fastest input gradient, from output gradients of shape `batch` (N, K, h, w) to inputs of `shape` (C, H, W)."""
+    """The fastest input gradient: from gradients of shape `batch` (N, K, h, w) to inputs of `shape` (C, H, W)."""
     if layer.few_and_far():
         return by_phases(layer, shape)
     return turned(layer, batch) if layer.can_be_turned() else partial(input_gradient, layer, shape=shape)

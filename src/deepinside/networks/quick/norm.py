@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from deepinside.networks.quick.matrix import by_onednn
 from deepinside.networks.quick.steady import Steady, alone_as_in_company
 
 
@@ -36,12 +37,12 @@ class CrossChannelNorm(nn.Module):
 
     def energy(self, x: Tensor) -> Tensor:
         """e of (N, C, H, W)."""
-        compute = partial(F.conv2d, weight=self.get_buffer("band"), bias=self.get_buffer("k"))
+        compute = partial(mix_channels, weight=self.get_buffer("band"), bias=self.get_buffer("k"))
         return alone_as_in_company(self._steady[0], compute, x * x)
 
     def spread(self, above: Tensor) -> Tensor:
         """bandᵀ · above: the gradient through the sum in e."""
-        compute = partial(F.conv2d, weight=self.get_buffer("band").transpose(0, 1))
+        compute = partial(mix_channels, weight=self.get_buffer("band").transpose(0, 1))
         return alone_as_in_company(self._steady[1], compute, above)
 
 
@@ -65,6 +66,14 @@ class _Norm(torch.autograd.Function):
         through = (direct * x).mul_(inverse)
         through = through.mul_(inverse) if ctx.norm.beta == 0.75 else through
         return direct.addcmul_(x, ctx.norm.spread(through), value=-2 * ctx.norm.beta), None
+
+
+def mix_channels(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A 1×1 convolution by oneDNN. `F.conv2d` switches library at sixteen images, and with it the rounding."""
+    if x.device.type == "cpu" and by_onednn(x):
+        found: Tensor = torch.ops.aten.mkldnn_convolution(x, weight.contiguous(), bias, [0, 0], [1, 1], [1, 1], 1)
+        return found
+    return F.conv2d(x, weight, bias)
 
 
 def power(inverse: Tensor, beta: float) -> Tensor:
