@@ -174,7 +174,7 @@ def test_a_network_may_be_a_yaml_or_an_onnx_file(net: di.Network, tmp_path: Path
     wanted = di.saliency(net, CAT, target=3).map
     assert torch.equal(di.saliency(there, CAT, target=3).map, wanted)
     assert torch.equal(di.saliency(drafted, CAT, target=3).map, wanted)  # the draft guesses Caffe's convention
-    assert "a guess" in drafted.departures[-1]
+    assert "a guess" in drafted.notes[0]
     assert di.load("tinycaffenet", precision="float64").dtype == torch.float64
     rough = di.saliency(di.load("tinycaffenet", precision="bf16"), CAT, target=3).map
     assert torch.corrcoef(torch.stack([rough.flatten(), wanted.flatten()]))[0, 1] > 0.9

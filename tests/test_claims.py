@@ -8,6 +8,7 @@ import torch
 import toys
 
 from deepinside.claims import CLAIMS, Evidence, check_known
+from deepinside.claims.registry import NotMeasuredError
 from deepinside.claims.simonyan import fit_slope, taylor_orders
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
@@ -66,7 +67,7 @@ def test_verdicts(tmp_path: Path, name: str, metrics: dict[str, float], measured
     found = CLAIMS[name](evidence(network, **metrics))
     assert (found.id, found.measured, found.holds) == (name, measured, holds)
     assert "Simonyan" in found.source or "keras-vis" in found.source
-    with pytest.raises(DeepInsideError, match=r"expected the metric .*found none; keep the experiment's variants"):
+    with pytest.raises(NotMeasuredError, match=r"it needs the metric .* with the experiment's own variants"):
         CLAIMS[name](evidence(network))
 
 

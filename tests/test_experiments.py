@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from deepinside import catalogue, claims, cli
 from deepinside.experiment import read_experiment
 from deepinside.home import HOME
+from deepinside.networks.spec import read_spec
 from deepinside.results import is_done
 
 EXPERIMENTS = sorted(path.stem for path in (HOME / "experiments").glob("*.yaml"))
-NETWORKS = sorted(path.stem for path in (HOME / "conf_models").glob("*.yaml"))
+NETWORKS = sorted(path.stem for path in (HOME / "conf_models").glob("*.yaml") if read_spec(path).checked is None)
 
 
 @cache

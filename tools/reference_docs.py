@@ -104,6 +104,7 @@ def network() -> str:
     rows = [
         [code(spec.name), spec.title, "×".join(map(str, spec.input.size)), spec.licence]
         for spec in (read_spec(path) for path in sorted((HOME / "conf_models").glob("*.yaml")))
+        if spec.checked is None  # not a draft of somebody's own
     ]
     declared = [f"{notes(kind)}\n\n{fields(kind)}" for kind in (NetworkSpec, InputConvention, Reference)]
     known = table(["network=", "", "input", "licence"], rows)

@@ -13,7 +13,6 @@ that is not here yet.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -68,40 +67,34 @@ def load(network: str | Path, *, device: str = "cpu", precision: Precision = "fl
 
     `network` is a name that `deepinside-model list` knows (its file is fetched at first use), the path of a YAML, or
     that of an .onnx file. No ONNX file says how its network wants its pixels: what is guessed then stands in the
-    network's `departures`; `deepinside-model draft` writes the YAML to correct. On a GPU `precision` is a setting of
-    the whole process (`deepinside.networks.precision`).
+    network's `notes` and in those of every result; `deepinside-model draft` writes the YAML to correct. On a GPU
+    `precision` is a setting of the whole process (`deepinside.networks.precision`).
 
     Raises DeepInsideError for an unknown name or device, a file that is not what it should be, and wherever the two
     disagree.
     """
     runtime = construct(Runtime, {"device": device, "precision": precision}, "load")
-    spec, guessed = declaration(network)
-    found = load_spec(spec)
-    found = replace(found, departures=(*found.departures, *guessed))
-    return placed(found, runtime.device, runtime.precision)
+    return placed(load_spec(declaration(network)), runtime.device, runtime.precision)
 
 
-def declaration(network: str | Path) -> tuple[NetworkSpec, tuple[str, ...]]:
-    """What is known of a network, and a sentence on what is only guessed of it."""
+def declaration(network: str | Path) -> NetworkSpec:
+    """What is known of a network, or guessed from its file."""
+    if not isinstance(network, str | Path):
+        raise DeepInsideError(
+            f"load: expected the name of a network or the path of a .yaml or .onnx file, found {network!r}."
+        )
     path = Path(network)
     if path.suffix == ".onnx":
         from deepinside.networks.draft import draft
 
-        spec = draft(path).spec
-        return spec, (f"the input convention of {path.name} is a guess: {convention(spec)}",)
+        return draft(path).spec
     if path.suffix in (".yaml", ".yml"):
-        return construct(NetworkSpec, catalogue.network_node(path.stem, path.resolve()), "network"), ()
+        return construct(NetworkSpec, catalogue.network_node(path.stem, path.resolve()), "network")
     known = catalogue.files("network")
     if str(network) not in known:
         near = complaints.hint(str(network), known)
         raise DeepInsideError(f"load: expected one of {', '.join(known)}, or a file; found {str(network)!r}.{near}")
-    return construct(NetworkSpec, catalogue.network_node(str(network), known[str(network)]), "network"), ()
-
-
-def convention(spec: NetworkSpec) -> str:
-    """How the network wants its pixels, in words."""
-    used = spec.input
-    return f"{used.channels}, scale {used.scale:g}, mean {list(used.mean)}, std {list(used.std)}"
+    return construct(NetworkSpec, catalogue.network_node(str(network), known[str(network)]), "network")
 
 
 def photos(network: Network, photo: Photos, **settings: Any) -> ImageBatch:
@@ -283,7 +276,7 @@ def look(name: str, network: Network, photo: Photos | None, seed: int, settings:
     batch = none(network) if photo is None else photos(network, photo, **room)
     with exact(network.device):
         visuals = [technique(network, part, Seeds(seed)) for part in parts(batch, network)]
-    return Findings.of(name, network.name, visuals)
+    return Findings.of(name, network.name, visuals, network.notes)
 
 
 def none(network: Network) -> ImageBatch:

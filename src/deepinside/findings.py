@@ -1,7 +1,7 @@
 """What the library's functions return: small frozen values that show themselves in a notebook and can be saved."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
@@ -118,20 +118,23 @@ class Findings(Sequence[Finding]):
     """What a technique found, one `Finding` after the other: by place, by name, or in a loop.
 
     Where there is just one, its `map`, `image`, `photo`, `mask`, `box` and `trace` can be asked for here.
-    `departures` says where the settings leave the paper.
+    `departures` says where the settings leave the paper, `notes` what else has to be known: what was chosen, what is
+    guessed of the network, what the numbers leave out.
     """
 
     technique: str
     network: str
     items: tuple[Finding, ...]
     departures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, technique: str, network: str, visuals: Sequence[Visual]) -> "Findings":
-        """What a technique found in several batches."""
+    def of(cls, technique: str, network: str, visuals: Sequence[Visual], notes: Iterable[str] = ()) -> "Findings":
+        """What a technique found in several batches; `notes` are the network's own."""
         items = tuple(Finding.of(item) for visual in visuals for item in visual.items)
         said = dict.fromkeys(sentence for visual in visuals for sentence in visual.departures)
-        return cls(technique, network, items, tuple(said))
+        told = dict.fromkeys([*notes, *(note for one in items for note in one.item.notes)])
+        return cls(technique, network, items, tuple(said), tuple(told))
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -206,6 +209,7 @@ class Findings(Sequence[Finding]):
             "network": self.network,
             "metrics": self.metrics,
             "departures": list(self.departures),
+            "notes": list(self.notes),
             "items": {item.name: dict(item.metrics) for item in self.items},
         }
 
@@ -218,7 +222,7 @@ class Findings(Sequence[Finding]):
     def __getitem__(self, place: slice) -> "Findings": ...
     def __getitem__(self, place: int | str | slice) -> "Finding | Findings":
         if isinstance(place, slice):
-            return Findings(self.technique, self.network, self.items[place], self.departures)
+            return Findings(self.technique, self.network, self.items[place], self.departures, self.notes)
         if isinstance(place, int):
             return self.items[place]
         known = {item.name: item for item in self.items}
@@ -239,6 +243,7 @@ class Findings(Sequence[Finding]):
     def _repr_html_(self) -> str:
         said = [f"the first {SHOWN} of {len(self)}"] if len(self) > SHOWN else []
         said += [f"differs from the paper: {sentence}" for sentence in self.departures]
+        said += [f"note: {sentence}" for sentence in self.notes]
         notes = "".join(f"<br><small>{escape(sentence)}</small>" for sentence in said)
         return f"<table>{''.join(map(row, self.items[:SHOWN]))}</table>{notes}"
 

@@ -14,7 +14,7 @@ import torch
 
 from deepinside import claims, done, figures, progress, results
 from deepinside.aside import Aside
-from deepinside.errors import DeepInsideError
+from deepinside.errors import DeepInsideError, UnsuitableSettingError
 from deepinside.experiment import Experiment, read_experiment
 from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
@@ -68,8 +68,7 @@ def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     with recorded(folder, config):
         prepare(experiment)
         network = load_network(experiment)
-    for technique in experiment.techniques.values():
-        technique.check(network)
+    check(experiment, network, config)
     with recorded(folder, config):
         return execute(Run(experiment, network, photos, config, folder))
 
@@ -128,6 +127,29 @@ def load_network(experiment: Experiment) -> Network:
         LOADED.clear()  # one at a time: a large network takes half a gigabyte
         LOADED[key] = load(experiment.network, cache=Path(cache) if cache else None)
     return placed(LOADED[key], experiment.runtime.device, experiment.runtime.precision)
+
+
+def check(experiment: Experiment, network: Network, config: Mapping[str, Any]) -> None:
+    """Raise DeepInsideError where a variant's settings do not suit the network, with the words that make all suit."""
+    refused: dict[str, UnsuitableSettingError] = {}
+    for name, technique in experiment.techniques.items():
+        try:
+            technique.check(network)
+        except UnsuitableSettingError as error:
+            refused[name] = error
+    if refused:
+        first = next(iter(refused.values()))
+        words = suitable(refused, config.get("variants") or {})
+        raise DeepInsideError(f"{first.problem}; add to the command: {words}")
+
+
+def suitable(refused: Mapping[str, UnsuitableSettingError], variants: Mapping[str, Any]) -> str:
+    """The words of the command line that leave out the variants which set what is refused, or set something else."""
+    own = [name for name, error in refused.items() if error.key in (variants.get(name) or {})]
+    others = dict.fromkeys(f"technique.{error.words}" for name, error in refused.items() if name not in own)
+    if own and len(own) == len(variants):
+        return f"'~variants' technique.{refused[own[0]].words}"
+    return " ".join([*(f"'~variants.{name}'" for name in own), *others])
 
 
 def execute(run: Run) -> dict[str, Any]:
@@ -354,7 +376,7 @@ def summarise(run: Run, table: Table, found: Record) -> dict[str, Any]:
         claims=list(verdicts(run, found, metrics, by_group)),
         departures=[*run.experiment.departures, *run.network.departures, *found.departures],
         skipped=[asdict(skipped) for skipped in found.skipped],
-        notes=list(found.notes),
+        notes=[*run.network.notes, *found.notes],
     )
 
 

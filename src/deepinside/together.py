@@ -54,8 +54,7 @@ def to_be_done(config: Mapping[str, Any], folder: Path) -> Run | None:
         return None
     pipeline.prepare(experiment)
     network = pipeline.load_network(experiment)
-    for technique in experiment.techniques.values():
-        technique.check(network)
+    pipeline.check(experiment, network, config)
     return Run(experiment, network, photos, config, folder)
 
 

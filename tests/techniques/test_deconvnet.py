@@ -71,7 +71,9 @@ def test_a_unit_of_a_layer(network: Network, rule: str) -> None:
 
 
 def test_a_rule_with_nothing_to_act_on_is_refused(network: Network) -> None:
-    with pytest.raises(DeepInsideError, match="rectifiers below conv1 for guided"):
+    with pytest.raises(
+        DeepInsideError, match="rectifiers for guided to act on, found none below the target's layer conv1"
+    ):
         items(network, target="conv1:2", relu_rule="guided")
     assert items(network, target="conv1:2")[0].metrics["rectifiers"] == 0
 

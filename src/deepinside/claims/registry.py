@@ -30,11 +30,10 @@ class Evidence:
     by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def metric(self, name: str) -> float:
-        """One of the run's metrics; raises DeepInsideError where the run has none of that name."""
+        """One of the run's metrics; raises NotMeasuredError where the run has none of that name."""
         if name not in self.metrics:
-            raise DeepInsideError(
-                f"claims: expected the metric {name!r}, found {', '.join(self.metrics) or 'none'}; "
-                "keep the experiment's variants or set claims=[]."
+            raise NotMeasuredError(
+                f"it needs the metric {name}, which a run has with the experiment's own variants and rules"
             )
         return self.metrics[name]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from deepinside.claims.registry import Evidence, NotMeasuredError, claim
 from deepinside.maths.gradients import centred, image_gradient
 from deepinside.maths.objectives import measure
-from deepinside.maths.relu_rules import MASKS, Rectifier, ReluRule, replaced, without_rectifiers
+from deepinside.maths.relu_rules import MASKS, Rectifier, ReluRule, rectifiers, replaced, without_rectifiers
 from deepinside.networks.network import Network
 from deepinside.targets import Target
 from deepinside.values import Claim, ImageBatch, Seeds
@@ -68,9 +68,16 @@ def fit_slope(x: Tensor, y: Tensor) -> Tensor:
     return (centred[:, None] * (y - y.mean(0))).sum(0) / centred.square().sum()
 
 
+def need_softmax(network: Network) -> None:
+    """Raise NotMeasuredError for a network whose posterior is a sigmoid for each class."""
+    if network.posterior != "softmax":
+        raise NotMeasuredError("this network makes its posteriors by a sigmoid for each class, which mixes no classes")
+
+
 @claim
 def posterior_lowers_the_others(evidence: Evidence) -> Claim:
     """How much of the gain in log-odds comes from lowering other classes when the posterior is maximised."""
+    need_softmax(evidence.network)
     share = evidence.metric("posterior/share_by_lowering_others")
     return Claim(
         "posterior_lowers_the_others",
@@ -85,6 +92,7 @@ def posterior_lowers_the_others(evidence: Evidence) -> Claim:
 @claim
 def posterior_shows_less(evidence: Evidence) -> Claim:
     """Contrast of the images that maximise the posterior, relative to that of class models: ratio of mean RMS."""
+    need_softmax(evidence.network)
     ratio = evidence.metric("posterior/rms") / evidence.metric("score/rms")
     return Claim(
         "posterior_shows_less",
@@ -99,6 +107,7 @@ def posterior_shows_less(evidence: Evidence) -> Claim:
 @claim
 def soft_max_mixes_classes(evidence: Evidence) -> Claim:
     """Rank correlation of the maps of the class score and of its posterior, mean over photos."""
+    need_softmax(evidence.network)
     found = evidence.metric("rank_correlation/score~posterior")
     return Claim(
         "soft_max_mixes_classes",
@@ -127,6 +136,8 @@ def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
 @claim
 def deconvnet_is_gradient_but_for_relu(evidence: Evidence) -> Claim:
     """The DeconvNet's code with the gradient's rule in it against autograd, and all rules without rectifiers."""
+    if not list(rectifiers(evidence.network.module, evidence.network.gates)):
+        raise NotMeasuredError("this network has no ReLU, so that all rules are the gradient's")
     found = rule_difference(evidence.network, evidence.batch)
     return Claim(
         "deconvnet_is_gradient_but_for_relu",

@@ -11,19 +11,22 @@ on the way back; here LRN passes back its gradient, so that the rectifier stays 
 
 A rectifier is max(x, 0), also one with a ceiling: min(max(x, 0), 6) in MobileNetV2. At and above the ceiling the
 gradient's mask is zero as it is below the floor; the DeconvNet's never looks at X_n, so it has no ceiling either.
+It is found whatever operator computes it (see `deepinside.networks.onnx.relus`). What clamps inside a gate, as in
+hard-swish and squeeze-and-excitation, is no ReLU of the main path and is left as it is.
 What lets some of the negative side through (LeakyRelu, PRelu, Elu) or bends (Sigmoid, Swish, Gelu) is no rectifier in
 the paper's sense and is left as it is.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from deepinside.errors import DeepInsideError
+from deepinside.errors import UnsuitableSettingError
+from deepinside.networks.convert import LAYER
 from deepinside.networks.network import Network
 
 ReluRule = Literal["gradient", "deconvnet", "guided"]
@@ -91,11 +94,37 @@ def with_rule(network: Network, rule: ReluRule) -> tuple[Network, int]:
     """
     ruled, count = replaced(network, lambda ceiling: Rectifier(rule, ceiling))
     if not count:
-        raise DeepInsideError(
-            f"relu_rule: expected rectifiers for {rule} to act on, found none in {network.name}; "
-            "set technique.relu_rule=gradient."
-        )
+        raise without_effect(rule, f"found none in {network.name}")
     return ruled, count
+
+
+def without_effect(rule: ReluRule, found: str) -> UnsuitableSettingError:
+    """The error for a rule that has nothing to act on."""
+    problem = f"relu_rule: expected rectifiers for {rule} to act on, {found}"
+    return UnsuitableSettingError(problem, "relu_rule", "gradient")
+
+
+def check_rule(network: Network, rule: ReluRule, layers: Iterable[str] = ()) -> None:
+    """Raise UnsuitableSettingError where a rule other than the gradient's has no ReLU to act on: in the network, or
+    below one of `layers`."""
+    if rule == "gradient":
+        return
+    if not list(rectifiers(network.module, network.gates)):
+        raise without_effect(rule, f"found none in {network.name}")
+    for layer in layers:
+        if not count_rectifiers(network, layer):
+            raise without_effect(rule, f"found none below the target's layer {layer}")
+
+
+def told(network: Network, rule: ReluRule, layer: str) -> tuple[str, ...]:
+    """A sentence that lists by layer the ReLUs a rule acts on for a target in `layer`; none for the gradient's rule."""
+    if rule == "gradient":
+        return ()
+    nodes = [node for node, _ in rectifiers(network.upto(layer).part.graph, network.gates)]
+    names = [str(node.meta.get(LAYER, node.name)) for node in nodes]
+    said = f"The rule of {rule} acts on {len(names)} ReLUs: {', '.join(names)}"
+    gates = [name for name in network.layers if name in network.gates]
+    return (f"{said}; not on those in gates: {', '.join(gates)}." if gates else f"{said}.",)
 
 
 def without_rectifiers(network: Network) -> Network:
@@ -105,7 +134,7 @@ def without_rectifiers(network: Network) -> Network:
 
 def count_rectifiers(network: Network, layer: str) -> int:
     """How many rectifiers lie between the image and `layer`: those a rule can act on for a target there."""
-    return len(list(rectifiers(network.upto(layer).part.graph)))
+    return len(list(rectifiers(network.upto(layer).part.graph, network.gates)))
 
 
 def replaced(network: Network, make: Callable[[float], nn.Module]) -> tuple[Network, int]:
@@ -116,7 +145,7 @@ def replaced(network: Network, make: Callable[[float], nn.Module]) -> tuple[Netw
     graph = fx.Graph()
     graph.output(graph.graph_copy(network.module.graph, {}))
     changed = fx.GraphModule(network.module, graph)
-    found = list(rectifiers(changed))
+    found = list(rectifiers(changed, network.gates))
     for node, ceiling in found:
         name = f"{node.name}_ruled"
         changed.add_submodule(name, make(ceiling))
@@ -132,9 +161,12 @@ def source(node: fx.Node) -> fx.Node:
     return node.all_input_nodes[0]
 
 
-def rectifiers(module: fx.GraphModule) -> Iterator[tuple[fx.Node, float]]:
-    """Every node that computes min(max(x, 0), ceiling), with its ceiling (infinite where there is none)."""
+def rectifiers(module: fx.GraphModule, gates: Container[str] = ()) -> Iterator[tuple[fx.Node, float]]:
+    """Every node that computes min(max(x, 0), ceiling), with its ceiling (infinite where there is none); those that
+    compute one of the layers `gates` are left out."""
     for node in module.graph.nodes:
+        if node.meta.get(LAYER) in gates:
+            continue
         if node.op == "call_module":
             limits = module_limits(module.get_submodule(str(node.target)))
         elif node.op in ("call_function", "call_method"):

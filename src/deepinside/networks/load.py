@@ -9,6 +9,7 @@ import torch
 from deepinside.errors import DeepInsideError
 from deepinside.networks.convert import convert
 from deepinside.networks.network import Network
+from deepinside.networks.probabilities import said_of_scores
 from deepinside.networks.quick import quicken
 from deepinside.networks.remembered import facts, recall, remember
 from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_groups, read_labels
@@ -37,7 +38,7 @@ def load(spec: NetworkSpec, *, cache: Path | None = None, anew: bool = False) ->
         if spec.weights == "trained" and spec.reference is not None:
             check_reference(network, _reference_pixels(spec.reference), spec.reference.classes)
         remember(known, checks, cache=cache)
-    return replace(network, checks=checks)
+    return replace(network, checks=checks, notes=(*network.notes, *said_of_scores(network)))
 
 
 def locate(spec: NetworkSpec, *, cache: Path | None = None) -> Path:

@@ -15,7 +15,7 @@ from torch import Tensor
 from deepinside.maths.gradients import centred
 from deepinside.maths.objectives import measure
 from deepinside.maths.regularisers import blur
-from deepinside.maths.relu_rules import ReluRule, with_rule
+from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import Target, TargetRequest, check, target_notes
@@ -39,8 +39,9 @@ class Faithfulness:
     blur: PositiveFloat = 0.05
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know the target."""
-        check(self.target, network)
+        """Raise DeepInsideError where the network does not know the target, or the rule has no ReLU to act on."""
+        target = check(self.target, network)
+        check_rule(network, self.relu_rule, [network.target if target is None else target.layer])
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """One item a photo: the photo, its map, the curves by share of pixels as traces, and their areas."""
@@ -58,8 +59,12 @@ class Faithfulness:
             curves |= self.curves(network, x, torch.stack(chance).to(maps), targets, "random_")
         shown = (x + network.mean).cpu()
         rows = zip(batch.photos, targets, strict=True)
+        rules = told(network, self.relu_rule, targets[0].layer)
         return Visual(
-            tuple(item(p, shown[i], maps[i].cpu(), curves, i, target_notes(p, t)) for i, (p, t) in enumerate(rows))
+            tuple(
+                item(p, shown[i], maps[i].cpu(), curves, i, (*target_notes(p, t), *rules))
+                for i, (p, t) in enumerate(rows)
+            )
         )
 
     def curves(self, network: Network, x: Tensor, maps: Tensor, targets: Sequence[Target], name: str) -> Curves:

@@ -5,6 +5,7 @@ Where people have marked the objects, the boxes are scored beside those that nee
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import torch
@@ -16,7 +17,7 @@ from deepinside.maths import boxes as scoring
 from deepinside.maths import segmentation
 from deepinside.maths.boxes import Answer
 from deepinside.maths.gradients import Crop, Glance, centre_crop, ten_crops
-from deepinside.maths.relu_rules import ReluRule, with_rule
+from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
 from deepinside.maths.segmentation import Box, Segmentation
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
@@ -72,8 +73,9 @@ class Localisation:
         return self
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know the target."""
-        check(self.target, network)
+        """Raise DeepInsideError where the network does not know the target, or the rule has no ReLU to act on."""
+        target = check(self.target, network)
+        check_rule(network, self.relu_rule, [network.target if target is None else target.layer])
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """One item a photo and class: the photo with the box found, the map with those marked, the pixels of the two
@@ -93,7 +95,8 @@ class Localisation:
             for photo, found, shown, row in rows
             for item in self.items(look_at(network, photo, row, seeds), found, shown)
         ]
-        return Visual(tuple(items), self.departures(batch))
+        notes = told(network, self.relu_rule, targets[0][0].layer)
+        return Visual(tuple(replace(one, notes=(*one.notes, *notes)) for one in items), self.departures(batch))
 
     def targets(self, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
         """By photo: the targets asked for, and its own class if it has boxes that the network can see."""

@@ -13,9 +13,9 @@ from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from deepinside.errors import DeepInsideError
+from deepinside.errors import DeepInsideError, UnsuitableSettingError
 from deepinside.maths.gradients import centred, image_gradient
-from deepinside.maths.relu_rules import ReluRule, with_rule
+from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
 from deepinside.maths.similarity import rank_correlation, ssim
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
@@ -36,8 +36,13 @@ class Randomisation:
     stages: PositiveInt = 8
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know the target."""
-        check(self.target, network)
+        """Raise DeepInsideError where the network does not know the target, or a rule has no ReLU to act on."""
+        target = check(self.target, network)
+        try:
+            for rule in self.rules:
+                check_rule(network, rule, [network.target if target is None else target.layer])
+        except UnsuitableSettingError as error:
+            raise UnsuitableSettingError(error.problem, "rules", ("gradient",)) from None
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
         """One item a photo and rule: its map, the map after each stage, and how alike they are at every stage."""
@@ -49,8 +54,9 @@ class Randomisation:
         networks = {"trained": network, **self.randomise(network, targets[0].layer, seeds)}
         found = {rule: {name: maps(one, rule, x, targets) for name, one in networks.items()} for rule in self.rules}
         shown = (x + network.mean).cpu()
+        rules = {rule: told(network, rule, targets[0].layer) for rule in self.rules}
         items = [
-            item(p, shown[i], rule, found[rule], i, target_notes(p, targets[i]))
+            item(p, shown[i], rule, found[rule], i, (*target_notes(p, targets[i]), *rules[rule]))
             for i, p in enumerate(batch.photos)
             for rule in self.rules
         ]

@@ -11,10 +11,9 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from deepinside.errors import DeepInsideError
 from deepinside.maths.gradients import Crop, Glance, average, centre_crop, in_passes, ten_crops
 from deepinside.maths.objectives import Objective, check_objective, probability
-from deepinside.maths.relu_rules import ReluRule, count_rectifiers, with_rule
+from deepinside.maths.relu_rules import ReluRule, check_rule, count_rectifiers, told, with_rule
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import PER_PHOTO, Target, TargetRequest, check, check_even, for_batch, target_notes
@@ -77,11 +76,14 @@ class Saliency:
     relu_rule: ReluRule = "gradient"
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know a target, or the objective is not defined for it."""
+        """Raise DeepInsideError where the network does not know a target, or the objective is not defined for it, or
+        the rule has no ReLU to act on."""
         for request in self.requests():
             check_even(request)
-            if (target := check(request, network)) is not None:
+            target = check(request, network)
+            if target is not None:
                 check_objective(self.objective, target, network.target)
+            check_rule(network, self.relu_rule, [network.target if target is None else target.layer])
 
     def requests(self) -> tuple[str | int, ...]:
         return self.target if isinstance(self.target, tuple) else (self.target,)
@@ -97,13 +99,17 @@ class Saliency:
         glance = Glance(ruled, centre.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
         scores = glance.scores
         names, targets = self.find_targets(network, batch, scores)
-        counts = [self.count(network, target) for target in targets[0]]
+        layers = dict.fromkeys(target.layer for target in targets[0])
+        check_rule(network, self.relu_rule, layers)
+        counts = [count_rectifiers(network, layer) for layer in layers]
+        notes = tuple(note for layer in layers for note in told(network, self.relu_rule, layer))
         asked = list(zip(*targets, strict=True))
         known = self.seen(glance, centre, asked)
         del glance  # and all that it remembers
         maps = self.averaged(ruled, batch.pixels, asked, crops, known)
         rows = zip(batch.photos, names, targets, zip(*maps, strict=True), scores, strict=True)
-        return Visual(tuple(self.item(network, *row, float(min(counts))) for row in rows), self.departures())
+        items = tuple(self.item(network, *row, float(min(counts)), notes) for row in rows)
+        return Visual(items, self.departures())
 
     def find_targets(
         self, network: Network, batch: ImageBatch, scores: Tensor
@@ -117,16 +123,6 @@ class Saliency:
             for row in zip(*found, strict=True)
         ]
         return names if len(targets[0]) > 1 else [["saliency"] for _ in names], targets
-
-    def count(self, network: Network, target: Target) -> int:
-        """How many rectifiers lie below the target. Raises DeepInsideError where the rule has none to act on."""
-        found = count_rectifiers(network, target.layer)
-        if not found and self.relu_rule != "gradient":
-            raise DeepInsideError(
-                f"relu_rule: expected rectifiers below {target.layer} for {self.relu_rule} to act on, found none; "
-                "set technique.relu_rule=gradient or name a later layer."
-            )
-        return found
 
     def maps(self, network: Network, x: Tensor, targets: Sequence[Target], crops: Sequence[Crop]) -> Tensor:
         """One map a photo, (N, H, W) or (N, C, H, W), for one target a photo."""
@@ -162,13 +158,14 @@ class Saliency:
 
     def item(
         self, network: Network, photo: Photo, names: Sequence[str], targets: Sequence[Target], maps: Sequence[Tensor],
-        scores: Tensor, rectifiers: float,
+        scores: Tensor, rectifiers: float, notes: tuple[str, ...],
     ) -> Item:  # fmt: skip
         shown = Panel("photo", (photo.pixels + network.mean.to(photo.pixels)).cpu(), "photo", photo.stem)
         parts = zip(names, maps, targets, strict=True)
         panels = [Panel(name, values.cpu(), LOOKS[self.show], target.name) for name, values, target in parts]
         metrics = {**dict(numbers(network, targets, maps, scores)), "rectifiers": rectifiers}
-        return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=target_notes(photo, *targets))
+        said = (*target_notes(photo, *targets), *notes)
+        return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said)
 
     def departures(self) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""

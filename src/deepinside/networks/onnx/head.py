@@ -117,8 +117,8 @@ def log_softmax_written_out(graph: Graph, node: NodeProto) -> str | None:
         return None
     scores, *_ = node.input
     for value in graph.back_through(node.input[1], *LAYOUT, "Expand"):
-        total = graph.maker(value, "ReduceLogSumExp")
-        if total is not None and graph.same(total.input[0], scores):
+        whole = graph.maker(value, "ReduceLogSumExp")
+        if whole is not None and graph.same(whole.input[0], scores):
             return without_maximum(graph, scores)
         log = graph.maker(value, "Log")
         total = None if log is None else reduction(graph, log.input[0], "ReduceSum")
