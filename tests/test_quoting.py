@@ -61,6 +61,7 @@ def test_what_hydras_grammar_says_is_left_to_it(word: str, found: str | None) ->
         ("runtime.results=a,b", 'runtime.results="a,b"'),
         ("network=tinycaffenet,caffenet", "network=tinycaffenet,caffenet"),
         ("network=glob(*caffenet)", "network=glob(*caffenet)"),
+        ("experiment=glob(*,exclude=[a,b])", "experiment=glob(*,exclude=[a,b])"),
         ("technique.target=Käse,lion", 'technique.target="Käse",lion'),
         ("seed=1,2", "seed=1,2"),
         ("technique.layers=[a,b],[c]", "technique.layers=[a,b],[c]"),

@@ -42,7 +42,8 @@ def quoted_word(word: str, *, sweep: bool = False) -> str:
         return word
     plus, key, value = found.groups()
     if key in PATHS or key in catalogue.GROUPS:
-        parts = [value] if not sweep or key == ONE or is_there(key, value) else list(pieces(value))
+        one = not sweep or key == ONE or is_there(key, value) or FUNCTION.fullmatch(value)  # glob(*,exclude=[a,b])
+        parts = [value] if one else list(pieces(value))
         return f"{plus}{key}={','.join(as_text(key, part) for part in parts)}"
     if key in TEXTS and value[:1].isalpha() and not FUNCTION.fullmatch(value) and not readable(word, sweep=sweep):
         return f"{plus}{key}={','.join(map(quoted, pieces(value) if sweep else [value]))}"
