@@ -193,9 +193,9 @@ REFUSED: dict[str, Callable[[di.Network], Any]] = {
     "of shape (8, 8, 2)": lambda net: di.saliency(net, np.zeros((8, 8, 2), np.uint8)),
     "found int": lambda net: di.saliency(net, 3),  # type: ignore[arg-type]
     "found none": lambda net: di.saliency(net, []),
-    "deepinside.load gave": lambda net: di.saliency("tinycaffenet", CAT),  # type: ignore[arg-type]
+    "a network from deepinside.load": lambda net: di.saliency("tinycaffenet", CAT),  # type: ignore[arg-type]
     "Did you mean tinycaffenet?": lambda net: di.load("tinycafenet"),
-    "load.device: no such device": lambda net: di.load("tinycaffenet", device="abacus"),
+    "load.device: this machine has no such device": lambda net: di.load("tinycaffenet", device="abacus"),
     "photos.enlarg: no such key": lambda net: di.photos(net, CAT, enlarg=2),
     "seed: expected a whole number": lambda net: di.saliency(net, CAT, seed=-1),
     "start=photo: expected a photo": lambda net: di.class_model(net, "lion", start="photo"),

@@ -80,7 +80,7 @@ def test_merging_leaves_the_base_alone() -> None:
         ({"figure__layout": "spiral"}, ("figure.layout:", "'rows'", "'page'", "'spiral'")),
         ({"figure__magnitude_map": "plaid"}, ("figure.magnitude_map:", "inferno", "'plaid'")),
         ({"runtime__precision": "float16"}, ("runtime.precision:", "'float64', 'bf16' or 'tf32'", "'float16'")),
-        ({"runtime__device": "abacus"}, ("runtime.device:", "no such device here", "'abacus'")),
+        ({"runtime__device": "abacus"}, ("runtime.device:", "this machine has no such device", "'abacus'")),
         ({"network__targett": "fc8"}, ("network.targett: no such key", "target")),
         ({"network__input__size": [64]}, ("network.input.size",)),
     ],

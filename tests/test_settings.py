@@ -91,7 +91,7 @@ def test_several_faults_are_all_named() -> None:
 
 
 def test_a_missing_value_is_named() -> None:
-    assert refusal({"_target_": "settings_here.Outer"}) == "technique.steps: a value is needed and none was given."
+    assert refusal({"_target_": "settings_here.Outer"}) == "technique.steps: expected a value, found none."
 
 
 @pytest.mark.parametrize("path", ["settings_here.None_", "no_such_module.Thing", "Thing", "", "settings_here.Plain"])

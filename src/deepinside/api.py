@@ -3,12 +3,11 @@
     net = di.load("tinycaffenet")
     di.saliency(net, "cat.jpg", target="Egyptian cat").map
 
-Each function is one technique: the class that the command line runs, with the defaults of its YAML in
-`configs/technique/`, so that the same settings give the same numbers, byte for byte. Keyword arguments are the
-technique's own settings; anything else is refused. Photos may be given as paths (a file, a folder, a glob), Pillow
-images, uint8 arrays (H, W, 3), uint8 tensors (3, H, W), or several of these; `photos` prepares them once for many
-calls. Whatever is wrong is a DeepInsideError of one sentence. Nothing is written, printed or fetched, but a network
-that is not here yet.
+Each function runs one technique with the defaults of its YAML in `configs/technique/`, exactly like the command line:
+the same settings give byte-identical numbers. Keyword arguments are the technique's settings; unknown ones are refused.
+Photos can be paths (a file, folder or glob), Pillow images, uint8 arrays (H, W, 3), uint8 tensors (3, H, W), or a
+sequence of these; `photos` prepares them once for several calls. Every error is a DeepInsideError with one sentence.
+Nothing is written or printed; only a missing network file is downloaded.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,9 +53,9 @@ __all__ = [
 
 Photos = Given | Sequence[Given] | ImageBatch
 AT_ONCE = 16
-"""Photos computed at once, as many as the command line takes; it changes no result."""
+"""Photos per batch, as on the command line; it changes no result."""
 ROOM_FOR_CROPS = 1.143
-"""256/224: how much larger photos are loaded where ten crops of the network's size are cut out of them."""
+"""256/224: with ten crops, photos are loaded this much larger than the network's input."""
 
 
 # ---- networks and photos ---------------------------------------------------------------------------------------------
@@ -98,12 +97,12 @@ def declaration(network: str | Path) -> NetworkSpec:
 
 
 def photos(network: Network, photo: Photos, **settings: Any) -> ImageBatch:
-    """Photos as `network` takes them, to be given to several functions: `pixels` is (N, 3, H, W), zero-centred.
+    """Prepare photos for `network`, for use in several calls: `pixels` is (N, 3, H, W), mean-subtracted.
 
-    `settings` are those of `images` on the command line (`deepinside.images.settings.ImageSettings`): `resize`,
+    `settings` are the keys of `images` on the command line (`deepinside.images.settings.ImageSettings`): `resize`,
     `enlarge`, `short_side`, `limit`, and for paths `recursive`, `labels` and `annotations`.
 
-    Raises DeepInsideError for what is no photo or cannot be read, and for an unknown setting.
+    Raises DeepInsideError for unreadable photos and unknown settings.
     """
     check_network(network)
     if isinstance(photo, ImageBatch):
@@ -189,7 +188,7 @@ def class_model(
     network: Network, targets: str | int | Sequence[str | int], *, photo: Photos | None = None, seed: int = 0,
     **settings: Unpack[ClassModelSettings],
 ) -> Findings:  # fmt: skip
-    """The image a class score likes best, one finding for each of `targets`: `image` (3, H, W), RGB levels 0-255.
+    """The image that maximises a class score, one result per target: `image` (3, H, W), RGB intensities 0–255.
 
     arg max over I of S_c(I) − l2·‖I‖², Simonyan et al. 2013, eq. 1. A target is a class (name, index or WordNet id), a
     group such as "cats", or a unit `layer:channel`. `photo` is what `start="photo"` starts from. `trace` has the score,
@@ -200,11 +199,11 @@ def class_model(
 
 
 def saliency(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[SaliencySettings]) -> Findings:
-    """How much each pixel matters to a class, one finding a photo: `map` (H, W), score per pixel level.
+    """How strongly each pixel affects a class score, one result per photo: `map` (H, W), score per intensity step.
 
     M = max over channels of |∂S_c/∂I|, Simonyan et al. 2013, Sect. 3.1; with `relu_rule` "deconvnet" or "guided" that
     of Sect. 4 (and Springenberg et al. 2014). `target` is a class, a group, a unit, "top1" (the default), "topK" or
-    "true". With `crops="ten"` photos are loaded 1.143 times larger.
+    "true". With `crops="ten"`, photos are loaded 1.143 times larger.
     Settings: `deepinside.techniques.saliency.Saliency`.
     """
     return look("saliency", network, photo, seed, settings)
@@ -213,7 +212,7 @@ def saliency(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpa
 def layer_gradients(
     network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[LayerGradientsSettings]
 ) -> Findings:
-    """∂S_c/∂(activation) at `layers`, one finding a photo and layer: grids of channels `gradient` and `activation`.
+    """∂S_c/∂(activation) at `layers`, one result per photo and layer: channel grids `gradient` and `activation`.
 
     After the Caffe class project's third exercise. Settings: `deepinside.techniques.layer_gradients.LayerGradients`.
     """
@@ -221,7 +220,7 @@ def layer_gradients(
 
 
 def inversion(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[InversionSettings]) -> Findings:
-    """The image that a layer's representation is left with, one finding a photo: `images` by layer, (3, H, W).
+    """Reconstruct photos from their representations, one result per photo: `images` by layer, (3, H, W).
 
     arg min over x of ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + R(x), Mahendran & Vedaldi 2014, eq. 1; with energy and optimiser
     "mahendran2016" their later version. `metrics` has each layer's normalised error, PSNR and SSIM.
@@ -233,10 +232,10 @@ def inversion(network: Network, photo: Photos, *, seed: int = 0, **settings: Unp
 def localisation(
     network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[LocalisationSettings]
 ) -> Findings:
-    """Where the object is, one finding a photo and class: `box` (4,), `mask` (H, W) and `map` (H, W).
+    """Locate the object, one result per photo and class: `box` (4,), `mask` (H, W) and `map` (H, W).
 
-    Colour models of the most and least salient pixels and one GraphCut, Simonyan et al. 2013, Sect. 3.2. Photos that
-    come with boxes (`photos(…, annotations=…)`) are scored.
+    Colour models of the most and least salient pixels and one GraphCut, Simonyan et al. 2013, Sect. 3.2. Photos
+    with box annotations (`photos(…, annotations=…)`) are scored.
     Settings: `deepinside.techniques.localisation.Localisation`.
     """
     return look("localisation", network, photo, seed, settings)
@@ -245,7 +244,7 @@ def localisation(
 def randomisation(
     network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[RandomisationSettings]
 ) -> Findings:
-    """Whether maps still look the same with random weights, one finding a photo and rule; likeness as `trace`.
+    """Whether maps change when weights are randomised, one result per photo and rule; similarity as `trace`.
 
     Adebayo et al. 2018, Sect. 3.1. Settings: `deepinside.techniques.randomisation.Randomisation`.
     """
@@ -255,18 +254,18 @@ def randomisation(
 def faithfulness(
     network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[FaithfulnessSettings]
 ) -> Findings:
-    """Deletion and insertion curves of the saliency map, one finding a photo: posteriors (steps + 1,) as `trace`.
+    """Deletion and insertion curves of saliency maps, one result per photo: posteriors (steps + 1,) as `trace`.
 
     Petsiuk et al. 2018, Sect. 4.1. Settings: `deepinside.techniques.faithfulness.Faithfulness`.
     """
     return look("faithfulness", network, photo, seed, settings)
 
 
-# ---- behind them -----------------------------------------------------------------------------------------------------
+# ---- implementation ---------------------------------------------------------------------------------------------------
 
 
 def look(name: str, network: Network, photo: Photos | None, seed: int, settings: Mapping[str, Any]) -> Findings:
-    """Check everything, then run the technique on the photos, `AT_ONCE` at a time."""
+    """Check everything, then run the technique on batches of `AT_ONCE` photos."""
     check_network(network)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise DeepInsideError(f"seed: expected a whole number of at least 0, found {seed!r}.")
@@ -280,17 +279,17 @@ def look(name: str, network: Network, photo: Photos | None, seed: int, settings:
 
 
 def none(network: Network) -> ImageBatch:
-    """The batch of a class model that starts from no photo."""
+    """The empty batch of a class model that does not start from a photo."""
     return ImageBatch((), network.mean.new_zeros(0, network.input.count, *network.size))
 
 
 def check_network(network: object) -> None:
     if not isinstance(network, Network):
-        raise DeepInsideError(f"network: expected one that deepinside.load gave, found {network!r}.")
+        raise DeepInsideError(f"network: expected a network from deepinside.load, found {network!r}.")
 
 
 def parts(batch: ImageBatch, network: Network) -> Iterator[ImageBatch]:
-    """The photos in batches of `AT_ONCE`, where the network is; one empty batch where there are none."""
+    """Batches of `AT_ONCE` photos on the network's device; one empty batch without photos."""
     for first in range(0, max(len(batch), 1), AT_ONCE):
         some = slice(first, first + AT_ONCE)
         yield ImageBatch(batch.photos[some], brought(batch.pixels[some], network))
@@ -298,7 +297,7 @@ def parts(batch: ImageBatch, network: Network) -> Iterator[ImageBatch]:
 
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
-    """The algorithms that give the same bytes every time; afterwards those the program had chosen."""
+    """Use deterministic algorithms in the block, and restore the previous setting afterwards."""
     before = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
     try:

@@ -1,4 +1,4 @@
-"""What is done beside the work of the main thread."""
+"""A background thread for writing files while the next batch is computed."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,10 +6,10 @@ from typing import Any, Self
 
 
 class Aside:
-    """One other thread, which does what it is asked to, one after another, within a `with` block.
+    """Runs submitted calls in order on one background thread, within a `with` block.
 
-    At its end all is done; where the block raises, what has not begun is left. `wait` and the end raise what the work
-    raised.
+    The block's end waits for all calls; if the block raises, pending calls are cancelled. `wait` and the end of the
+    block re-raise errors of the calls.
     """
 
     def __init__(self) -> None:
@@ -17,11 +17,11 @@ class Aside:
         self.asked: list[Future[Any]] = []
 
     def do(self, work: Callable[..., Any], *arguments: Any) -> None:
-        """Have `work` called with `arguments` after all that was asked before."""
+        """Submit the call `work(*arguments)`."""
         self.asked.append(self.thread.submit(work, *arguments))
 
     def wait(self) -> None:
-        """Until all that was asked is done."""
+        """Wait for all submitted calls."""
         asked, self.asked = self.asked, []
         for one in asked:
             one.result()

@@ -1,7 +1,7 @@
-"""The YAML files a user may name: networks from `conf_models/`, experiments from `experiments/`.
+"""The YAML files that a user can name: networks from `conf_models/`, experiments from `experiments/`.
 
-They lie directly in folders at the top of the checkout, where Hydra would not look for a group; here they are
-published to Hydra's ConfigStore under the group's name. The working directory's own folders of these names count too.
+Hydra does not look for groups in these top-level folders, so their files are published to Hydra's ConfigStore. Folders
+of the same names in the working directory are included.
 """
 
 import re
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 GROUPS = {"network": "conf_models", "experiment": "experiments"}
 PACKAGES = {"network": None, "experiment": "_global_"}
-"""Where in the configuration the groups' keys go: under the group's name, or at the top."""
+"""The package of each group: None puts the keys under the group's name, `_global_` at the top."""
 FLOAT = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
 
 
-# libyaml's reader where it is there: a dozen times faster, and it runs at every start
+# libyaml's reader if available: a dozen times faster, and it runs at every start
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A YAML reader that takes 1e-4 for a number, as Hydra's own and every reader of YAML 1.2 do."""
+    """A YAML reader that parses 1e-4 as a number, like Hydra and every YAML 1.2 reader."""
 
 
 Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
 
 
 def files(group: str) -> dict[str, Path]:
-    """The group's YAML files by name; those of the working directory come over those that ship."""
+    """The group's YAML files by name. Files in the working directory override shipped ones."""
     folders = dict.fromkeys([HOME / GROUPS[group], Path.cwd() / GROUPS[group]])
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The mapping in one YAML file."""
+    """Read the mapping in a YAML file. Raises DeepInsideError if there is none."""
     try:
         node = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def publish() -> None:
-    """Make `network=NAME`, `experiment=NAME` and the resolver `${per_value:…}` known to Hydra."""
+    """Register `network=NAME`, `experiment=NAME` and the resolver `${per_value:…}` with Hydra."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
@@ -60,10 +60,10 @@ def publish() -> None:
 
 
 def entry(group: str, name: str, path: Path) -> "ConfigNode":
-    """A file's entry in Hydra's store, read whenever it is asked for.
+    """A lazy entry for a file in Hydra's store: the file is read when the entry is used.
 
-    So forty files are not read for the two that a command names, a file that was written to is read anew, and one
-    that cannot be read is listed, in nobody's way, and refused when it is asked for.
+    A command reads only the files that it names, always in their current version. An unreadable file is listed but
+    refused only when used.
     """
     from hydra.core.config_store import ConfigNode
     from omegaconf import OmegaConf
@@ -71,7 +71,7 @@ def entry(group: str, name: str, path: Path) -> "ConfigNode":
     package = PACKAGES[group]
 
     class Entry(ConfigNode):
-        def __copy__(self) -> ConfigNode:  # how the store hands out what it holds
+        def __copy__(self) -> ConfigNode:  # the store returns copies of its entries
             node = network_node(name, path) if group == "network" else {"name": name, **read(path)}
             return ConfigNode(f"{name}.yaml", OmegaConf.create(node), group, package, None)
 
@@ -79,12 +79,12 @@ def entry(group: str, name: str, path: Path) -> "ConfigNode":
 
 
 def versions() -> tuple[tuple[Path, int], ...]:
-    """Every file and when it was last written to."""
+    """Every file with its modification time."""
     return tuple((path, path.stat().st_mtime_ns) for group in GROUPS for path in files(group).values())
 
 
 def publish_result(place: Path) -> None:
-    """Make the configuration in a result's folder, or in one of its files, known to Hydra as `repeated`."""
+    """Register the configuration of a result folder with Hydra under the name `repeated`."""
     from hydra.core.config_store import ConfigStore
 
     path = place / "config.yaml" if place.is_dir() else place
@@ -97,30 +97,30 @@ def publish_result(place: Path) -> None:
 
 
 def per_value(weight: float, size: Sequence[int]) -> float:
-    """`weight` over the number of values of an RGB image of `size`: sums over pixels weigh alike at every size."""
+    """`weight` per value of an RGB image of `size`, so that pixel sums weigh the same at every size."""
     return float(f"{weight / (3 * size[0] * size[1]):.3g}")
 
 
 def network_node(name: str, path: Path) -> dict[str, Any]:
-    """A network's declaration; one of the user's own remembers its folder, where its ONNX file and labels lie."""
+    """A network's specification. A user's own also gets its folder, which holds its ONNX file and labels."""
     own = {} if path.parent == HOME / GROUPS["network"] else {"folder": str(path.parent)}
     return {"name": name, **own, **read(path)}
 
 
 def titles(group: str) -> dict[str, str]:
-    """Every name of the group with its title, for the help page; a technique's is the first line of its YAML."""
+    """The group's names with their titles, for the help page. A technique's title is the first line of its YAML."""
     if group == "technique":
         return {path.stem: heading(path) for path in sorted((HOME / "configs" / group).glob("*.yaml"))}
     return {name: title(path) for name, path in files(group).items()}
 
 
 def heading(path: Path) -> str:
-    """The comment that a file begins with; which class its keys belong to is for its readers."""
+    """The first comment of a file, without the note on its keys."""
     return path.read_text(encoding="utf-8").partition("\n")[0].strip("# ").partition(" Keys: ")[0]
 
 
 def title(path: Path) -> str:
-    """The file's title, or what is wrong with it."""
+    """The file's title, or the error that reading it gives."""
     try:
         return str(read(path).get("title", ""))
     except DeepInsideError as error:

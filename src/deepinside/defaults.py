@@ -1,4 +1,4 @@
-"""A technique with the settings of its YAML and one's own over them, as the command line would compose it."""
+"""Builds a technique from its YAML and overrides, as the command line does."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ TECHNIQUES = HOME / "configs" / "technique"
 def technique(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> Technique:
     """The technique `name` for a network of input `size` (height, width), with `settings` over its defaults.
 
-    A word for a part that has YAMLs of its own chooses one of them (`optimiser="adam"`), a mapping changes some of its
-    keys, an object takes its place. Raises DeepInsideError for an unknown key or choice, and a wrong type or range.
+    A nested setting accepts a preset name (`optimiser="adam"`), a dict of overrides, or an instance. Raises
+    DeepInsideError for an unknown key or preset, a wrong type or a value out of range.
     """
     chosen = {key: value for key, value in settings.items() if isinstance(value, str) and (TECHNIQUES / key).is_dir()}
     words = [f"technique={name}", *(f"technique/{key}={value}" for key, value in sorted(chosen.items()))]
@@ -28,13 +28,13 @@ def technique(name: str, size: tuple[int, int], settings: Mapping[str, Any]) -> 
 
 
 def plain(value: Any) -> Any:
-    """Sequences as the YAML has them, so that a list does where a tuple is meant."""
+    """Sequences as lists, as in YAML."""
     return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 @lru_cache
 def composed(words: tuple[str, ...], size: Sequence[int]) -> dict[str, Any]:
-    """The section `technique` that these command-line words compose for a network of input `size`."""
+    """The composed `technique` section for these command-line words and an input `size`."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

@@ -1,4 +1,4 @@
-"""One experiment: everything a composed YAML says, typed and checked before any work."""
+"""The schema of an experiment: the composed YAML, typed and checked before any work."""
 
 import copy
 from collections.abc import Mapping
@@ -25,21 +25,20 @@ EXAMPLES = ("inferno", "gray", "gray_r", "viridis", "RdBu_r")
 
 
 class Technique(Protocol):
-    """A way of looking inside: a pure function of a network, photos and random streams."""
+    """A technique: a pure function of a network, images and random streams."""
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the settings name what this network has not got; called before any work."""
+        """Raise DeepInsideError if the settings do not fit this network. Called before any work."""
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual: ...
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Runtime:
-    """Where and how the work is done.
+    """Where and how a run executes.
 
-    `report` brings `index.html` in the results up to date after a run or sweep. `again` computes a result anew that
-    is whole already. `worker` numbers processes that share one run's photos: `runtime.worker=range(8)` in a sweep
-    starts eight.
+    `report` updates `index.html` in the results folder after a run or sweep. `again` recomputes a finished result.
+    `worker` numbers processes that share one run's photos: `runtime.worker=range(8)` in a sweep starts eight.
     """
 
     device: str = "cpu"
@@ -60,7 +59,7 @@ class Runtime:
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"no such device here ({str(error).splitlines()[0].rstrip('.')})") from error
+            raise ValueError(f"this machine has no such device ({str(error).splitlines()[0].rstrip('.')})") from error
         return device
 
     @field_validator("precision")
@@ -76,19 +75,18 @@ class Runtime:
     @classmethod
     def _writer_is_there(cls, asked: bool | str) -> bool | str:
         if asked is not False and find_spec("tensorboardX") is None:
-            raise ValueError("expected the package tensorboardX; pip install 'deepinside[tensorboard]' brings it")
+            raise ValueError("expected the package tensorboardX; install it with pip install 'deepinside[tensorboard]'")
         return asked
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FigureSettings:
-    """How the figure is laid out; see `deepinside.figures.layouts`.
+    """The layout of the figure; see `deepinside.figures.layouts`.
 
-    `inches` is the width of a picture, `width` that of the whole figure, which then decides the pictures'. `panels`
-    are those shown, all if empty. Maps are drawn linearly up to the `percentile` of their absolute values, 100 for the
-    largest; arrays keep the values as they are. `labels` puts (a), (b), … before what the layout sets apart. `style` is
-    `screen`, `paper` or the path of a matplotlib style file. The PNG is always written, PDF and SVG where `formats` has
-    them.
+    `inches` is the width of one picture; `width` is the width of the figure and overrides it. `panels` selects the
+    panels shown (all if empty). Maps are drawn linearly up to the `percentile` of their absolute values (100: the
+    largest); arrays keep the raw values. `labels` adds (a), (b), … to the parts of the layout. `style` is `screen`,
+    `paper` or the path of a matplotlib style file. A PNG is always written; `formats` adds PDF and SVG.
     """
 
     layout: Literal["rows", "wrapped", "page", "pairs", "columns"] = "rows"
@@ -133,9 +131,9 @@ class FigureSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Save:
-    """What is kept besides the numbers, for all items, for those the figure shows, or for none.
+    """What a run saves in addition to numbers: for all items, for those shown in the figure, or for none.
 
-    panels: every panel as a PNG; maps: every panel and trace as float32 in `arrays.npz`.
+    `panels`: every panel as a PNG. `maps`: every panel and trace as float32 in `arrays.npz`.
     """
 
     panels: Literal["all", "shown", "none"] = "all"
@@ -143,13 +141,13 @@ class Save:
 
     @staticmethod
     def wants(what: str, shown: bool) -> bool:
-        """Whether an item's are kept; `shown` says if the figure shows it."""
+        """Whether to save this for an item; `shown` tells whether the figure shows it."""
         return what == "all" or (what == "shown" and shown)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Experiment:
-    """A network, photos, one technique in one or more variants, the claims to measure and the figure to draw."""
+    """A network, images, a technique in one or more variants, the claims to measure and the figure to draw."""
 
     name: str
     title: str
@@ -166,14 +164,14 @@ class Experiment:
 
 
 SECTIONS = {"network": NetworkSpec, "images": ImageSettings, "figure": FigureSettings, "save": Save, "runtime": Runtime}
-"""The sections of the configuration whose keys belong to one class, whatever the experiment."""
+"""The sections of the configuration with a fixed schema."""
 
 
 def read_experiment(config: Mapping[str, Any]) -> Experiment:
     """Check a composed, resolved configuration and build the experiment it describes.
 
-    `variants` maps a name to what it changes in `technique`; each becomes one technique. Without variants there is
-    one technique, whose name is empty. Raises DeepInsideError naming the first key that is wrong.
+    `variants` maps names to changes of `technique`; each becomes one technique. Without variants there is one technique
+    with an empty name. Raises DeepInsideError naming the first wrong key.
     """
     plain = dict(copy.deepcopy(config))
     technique, variants = plain.pop("technique", None), plain.pop("variants", None)
@@ -186,7 +184,7 @@ def read_experiment(config: Mapping[str, Any]) -> Experiment:
 
 
 def refuse_unknown(plain: Mapping[str, Any]) -> None:
-    """Raise DeepInsideError for a key at the top that means nothing, naming those that do."""
+    """Raise DeepInsideError for an unknown top-level key, listing the known ones."""
     known = ["technique", "variants", *(field.name for field in fields(Experiment) if field.name != "techniques")]
     for name in plain:
         if name not in known and name != "techniques":
@@ -194,14 +192,14 @@ def refuse_unknown(plain: Mapping[str, Any]) -> None:
 
 
 def build_variants(technique: Mapping[str, Any], variants: Mapping[str, Any]) -> dict[str, Technique]:
-    """One technique for every variant: the base with the variant's keys put over it."""
+    """One technique per variant: the base settings with the variant's overrides."""
     if not variants:
         return {"": build(technique, "technique")}
     return {name: build(merge(technique, changes or {}), f"variants.{name}") for name, changes in variants.items()}
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` put over it, mapping by mapping; a mapping with a `_target_` of its own is replaced."""
+    """Merge `changes` into `base` recursively. A mapping with its own `_target_` replaces the old one."""
     merged = dict(base)
     for name, value in changes.items():
         nested = isinstance(value, Mapping) and isinstance(base.get(name), Mapping) and "_target_" not in value

@@ -1,4 +1,4 @@
-"""What the library's functions return: small frozen values that show themselves in a notebook and can be saved."""
+"""The return types of the library: frozen results that display in a notebook and can be saved."""
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,17 +21,17 @@ from deepinside.values import Item, Panel, Visual
 Found = TypeVar("Found")
 MAPS = ("magnitude", "signed", "colour")
 SHOWN = 24
-"""The most items that are drawn; all are there, and saved."""
+"""At most this many items are drawn; all are available and saved."""
 SIDE = 192
-"""Pictures are shown about so many pixels wide or wider, each of their own pixels a square."""
+"""Pictures are enlarged to at least about this many pixels, without interpolation."""
 BOX = (255, 127, 14)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Finding:
-    """What was found about one thing: a photo, a class, a layer of a photo.
+    """The result for one item: a photo, a class, or a layer of a photo.
 
-    `item` is what the technique returned; `metrics` are its numbers, those of the runner's `metrics.json`.
+    `item` is the technique's output; `metrics` holds its numbers, as in the runner's `metrics.json`.
     """
 
     item: Item
@@ -39,67 +39,67 @@ class Finding:
 
     @classmethod
     def of(cls, item: Item) -> "Finding":
-        """A technique's item with the numbers that the runner adds to it."""
+        """A technique's item with the metrics that the runner adds."""
         return cls(item, {**item.metrics, **agreement(item), **fidelity(item)})
 
     @property
     def name(self) -> str:
-        """Its name, unlike every other's and fit for a file."""
+        """Its unique name, valid as a file name."""
         return self.item.name
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Its display name."""
         return self.item.title
 
     @property
     def panels(self) -> dict[str, Panel]:
-        """Every picture by name: its raw values and how to see them (`deepinside.values.Panel`)."""
+        """Every panel by name: raw values and how to display them (`deepinside.values.Panel`)."""
         return {panel.name: panel for panel in self.item.panels}
 
     @property
     def trace(self) -> Mapping[str, Tensor]:
-        """By name, a value at every step, (T,); empty where nothing was optimised or followed."""
+        """Values at every step by name, each (T,); empty if the technique has no steps."""
         return self.item.trace
 
     @property
     def maps(self) -> dict[str, Tensor]:
-        """The maps by name, each (H, W), or (3, H, W) in colour: score per pixel level."""
+        """The maps by name, each (H, W), or (3, H, W) in colour: class score per intensity step."""
         return {name: panel.values for name, panel in self.panels.items() if panel.look in MAPS}
 
     @property
     def map(self) -> Tensor:
-        """The one map. Raises DeepInsideError where there is none, or several."""
+        """The only map. Raises DeepInsideError if there is none or several."""
         return only("map", self.maps, self)
 
     @property
     def images(self) -> dict[str, Tensor]:
-        """The pictures that were found by name, each (3, H, W) RGB, levels 0-255, not clipped."""
+        """The computed images by name, each (3, H, W) RGB, intensities 0–255, not clipped."""
         return {n: p.values for n, p in self.panels.items() if p.look == "photo" and n not in ("photo", "box")}
 
     @property
     def image(self) -> Tensor:
-        """The one picture that was found, a class model or a reconstruction. Raises DeepInsideError as `map`."""
+        """The only computed image: a class model or a reconstruction. Raises DeepInsideError like `map`."""
         return only("image", self.images, self)
 
     @property
     def photo(self) -> Tensor:
-        """The photo as the network saw it, (3, H, W) RGB, levels 0-255."""
+        """The photo as the network sees it, (3, H, W) RGB, intensities 0–255."""
         return only("photo", {n: p.values for n, p in self.panels.items() if n in ("photo", "box")}, self)
 
     @property
     def mask(self) -> Tensor:
-        """The object's mask, (H, W) of 0 and 1. Raises DeepInsideError where none was looked for."""
+        """The object mask, (H, W) of 0 and 1. Raises DeepInsideError if the technique computes none."""
         return only("mask", {n: p.values for n, p in self.panels.items() if p.look == "mask"}, self)
 
     @property
     def box(self) -> Tensor:
-        """The object's box, (4,): x0 y0 x1 y1 in pixel edges of `photo`. Raises DeepInsideError as `mask`."""
+        """The object box, (4,): x0 y0 x1 y1 in pixel edges of `photo`. Raises DeepInsideError like `mask`."""
         found = {n: p.boxes[0] for n, p in self.panels.items() if n == "box" and p.boxes is not None}
         return only("box", found, self)
 
     def save(self, folder: str | Path) -> Path:
-        """As `Findings.save`, this one alone."""
+        """Save this item alone; see `Findings.save`."""
         return Findings("", "", (self,)).save(folder)
 
     def __repr__(self) -> str:
@@ -138,12 +138,12 @@ class Findings(Sequence[Finding]):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The mean of every number over the items that have it, as in the runner's `metrics.json`."""
+        """The mean of every metric over the items that have it, as in the runner's `metrics.json`."""
         return means(self.table().columns())
 
     @property
     def map(self) -> Tensor:
-        """The only one's `map`, and so for the next five. Raises DeepInsideError where there are several."""
+        """The `map` of the only item. Raises DeepInsideError if there are several; so do the next five properties."""
         return self.one().map
 
     @property
@@ -167,15 +167,14 @@ class Findings(Sequence[Finding]):
         return self.one().trace
 
     def one(self) -> Finding:
-        """The only one. Raises DeepInsideError where there are several."""
+        """The only item. Raises DeepInsideError if there are several."""
         return only("finding", {item.name: item for item in self.items}, self)
 
     def save(self, folder: str | Path) -> Path:
         """Write `arrays.npz`, `items.parquet`, `figure.png`, `trace.png`, `metrics.json` and the panels into `folder`.
 
-        They are the runner's files, byte for byte in `arrays.npz` and the panels; `metrics.json` has no `status`, so
-        that the folder is not taken for a run's result. Returns the folder. Raises DeepInsideError where it cannot be
-        written.
+        The files equal the runner's; `arrays.npz` and the panels are byte-identical. `metrics.json` has no `status`, so
+        the folder does not count as a run's result. Returns the folder. Raises DeepInsideError if it cannot be written.
         """
         folder, settings = Path(folder), FigureSettings()
         items = [one.item for one in self.items]
@@ -197,13 +196,13 @@ class Findings(Sequence[Finding]):
         return folder
 
     def table(self) -> Table:
-        """Every item's numbers, by column."""
+        """The metrics of all items as a table."""
         table = Table()
         table.add(Row(one.name, one.title, one.metrics, one.item.group) for one in self.items)
         return table
 
     def summary(self) -> dict[str, object]:
-        """What `metrics.json` holds."""
+        """The contents of `metrics.json`."""
         return {
             "technique": self.technique,
             "network": self.network,
@@ -252,7 +251,7 @@ class Findings(Sequence[Finding]):
 
 
 def only(what: str, found: Mapping[str, Found], of: "Finding | Findings") -> Found:
-    """The one value in `found`; in one sentence what there is instead."""
+    """The only value in `found`. Raises DeepInsideError listing the alternatives."""
     if len(found) == 1:
         return next(iter(found.values()))
     if isinstance(of, Findings):
@@ -273,7 +272,7 @@ def drawn(items: Sequence[Item]) -> bytes:
 
 
 def row(one: Finding) -> str:
-    """One item as a row of an HTML table; whatever it is called stands there as text."""
+    """One item as a row of an HTML table, with its texts escaped."""
     numbers = "".join(f"<br>{escape(name)} {value:.4g}" for name, value in list(one.metrics.items())[:6])
     words = f'{escape(one.title)}<small style="font-weight:normal">{numbers}</small>'
     cells = "".join(map(cell, one.panels.values()))
@@ -289,7 +288,7 @@ def cell(panel: Panel) -> str:
 
 
 def png(panel: Panel) -> str:
-    """The panel about `SIDE` pixels wide, or as wide as it is, with its boxes, in base64."""
+    """The panel with its boxes as a base64 PNG, at least about `SIDE` pixels wide."""
     image = Image.fromarray(figures.picture(panel, FigureSettings().magnitude_map))
     times = max(1, round(SIDE / image.width))
     image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)

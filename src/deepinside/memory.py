@@ -1,19 +1,19 @@
-"""Memory that is freed stays with the process, for the next tensor."""
+"""Keeps freed memory in the process, for the next tensor."""
 
 import ctypes
 import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""The C library's numbers for what `mallopt` sets."""
+"""The `mallopt` options M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc."""
 KEPT = 2**31 - 1
-"""As many bytes as can be named."""
+"""The largest threshold."""
 
 
 def keep_freed() -> bool:
-    """Have the C library hand out again what was freed, and not return it to the system; whether it can.
+    """Turn malloc trimming off, so that freed memory is reused. Returns whether the C library supports it.
 
-    Large tensors come and go with every pass, and the system fills each page of a new one with zeros first: a tenth
-    of VGG-16's time. Only glibc, the library of most Linux systems, is known to take such words.
+    Every pass allocates and frees large tensors, and the kernel zeroes each page of a new one: 10 % of VGG-16's time.
+    Only glibc has this option.
     """
     if sys.platform != "linux":
         return False

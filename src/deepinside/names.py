@@ -1,11 +1,11 @@
-"""The nearest of the names that are known to one that is not, for every refusal that lists names."""
+"""Suggestions for unknown names."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3, cutoff: float = 0.6) -> list[str]:
-    """Up to `count` of the `known` names, most alike first, whatever their case; `cutoff` is 0 (any) to 1 (equal)."""
+    """Up to `count` known names, most similar first, ignoring case. `cutoff` runs from 0 (any) to 1 (equal)."""
     spelt: dict[str, list[str]] = {}
     for one in known:
         spelt.setdefault(one.casefold(), []).append(one)
@@ -14,6 +14,6 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3, cutoff: float = 
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """A sentence to end a refusal with, a space before it; empty where nothing is alike."""
+    """A sentence for the end of an error message, with a leading space; empty without a similar name."""
     near = nearest(name, known, count=1)
     return f" Did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine, seeds, and the hashes of everything that went in."""
+"""Provenance: code, versions, machine, seeds and the hashes of all inputs."""
 
 import json
 import platform
@@ -13,7 +13,7 @@ from typing import Any
 from deepinside.home import HOME, PACKAGE
 
 COMMIT = PACKAGE / "commit.json"
-"""What `code` says, in a copy of the package that was sent to another machine without its repository."""
+"""The output of `code`, for a copy of the package on a machine without the repository."""
 PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow", "hydra-core")
 
 
@@ -21,10 +21,10 @@ def provenance(
     *, network: Mapping[str, Any], images: Mapping[str, str], inputs: Mapping[str, Any], runtime: Mapping[str, Any],
     seed: int, started: str, display: str,
 ) -> dict[str, Any]:  # fmt: skip
-    """Everything but the configuration that a run's numbers depend on.
+    """Everything a run's numbers depend on, except the configuration.
 
-    `images` maps a stem to its file's SHA-256; `inputs` is what tells at a glance whether anything has changed;
-    `display` says how maps are drawn.
+    `images` maps a file stem to the SHA-256 of the file. `inputs` is a quick fingerprint that detects changes.
+    `display` describes how maps are drawn.
     """
     return {
         "code": code(),
@@ -42,7 +42,7 @@ def provenance(
 
 @cache
 def code() -> dict[str, Any]:
-    """The commit the code stands at and whether it was changed since; None where there is no repository."""
+    """The commit of the code and whether the working tree has changes; None without a repository."""
     if COMMIT.is_file():
         return dict(json.loads(COMMIT.read_text(encoding="utf-8")))
     commit = git("rev-parse", "HEAD")
@@ -51,7 +51,7 @@ def code() -> dict[str, Any]:
 
 
 def git(*words: str) -> str | None:
-    if not (HOME / ".git").exists():  # an installed package may lie inside somebody else's repository
+    if not (HOME / ".git").exists():  # an installed package may be inside another repository
         return None
     try:
         done = subprocess.run(["git", *words], cwd=HOME, capture_output=True, text=True, check=True)
@@ -62,7 +62,7 @@ def git(*words: str) -> str | None:
 
 @cache
 def sources_digest() -> str:
-    """The SHA-256 of this program's own code."""
+    """The SHA-256 of this package's source code."""
     digest = sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -71,7 +71,7 @@ def sources_digest() -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """The installed version of every package a number may depend on."""
+    """The installed versions of the packages that can affect numbers."""
     found = {}
     for name in PACKAGES:
         try:

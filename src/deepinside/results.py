@@ -1,4 +1,4 @@
-"""The folder a run leaves: written aside, named when whole, so that what has its name is a result."""
+"""The result folder of a run, written atomically: a folder with the final name is a complete result."""
 
 import json
 import math
@@ -23,14 +23,14 @@ NOT_IDENTITY = (
     "runtime.results", "runtime.model_cache", "runtime.threads", "runtime.report", "runtime.again", "runtime.worker",
     "runtime.verbosity", "runtime.preview", "runtime.tensorboard",
 )  # fmt: skip
-"""Keys that change where or how fast a run works, not what it computes."""
+"""Keys that change where or how fast a run executes, not what it computes."""
 
 
 def place(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Path:
-    """Where a run's folder goes: root / experiment / network / what differs from the experiment's defaults.
+    """A run's folder: root / experiment / network / differences from the experiment's defaults.
 
-    The same configuration always gets the same place. A place that holds another configuration, say because the
-    experiment's YAML was edited since, is left alone: the new run's folder ends in `~` and a digest.
+    The same configuration always gets the same folder. If the folder holds another configuration, for example because
+    the experiment's YAML was edited, the new run's folder gets the suffix `~` and a digest.
     """
     names = [safe_name(str(name)) for name in (config["name"], config["network"]["name"])]
     folder = root.joinpath(*names, variation(differences(config, defaults)))
@@ -43,13 +43,13 @@ def place(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) ->
 
 
 def differences(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys whose values differ from the defaults, dotted."""
+    """The dotted keys whose values differ from the defaults."""
     now, before = identity(config), identity(defaults)
     return {key: value for key, value in now.items() if key not in before or before[key] != value}
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything in a configuration that decides the result, flat, with dotted keys."""
+    """The part of a configuration that determines the result, flat, with dotted keys."""
     return {key: value for key, value in flatten(config).items() if key not in NOT_IDENTITY}
 
 
@@ -62,7 +62,7 @@ def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def variation(changes: Mapping[str, Any]) -> str:
-    """A folder name such as `technique.l2=0.01,seed=3`, or `default`; shortened with a digest where it is long."""
+    """A folder name such as `technique.l2=0.01,seed=3`, or `default`. A long name is cut and gets a digest."""
     if not changes:
         return "default"
     words = [safe_name(f"{key}={text(value)}") for key, value in changes.items()]
@@ -87,7 +87,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:
-    """The folder's `metrics.json`, or None where there is none that can be read."""
+    """The folder's `metrics.json`, or None if it is missing or unreadable."""
     try:
         found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -96,13 +96,13 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the folder is a whole result."""
+    """Whether the folder holds a complete result."""
     metrics = read_metrics(folder)
     return metrics is not None and metrics.get("status") == "done"
 
 
 def unchanged(folder: Path, config: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The numbers of a whole result of this configuration and these inputs, all of which could be read, or None."""
+    """The metrics of a complete result of this configuration and these inputs, without skipped photos; else None."""
     metrics, before = read_metrics(folder), read_config(folder)
     if metrics is None or metrics.get("status") != "done" or metrics.get("skipped"):
         return None
@@ -117,7 +117,7 @@ def unchanged(folder: Path, config: Mapping[str, Any], inputs: Mapping[str, Any]
 
 @contextmanager
 def writing(folder: Path) -> Iterator[Path]:
-    """An empty folder aside to write into; it takes the place of `folder` when the block ends without an error."""
+    """A temporary folder that replaces `folder` when the block ends without an error."""
     aside = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     with writable(folder):
         try:
@@ -131,7 +131,7 @@ def writing(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """What the system refuses in the block is told as what can be done about it."""
+    """Turn the block's OSErrors into a DeepInsideError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -150,12 +150,12 @@ def replace(folder: Path, aside: Path) -> None:
 
 
 def failed_beside(folder: Path) -> Path:
-    """Where a run that failed leaves its reason when `folder` holds an earlier run's whole result."""
+    """The folder for a failed run's reason when `folder` already holds a complete result."""
     return folder.with_name(f"{folder.name}.failed")
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left beside `folder`; a whole old result left without a name gets it back."""
+    """Remove the leftovers of killed processes next to `folder`, and restore an old result that lost its name."""
     for left in folder.parent.glob("*.*-*"):
         match = re.fullmatch(re.escape(folder.name) + r"\.(part|old)-(\d+)", left.name)
         if match is None or alive(int(match[2])):
@@ -177,7 +177,7 @@ def alive(process: int) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented, keys in their own order. Raises DeepInsideError for NaN and infinity, which JSON does not know."""
+    """Write indented JSON. Raises DeepInsideError for NaN and infinity, which JSON lacks."""
     if isinstance(value, Mapping):
         refuse_nan(path.name, flatten(value))
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
@@ -194,7 +194,7 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def write_failure(folder: Path, config: Mapping[str, Any], reason: str) -> None:
-    """Record why a run failed, in its place, or beside it where a whole result of an earlier run stands."""
+    """Record why a run failed, in its folder or, if that holds a complete result, next to it."""
     target = failed_beside(folder) if is_done(folder) else folder
     with writing(target) as aside:
         names = {"experiment": config["name"], "network": config["network"]["name"]}
@@ -215,7 +215,7 @@ def summary(
     skipped: Sequence[Mapping[str, str]],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """The contents of `metrics.json`; `items` are the numbers of the items that the figure shows, of `count` in all."""
+    """The contents of `metrics.json`. `items` has the numbers of the items shown in the figure, out of `count`."""
     return {
         "schema": SCHEMA,
         "experiment": config["name"],

@@ -1,4 +1,4 @@
-"""Typed, frozen settings: from a composed YAML to the objects that run, refusing what they do not know."""
+"""Typed, frozen settings: builds objects from a composed YAML and refuses unknown keys."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -11,13 +11,13 @@ from deepinside.errors import DeepInsideError
 from deepinside.names import hint
 
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-"""For every settings class: `@dataclass(frozen=True, kw_only=True, config=STRICT)` from pydantic.dataclasses."""
+"""Every settings class uses `@dataclass(frozen=True, kw_only=True, config=STRICT)` from pydantic.dataclasses."""
 
 
 def build(node: Any, key: str) -> Any:
-    """Turn a plain configuration node into objects: every mapping with a `_target_` becomes an instance of it.
+    """Instantiate every mapping with a `_target_` in a plain configuration node.
 
-    `key` is the node's place in the configuration, named in every refusal.
+    `key` is the node's path in the configuration, for error messages.
     Raises DeepInsideError for an unknown target, an unknown key, or a value of the wrong type or range.
     """
     if isinstance(node, Mapping):
@@ -29,19 +29,19 @@ def build(node: Any, key: str) -> Any:
 
 
 def find_class(path: str, key: str) -> type:
-    """The class a `_target_` names, such as `deepinside.techniques.saliency.Saliency`."""
+    """The class of a `_target_`, such as `deepinside.techniques.saliency.Saliency`."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise DeepInsideError(f"{key}._target_: expected the path of a class, found {path!r} ({error}).") from error
     if not (isinstance(found, type) and is_dataclass(found)):
-        raise DeepInsideError(f"{key}._target_: expected a settings class, found {path!r}, which is none.")
+        raise DeepInsideError(f"{key}._target_: expected a settings class, found {path!r}.")
     return found
 
 
 def construct(kind: type, values: Mapping[str, Any], key: str) -> Any:
-    """`kind(**values)`, or a DeepInsideError that names the key under `key` that is wrong and what is allowed."""
+    """`kind(**values)`. Raises DeepInsideError naming the wrong key below `key` and the allowed values."""
     try:
         return kind(**values)
     except ValidationError as error:
@@ -64,13 +64,13 @@ def one_as_list(error: ValidationError, values: Mapping[str, Any]) -> dict[str, 
 
 
 def explain(detail: dict[str, Any], known: list[str], key: str) -> str:
-    """One sentence for one of pydantic's complaints."""
+    """One sentence for one pydantic error."""
     place = ".".join([key, *(str(part) for part in detail["loc"])]).removeprefix(".")
     if detail["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         name = str(detail["loc"][-1])
         return f"{place}: no such key; allowed here: {', '.join(known)}.{hint(name, known)}"
     if detail["type"] in {"missing_argument", "missing"}:
-        return f"{place}: a value is needed and none was given."
+        return f"{place}: expected a value, found none."
     if detail["type"] == "tuple_type":
         return f"{place}: expected a list such as [a,b], found {detail['input']!r}."
     message = detail["msg"].removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""The numbers and arrays of every item of a run: one Parquet table and, where wanted, one file of arrays."""
+"""The numbers and arrays of every item of a run: a Parquet table and an optional array file."""
 
 import math
 import zipfile
@@ -15,13 +15,13 @@ from deepinside.errors import DeepInsideError
 from deepinside.values import Item
 
 ROWS = 4096
-"""Rows a group in the table: what a reader has to hold at once."""
+"""Rows per Parquet row group, which bounds a reader's memory."""
 TEXTS = ("name", "title", "group", "label", "sha256")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One item's line: its name, title, group, true class, the SHA-256 of its photo where there is one, its numbers."""
+    """One item: name, title, numbers, group, true class and the SHA-256 of its photo, if any."""
 
     name: str
     title: str
@@ -31,7 +31,7 @@ class Row:
     sha256: str | None = None
 
     def refuse_nan(self) -> None:
-        """Raise DeepInsideError where a number is not finite."""
+        """Raise DeepInsideError if a number is not finite."""
         for key, number in self.numbers.items():
             if not math.isfinite(number):
                 raise DeepInsideError(
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass
 class Table:
-    """Every item's line, by column, some ten bytes a number; a number that an item has not got is NaN."""
+    """All items as columns, about ten bytes per number. A missing number is NaN."""
 
     texts: dict[str, list[str | None]] = field(default_factory=lambda: {name: [] for name in TEXTS})
     numbers: dict[str, "array[float]"] = field(default_factory=dict)
@@ -59,11 +59,11 @@ class Table:
                 texts.append(getattr(row, name))
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Every number's column, (items,) float64."""
+        """The numeric columns, each (items,) float64."""
         return {name: np.frombuffer(column) for name, column in self.numbers.items()}
 
     def first(self, limit: int) -> dict[str, dict[str, float]]:
-        """The numbers of the first `limit` items by their names."""
+        """The numbers of the first `limit` items by name."""
         names = [str(name) for name in self.texts["name"][:limit]]
         return {
             item: {name: column[i] for name, column in self.numbers.items() if not math.isnan(column[i])}
@@ -71,8 +71,8 @@ class Table:
         }
 
     def write(self, path: Path) -> None:
-        """As Parquet, compressed; the same lines give the same bytes."""
-        import pyarrow  # takes a fifth of a second, and only whoever writes needs it
+        """Write compressed Parquet. The same rows give the same bytes."""
+        import pyarrow  # 0.2 s to import, and only writing needs it
         from pyarrow import parquet
 
         texts = {name: pyarrow.array(values, pyarrow.string()) for name, values in self.texts.items()}
@@ -81,14 +81,14 @@ class Table:
 
 
 class ArrayFile:
-    """A `.npz` written one array at a time so that memory does not grow; the same arrays give the same bytes."""
+    """A `.npz` file written array by array, in constant memory. The same arrays give the same bytes."""
 
     def __init__(self, path: Path, *, compressed: bool = True) -> None:
         self.kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
         self.zip = zipfile.ZipFile(path, "w", self.kind, compresslevel=1)
 
     def add(self, item: Item) -> None:
-        """Every panel as `item/panel` and every trace as `item/trace/name`, float32."""
+        """Add every panel as `item/panel` and every trace as `item/trace/name`, float32."""
         for panel in item.panels:
             self.put(f"{item.name}/{panel.name}", panel.values.numpy())
         for name, values in item.trace.items():
@@ -100,7 +100,7 @@ class ArrayFile:
         self.write(f"{name}.npy", buffer.getvalue())
 
     def take(self, path: Path) -> None:
-        """All that another such file holds."""
+        """Add all arrays of another array file."""
         with zipfile.ZipFile(path) as other:
             for name in other.namelist():
                 self.write(name, other.read(name))

@@ -1,7 +1,7 @@
-"""Runs of a sweep that differ only in numbers, their optimisations done as one batch.
+"""Batches the optimisations of a sweep's runs that differ only in numbers.
 
-What a batch finds for a run is put where the run looks for its own interrupted optimisations (`deepinside.work`); the
-run itself then goes its usual way and finds them done. Nothing of a result depends on whether that happened.
+The results go to the folder where each run looks for its interrupted optimisations (`deepinside.work`). The run then
+executes as usual and finds them done. Results do not depend on whether this happened.
 """
 
 import logging
@@ -27,9 +27,10 @@ LOG = logging.getLogger(__name__)
 
 
 def climb_together(configs: Sequence[tuple[Mapping[str, Any], Path]]) -> int:
-    """Do the optimisations that these runs, each to leave its result in its folder, can do as one batch.
+    """Perform the optimisations of these runs in common batches where possible.
 
-    Returns the number of runs that shared one. A run that is refused or done already is left out: it will say so.
+    `configs` pairs each configuration with its result folder. Returns the number of runs that shared a batch. Finished
+    or refused runs are left out; they report themselves.
     """
     groups: dict[str, list[Run]] = {}
     for config, folder in configs:
@@ -40,13 +41,13 @@ def climb_together(configs: Sequence[tuple[Mapping[str, Any], Path]]) -> int:
     for runs in several:
         try:
             share(runs)
-        except DeepInsideError as error:  # the run it belongs to will say so, and the others go on by themselves
-            LOG.info("not as one batch: %s", error)
+        except DeepInsideError as error:  # the affected run reports it; the others run separately
+            LOG.info("not batched: %s", error)
     return sum(map(len, several))
 
 
 def to_be_done(config: Mapping[str, Any], folder: Path) -> Run | None:
-    """The run, if it is not done and has anything that can be shared."""
+    """The run, unless it is done or has no optimisations to batch."""
     experiment, photos = pipeline.read(config)
     if not any(hasattr(technique, "climbs") for technique in experiment.techniques.values()):
         return None
@@ -59,13 +60,13 @@ def to_be_done(config: Mapping[str, Any], folder: Path) -> Run | None:
 
 
 def shared(run: Run) -> str:
-    """Runs with the same of this see the same photos through the same network on the same device."""
+    """Runs with equal keys use the same photos, network and device."""
     runtime = run.experiment.runtime
     return repr((run.network.sha256, run.experiment.network, run.experiment.images, runtime.device, runtime.precision))
 
 
 def share(runs: Sequence[Run]) -> None:
-    """The optimisations of all runs, batch of photos by batch."""
+    """Optimise all runs together, one batch of photos after another."""
     network = runs[0].network
     with ExitStack() as stack:
         works = {run.folder: opened(run, stack) for run in runs}
@@ -93,7 +94,7 @@ def claim(work: Work, chunk: Chunk) -> bool:
 
 @dataclass
 class Climbing:
-    """One variant of a run's technique in the middle of its work: what it asks for now, if it is not done."""
+    """A run's technique, suspended at an optimisation request (None when finished)."""
 
     climbs: Climbs[Visual]
     keeper: Keeper
@@ -101,7 +102,7 @@ class Climbing:
     known: Snapshot | None = field(default=None, repr=False)
 
     def go_on(self, found: Optimised | None) -> None:
-        """Give it what it asked for, and hear what it asks for next."""
+        """Send it the last outcome and receive its next request."""
         try:
             self.request = next(self.climbs) if found is None else self.climbs.send(found)
             self.known = self.keeper.recall()
@@ -110,7 +111,7 @@ class Climbing:
 
 
 def begin(run: Run, work: Work, batch: ImageBatch, numbers: range) -> Iterator[Climbing]:
-    """Every variant that can be joined with others, at its first request."""
+    """Every variant that supports batching, at its first request."""
     for name, technique in run.experiment.techniques.items():
         if hasattr(technique, "climbs"):
             climbing = Climbing(technique.climbs(run.network, batch, run.seeds), work.keeper(numbers, name))
@@ -119,7 +120,7 @@ def begin(run: Run, work: Work, batch: ImageBatch, numbers: range) -> Iterator[C
 
 
 def answer(all_of_them: Sequence[Climbing]) -> None:
-    """Answer requests, those of one kind together, until none is left."""
+    """Answer requests until none is left, equal kinds in one batch."""
     while asking := [climbing for climbing in all_of_them if climbing.request is not None]:
         kinds: dict[Any, list[Climbing]] = {}
         for climbing in asking:
@@ -130,16 +131,16 @@ def answer(all_of_them: Sequence[Climbing]) -> None:
 
 
 def kind(climbing: Climbing) -> Any:
-    """What requests answered together have in common, and how far they are known already."""
+    """The key for batching a request: its kind and the step of its checkpoint."""
     request = climbing.request
     assert request is not None
     step = 0 if climbing.known is None else climbing.known["step"]
-    # L-BFGS takes one image at a time, so joining would win nothing
+    # L-BFGS works image by image, so batching gains nothing
     return (request.kind, step) if isinstance(request.optimiser, Stepwise) else id(climbing)
 
 
 def jointly(alike: Sequence[Climbing]) -> list[Optimised]:
-    """One optimisation for the requests of all; each run's keeper remembers its own part of it."""
+    """One optimisation for all requests; each run checkpoints its own part."""
     requests = [climbing.request for climbing in alike if climbing.request is not None]
     ends = list(accumulate(len(request.start) for request in requests))
     parts = [range(end - len(request.start), end) for end, request in zip(ends, requests, strict=True)]
@@ -149,7 +150,7 @@ def jointly(alike: Sequence[Climbing]) -> list[Optimised]:
 
 
 class Keepers(Watcher):
-    """Gives every run's keeper its part of the snapshots of a shared optimisation."""
+    """Splits the snapshots of a batched optimisation among the runs' checkpoints."""
 
     def __init__(self, alike: Sequence[Climbing], parts: Sequence[range]) -> None:
         self.alike, self.parts = alike, parts
@@ -167,7 +168,7 @@ class Keepers(Watcher):
 
 
 def cut(snapshot: Snapshot, part: range) -> Snapshot:
-    """The snapshot of some of the images."""
+    """The part of a snapshot for some of the images."""
     some = slice(part.start, part.stop)
     return {
         "step": snapshot["step"],
@@ -178,7 +179,7 @@ def cut(snapshot: Snapshot, part: range) -> Snapshot:
 
 
 def joined(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """One snapshot of the images of all, which are at the same step."""
+    """Concatenate snapshots that are at the same step."""
     if len(snapshots) == 1:
         return snapshots[0]
     first = snapshots[0]
