@@ -261,7 +261,7 @@ def faithfulness(
     return look("faithfulness", network, photo, seed, settings)
 
 
-# ---- implementation ---------------------------------------------------------------------------------------------------
+# ---- implementation --------------------------------------------------------------------------------------------------
 
 
 def look(name: str, network: Network, photo: Photos | None, seed: int, settings: Mapping[str, Any]) -> Findings:
