@@ -86,15 +86,7 @@ def act(words: list[str]) -> None:
     elif words[:1] == ["--repeat"]:
         repeat(words[1:])
     else:
-        if runs_something(words):
-            waiting.begin()
         hydra_main("config")
-
-
-def runs_something(words: list[str]) -> bool:
-    """Whether there will be a run, and somebody who wants to hear of it: nothing is shown, listed or completed."""
-    options = {word for word in words if word.startswith("-")}
-    return options <= {"-m", "--multirun"} and FLAGS["--quiet"] not in words
 
 
 def print_help() -> None:

@@ -9,9 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from deepinside import waiting
+
 
 class Screen(Console):
     """Whoever stops reading, as `| head` does, stops no work: what else is printed goes nowhere."""
+
+    def print(self, *told: Any, **options: Any) -> None:
+        waiting.over()
+        super().print(*told, **options)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

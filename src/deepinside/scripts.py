@@ -11,12 +11,15 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from deepinside import waiting
+
 INTERRUPTED = 128 + signal.SIGINT
 UNREAD = 128 + 13
 """Exit codes, as a shell tells of a process that these signals end: SIGINT, and SIGPIPE, which Windows has not got."""
 
 
 def deepinside() -> None:
+    waiting.begin(sys.argv[1:])
     run("deepinside.cli")
 
 

@@ -2,14 +2,20 @@
 
 import os
 import sys
+from collections.abc import Iterable
 
 WORD = "Loading…"
 SHOWN: list[str] = []
 
 
-def begin() -> None:
-    """Show the word; not in a log, nor in a terminal that cannot take it back."""
-    if sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb"):
+def begin(words: Iterable[str]) -> None:
+    """Show the word if the command line's `words` ask for a run, and not for help, a list, a completion or silence.
+
+    Not in a log, nor in a terminal that cannot take it back.
+    """
+    options = {word for word in words if word.startswith("-")}
+    able = sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+    if able and options <= {"-m", "--multirun", "--verbose", "--repeat"}:
         SHOWN.append(WORD)
         sys.stderr.write(WORD)
         sys.stderr.flush()
