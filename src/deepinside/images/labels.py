@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.annotations import Annotation, find, read_annotations
-from deepinside.images.text import read_text
+from deepinside.networks.text import read_text
 
 WNID = re.compile(r"n\d{8}(?!\d)")
 

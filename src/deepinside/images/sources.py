@@ -17,7 +17,7 @@ from deepinside.images.labels import annotate, labeller
 from deepinside.images.load import file_bytes
 from deepinside.images.names import shown, unique_stems
 from deepinside.images.settings import PHOTOGRAPHS, ImageSettings
-from deepinside.images.text import read_text
+from deepinside.networks.text import read_text
 
 # HEIC is not read here, but whoever has such photos should hear so
 SUFFIX = re.compile(r"\.(jpe?g|jpe|jfif|a?png|gif|webp|avif|bmp|tiff?|p[bgnp]m|jp2|j2k|jpx|qoi|hei[cf])", re.IGNORECASE)

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from deepinside.errors import DeepInsideError
 from deepinside.home import HOME
 from deepinside.names import nearest
+from deepinside.networks.labels import SUFFIXES, read_names
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Channels = Literal["rgb", "bgr", "grey"]
 Posterior = Literal["softmax", "sigmoid"]
 STRICT = ConfigDict(extra="forbid")
-LABEL_LINE = re.compile(r"(?:(\d+)\s+)?(?:(n\d{8})\s+)?(.+)")
 # ITU-R BT.601, as Pillow's "L" and OpenCV's greyscale use them
 LUMINANCE = (0.299, 0.587, 0.114)
 
@@ -233,16 +233,12 @@ def find_spec(name: str) -> NetworkSpec:
 
 
 def read_labels(spec: NetworkSpec) -> tuple[Label, ...]:
-    """The network's labels from labels/<stem>.txt, one a line in order of the scores, blank lines and # left out.
-
-    A line is `index WordNet-id name`, as the files that ship are; the index, or index and WordNet id, may be missing.
-    """
+    """The network's labels from labels/<stem>.txt, or another file of that stem; see `deepinside.networks.labels`."""
     if spec.labels is None:
         return ()
-    path = _beside_or_shipped(spec, f"{spec.labels}.txt")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    rows = (line for line in lines if line and not line.startswith("#"))
-    return tuple(_label(index, line, path) for index, line in enumerate(rows))
+    given = Path(spec.labels)
+    names = [spec.labels] if given.suffix in SUFFIXES else [f"{spec.labels}{suffix}" for suffix in SUFFIXES]
+    return tuple(Label(index, *row) for index, row in enumerate(read_names(_beside_or_shipped(spec, *names))))
 
 
 def read_groups(spec: NetworkSpec, labels: Sequence[Label]) -> dict[str, tuple[int, ...]]:
@@ -255,17 +251,16 @@ def read_groups(spec: NetworkSpec, labels: Sequence[Label]) -> dict[str, tuple[i
     return {name: indices for name, indices in known.items() if indices}
 
 
-def _beside_or_shipped(spec: NetworkSpec, name: str) -> Path:
-    folders = [Path(spec.folder)] if spec.folder else []
-    for folder in (*folders, conf_models()):
-        if (folder / "labels" / name).is_file():
-            return folder / "labels" / name
-    places = " or ".join(str(folder / "labels") for folder in (*folders, conf_models()))
-    raise DeepInsideError(f"{spec.name}: the label file {name} is not in {places}")
-
-
-def _label(index: int, line: str, path: Path) -> Label:
-    number, wnid, name = LABEL_LINE.fullmatch(line).groups()  # type: ignore[union-attr]
-    if number is not None and int(number) != index:
-        raise DeepInsideError(f"{path}: class {index} is expected in its place, found {line!r}")
-    return Label(index, wnid or "", name)
+def _beside_or_shipped(spec: NetworkSpec, *names: str) -> Path:
+    """The first file of one of these names in labels/ beside the YAML, beside the YAML itself, or in conf_models/."""
+    own = Path(spec.folder) if spec.folder else conf_models()
+    folders = list(dict.fromkeys([own / "labels", own, conf_models() / "labels"]))
+    places = (folder / name for folder in folders for name in names)
+    try:
+        found = next((place for place in places if place.is_file()), None)
+    except ValueError:  # no name that a file could have
+        found = None
+    if found is None:
+        where = " or ".join(map(str, folders))
+        raise DeepInsideError(f"{spec.name}: the label file {names[0]} is not in {where}")
+    return found
