@@ -14,7 +14,7 @@ from torch import Tensor
 from deepinside import figures, results
 from deepinside.errors import DeepInsideError
 from deepinside.experiment import FigureSettings
-from deepinside.metrics.summary import agreement, fidelity, means
+from deepinside.metrics.summary import blank_note, means, numbers
 from deepinside.store import ArrayFile, Row, Table
 from deepinside.values import Item, Panel, Visual
 
@@ -40,7 +40,7 @@ class Finding:
     @classmethod
     def of(cls, item: Item) -> "Finding":
         """A technique's item with the metrics that the runner adds."""
-        return cls(item, {**item.metrics, **agreement(item), **fidelity(item)})
+        return cls(item, numbers(item))
 
     @property
     def name(self) -> str:
@@ -61,6 +61,12 @@ class Finding:
     def trace(self) -> Mapping[str, Tensor]:
         """Values at every step by name, each (T,); empty if the technique has no steps."""
         return self.item.trace
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of it: what was guessed, and which maps tell nothing."""
+        blank = (f"{name}: the map tells nothing, it is {p.blank}" for name, p in self.panels.items() if p.blank)
+        return (*self.item.notes, *blank)
 
     @property
     def maps(self) -> dict[str, Tensor]:
@@ -104,7 +110,8 @@ class Finding:
 
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in list(self.metrics.items())[:4])
-        return f"<{self.title}: {', '.join(self.panels)}{'; ' if numbers else ''}{numbers}>"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"<{self.title}: {', '.join(self.panels)}{'; ' if numbers else ''}{numbers}{notes}>"
 
     def _repr_html_(self) -> str:
         return f"<table>{row(self)}</table>"
@@ -133,7 +140,9 @@ class Findings(Sequence[Finding]):
         """What a technique found in several batches; `notes` are the network's own."""
         items = tuple(Finding.of(item) for visual in visuals for item in visual.items)
         said = dict.fromkeys(sentence for visual in visuals for sentence in visual.departures)
-        told = dict.fromkeys([*notes, *(note for one in items for note in one.item.notes)])
+        table = table_of(items)
+        blank = blank_note(table.texts["name"], table.columns())
+        told = dict.fromkeys([*notes, *(note for one in items for note in one.item.notes), *blank])
         return cls(technique, network, items, tuple(said), tuple(told))
 
     @property
@@ -197,9 +206,7 @@ class Findings(Sequence[Finding]):
 
     def table(self) -> Table:
         """The metrics of all items as a table."""
-        table = Table()
-        table.add(Row(one.name, one.title, one.metrics, one.item.group) for one in self.items)
-        return table
+        return table_of(self.items)
 
     def summary(self) -> dict[str, object]:
         """The contents of `metrics.json`."""
@@ -241,6 +248,7 @@ class Findings(Sequence[Finding]):
 
     def _repr_html_(self) -> str:
         said = [f"the first {SHOWN} of {len(self)}"] if len(self) > SHOWN else []
+        said += [figures.scale_sentence(figures.PERCENTILE)] if any(one.maps for one in self) else []
         said += [f"differs from the paper: {sentence}" for sentence in self.departures]
         said += [f"note: {sentence}" for sentence in self.notes]
         notes = "".join(f"<br><small>{escape(sentence)}</small>" for sentence in said)
@@ -248,6 +256,13 @@ class Findings(Sequence[Finding]):
 
     def _repr_png_(self) -> bytes:
         return drawn([one.item for one in self.items[:SHOWN]])
+
+
+def table_of(items: Iterable[Finding]) -> Table:
+    """Every item's numbers, by column."""
+    table = Table()
+    table.add(Row(one.name, one.title, one.metrics, one.item.group) for one in items)
+    return table
 
 
 def only(what: str, found: Mapping[str, Found], of: "Finding | Findings") -> Found:
@@ -283,7 +298,7 @@ def cell(panel: Panel) -> str:
     name = escape(figures.heading(panel))
     return (
         f'<td style="text-align:center;vertical-align:top"><img alt="{name}" '
-        f'src="data:image/png;base64,{png(panel)}"><br><small>{name}<br>{escape(panel.caption)}</small></td>'
+        f'src="data:image/png;base64,{png(panel)}"><br><small>{name}<br>{escape(figures.words_of(panel))}</small></td>'
     )
 
 

@@ -21,7 +21,7 @@ from deepinside.images.settings import loaded_size
 from deepinside.images.sources import Source, listed
 from deepinside.maths.watching import watching
 from deepinside.memory import keep_freed
-from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
+from deepinside.metrics.summary import BLANK, blank_note, means, means_by_group, numbers
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.precision import brought, placed
@@ -295,9 +295,8 @@ def remember(record: Record, batch: ImageBatch, visual: Visual, limit: int) -> N
     photos = {photo.stem: photo for photo in batch.photos}
     for item in visual.items:
         photo = photos.get(item.name)
-        numbers = {**item.metrics, **agreement(item), **fidelity(item)}
         label, sha256 = (photo.label, photo.sha256) if photo else (None, None)
-        row = Row(item.name, item.title, numbers, item.group, label, sha256)
+        row = Row(item.name, item.title, numbers(item), item.group, label, sha256)
         row.refuse_nan()
         record.rows.append(row)
         record.notes.update(dict.fromkeys(item.notes))
@@ -366,6 +365,7 @@ def summarise(run: Run, table: Table, found: Record) -> dict[str, Any]:
     """The run's metrics and claims, as `metrics.json` holds them."""
     columns = table.columns()
     metrics, by_group = means(columns), means_by_group(columns, table.texts["group"])
+    found.notes.update(dict.fromkeys(blank_note(table.texts["name"], columns)))
     return results.summary(
         config=run.config,
         seconds=found.seconds,
@@ -373,7 +373,7 @@ def summarise(run: Run, table: Table, found: Record) -> dict[str, Any]:
         by_group=by_group,
         count=len(table),
         items=table.first(run.experiment.figure.limit),
-        claims=list(verdicts(run, found, metrics, by_group)),
+        claims=list(verdicts(run, found, metrics, by_group, BLANK in columns)),
         departures=[*run.experiment.departures, *run.network.departures, *found.departures],
         skipped=[asdict(skipped) for skipped in found.skipped],
         notes=[*run.network.notes, *found.notes],
@@ -381,13 +381,13 @@ def summarise(run: Run, table: Table, found: Record) -> dict[str, Any]:
 
 
 def verdicts(
-    run: Run, found: Record, metrics: Mapping[str, float], by_group: Mapping[str, Mapping[str, float]]
+    run: Run, found: Record, metrics: Mapping[str, float], by_group: Mapping[str, Mapping[str, float]], blank: bool
 ) -> Iterator[Claim]:
     """Every claim's verdict; one that these photos cannot tell is left out, and the run's notes say why."""
     if not run.experiment.claims:
         return
     batch = first_batch(run)
-    evidence = claims.Evidence(run.network, batch, run.seeds, run.experiment.techniques, metrics, by_group)
+    evidence = claims.Evidence(run.network, batch, run.seeds, run.experiment.techniques, metrics, by_group, blank)
     for name in run.experiment.claims:
         try:
             yield claims.CLAIMS[name](evidence)

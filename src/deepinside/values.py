@@ -68,7 +68,8 @@ class Panel:
 
     photo: RGB pixel values 0-255; magnitude: white to black from 0 to the largest; signed: symmetric about 0;
     colour: signed RGB, symmetric about mid-grey; mask: 0 or 1. `caption` stands under it. `boxes` (K, 4) are drawn
-    on it, x0 y0 x1 y1 in its own pixels.
+    on it, x0 y0 x1 y1 in its own pixels. `blank` says why a map tells nothing, in a few words, and is empty where it
+    tells something: numbers and claims leave blank maps out.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Panel:
     look: Look
     caption: str = ""
     boxes: "Tensor | None" = None
+    blank: str = ""
 
 
 @dataclass(frozen=True)

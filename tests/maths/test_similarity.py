@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from deepinside.maths.similarity import rank_correlation, ssim
+from deepinside.maths.similarity import blank, rank_correlation, ssim
 
 
 def test_ranks_ignore_scale_and_shape_of_the_curve() -> None:
@@ -32,3 +32,10 @@ def test_ssim_is_that_of_maps_scaled_to_one() -> None:
 def test_small_and_constant_maps_have_an_answer() -> None:
     assert ssim(torch.zeros(4, 5), torch.zeros(4, 5)) == pytest.approx(1)
     assert np.isfinite(ssim(torch.zeros(4, 5), torch.rand(4, 5)))
+
+
+def test_a_map_of_one_value_tells_nothing() -> None:
+    some = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    assert blank(some) == "" and blank(some, some) == ""
+    assert blank(torch.zeros(3, 2, 2)) == blank(some, torch.zeros(2, 2)) == "zero everywhere"
+    assert blank(torch.full((2, 2), 3.5)) == "constant"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deepinside.metrics.summary import agreement, fidelity, means, means_by_group
+from deepinside.metrics.summary import BLANK, agreement, blank_note, fidelity, means, means_by_group, numbers
 from deepinside.values import Item, Panel
 
 UP = torch.arange(12.0).view(3, 4)
@@ -63,3 +63,16 @@ def test_a_reconstruction_is_compared_with_the_photo() -> None:
     )
     assert found["v/fc6/psnr"] == 100 and found["v/fc6/ssim"] == pytest.approx(1)
     assert found["x/psnr"] < 15 and found["x/ssim"] < 0.2
+
+
+def test_blank_maps_are_counted_left_out_and_named() -> None:
+    maps = [Panel(f"{name}/map", values, "magnitude") for name, values in (("a", UP), ("b", UP.exp()))]
+    blank = Panel("c/map", torch.zeros(3, 4), "magnitude", blank="zero everywhere")
+    found = numbers(Item("one", "one", (*maps, blank)))
+    assert found == {"rank_correlation/a~b": pytest.approx(1), BLANK: 1}
+    assert BLANK not in numbers(Item("one", "one", tuple(maps)))
+    table = columns(blank_maps=[1, np.nan, 2], score=[1, 2, 3])
+    (note,) = blank_note(["cat", "dog", "cow"], table)
+    assert note.startswith("3 maps, of 2 of 3 items, tell nothing") and "cat, cow; numbers and claims leave" in note
+    assert means(table) == {"score": 2}
+    assert blank_note(["cat"], columns(score=[1])) == []

@@ -86,3 +86,9 @@ def test_a_unit_has_no_posterior_and_nothing_is_left(network: Network) -> None:
     with pytest.raises(DeepInsideError, match="posterior is defined for classes"):
         Faithfulness(target="flat_1:3")(network, batch(), Seeds(0))
     assert network.module.code == code
+
+
+def test_a_map_that_tells_nothing_has_no_curves(network: Network) -> None:
+    (item, *_) = Faithfulness(target="other", steps=4)(network, batch(), Seeds(0)).items  # the score is always 5
+    assert item.panels[1].blank == "zero everywhere"
+    assert (item.metrics, item.trace) == ({}, {})

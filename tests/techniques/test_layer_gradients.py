@@ -1,10 +1,12 @@
 """Gradients at inner layers against matrices, finite differences and Caffe's own way of drawing."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import graphs
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -173,3 +175,50 @@ def test_nothing_is_left_on_the_network(network: Network) -> None:
     assert network.module.code == code
     assert not any(parameter.requires_grad for parameter in network.module.parameters())
     assert torch.equal(network.scores(batch().pixels), before)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 4, 5), (2, 2, 3, 4, 5), ()])
+def test_layers_of_any_axes_are_drawn_with_every_value_once(shape: tuple[int, ...]) -> None:
+    values = 1 + torch.rand(shape)
+    drawn = vis_square(values)
+    assert drawn.ndim == 2
+    assert torch.equal(drawn[drawn > 0].sort().values, values.flatten().sort().values)
+    if len(shape) > 3:
+        assert torch.equal(drawn, vis_square(values.flatten(end_dim=-3)))
+    if len(shape) == 2:
+        assert torch.equal(drawn, values)
+
+
+class Tokens(nn.Module):
+    """A channel shuffle (five axes), tokens (N, L, C), and tokens before photos (L, N, C)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.mix, self.fc = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 8), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).view(-1, 2, 4, 4, 4).transpose(1, 2).reshape(-1, 8, 4, 4)
+        x = torch.relu(self.mix(x.flatten(2).transpose(1, 2)))
+        return self.fc(x.transpose(0, 1).mul(2).mean(0))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of the exporter
+def test_tokens_and_five_axes_have_plain_autograds_gradients(tmp_path: Path) -> None:
+    original = Tokens().eval()
+    torch.onnx.export(
+        original, (torch.zeros(2, 3, 32, 32),), str(tmp_path / "net.onnx"), dynamo=False, opset_version=17,
+        input_names=["image"], output_names=["scores"], dynamic_axes={"image": {0: "N"}},
+    )  # fmt: skip
+    network = load(graphs.save(onnx.load(tmp_path / "net.onnx"), tmp_path, target="scores", output="scores"))
+    x = batch(2).pixels.flip(1)  # the network takes BGR
+    found = LayerGradients(target=3, layers="all")(network, batch(2), Seeds(0))
+    shapes = {len(layer.shape) for layer in network.layers.values()}
+    assert {2, 4} <= shapes
+    assert any("first axis is not the photos'" in note for note in found.items[0].notes)
+    tokens = original.double().conv(x.double()).view(-1, 2, 4, 4, 4).transpose(1, 2).reshape(-1, 8, 4, 4)
+    tokens = tokens.flatten(2).transpose(1, 2).detach().requires_grad_()
+    scores = original.fc(torch.relu(original.mix(tokens)).mean(1) * 2)
+    (expected,) = torch.autograd.grad(scores[:, 3].sum(), tokens)
+    drawn = [item.panels[0].values for item in found.items if item.name.startswith("photo1_")]
+    assert any(d.shape == (16, 8) and torch.allclose(d.double(), expected[1], atol=1e-6) for d in drawn)

@@ -7,7 +7,7 @@ import graphs
 import pytest
 import torch
 
-from deepinside.claims import CLAIMS, Evidence
+from deepinside.claims import CLAIMS, Evidence, NotMeasuredError
 from deepinside.errors import DeepInsideError
 from deepinside.maths.gradients import image_gradient
 from deepinside.maths.relu_rules import with_rule
@@ -16,7 +16,7 @@ from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label
 from deepinside.targets import Target
-from deepinside.techniques.randomisation import Randomisation, cascade, randomised
+from deepinside.techniques.randomisation import Randomisation, cascade, item, randomised, summary
 from deepinside.values import ImageBatch, Item, Photo, Seeds
 
 WEIGHTED = ["fc8", "fc6", "conv2", "conv1"]
@@ -116,3 +116,30 @@ def test_the_claims_read_the_means(network: Network, found: float, gradient_hold
     evidence = Evidence(network, batch(), Seeds(0), {}, metrics)
     assert CLAIMS["gradient_passes_randomisation"](evidence).holds is gradient_holds
     assert CLAIMS["guided_fails_randomisation"](evidence).holds is guided_holds
+
+
+def test_stages_whose_map_tells_nothing_are_left_out() -> None:
+    assert summary("x", torch.tensor([0.5, torch.nan, 0.3])) == pytest.approx(
+        {"x_top": 0.5, "x_all": 0.3, "x_mean": 0.4}
+    )
+    assert summary("x", torch.tensor([torch.nan, 0.4])) == pytest.approx({"x_all": 0.4, "x_mean": 0.4})
+    assert summary("x", torch.tensor([torch.nan, torch.nan])) == {}
+
+
+def test_a_map_of_zeros_is_like_nothing_and_unlike_nothing(network: Network) -> None:
+    own, zero, other = torch.rand(8, 8), torch.zeros(8, 8), torch.rand(8, 8)
+    photo = batch(1).photos[0]
+    found = {"trained": own[None], "fc8": zero[None], "conv1": other[None]}
+    one = item(photo, photo.pixels, "gradient", found, 0, ())
+    rank = rank_correlation(own, other)
+    expected = {"gradient/rank_correlation_mean": rank, "gradient/rank_correlation_all": rank}
+    assert {k: v for k, v in one.metrics.items() if "rank" in k} == pytest.approx(expected)
+    assert [panel.blank for panel in one.panels] == ["", "", "zero everywhere", ""]
+    dark = item(photo, photo.pixels, "gradient", {**found, "trained": zero[None]}, 0, ())
+    assert dark.metrics == {}
+
+
+def test_claims_are_not_measured_where_every_map_tells_nothing(network: Network) -> None:
+    evidence = Evidence(network, batch(1), Seeds(0), {}, {}, blank=True)
+    with pytest.raises(NotMeasuredError, match=r"no map that gradient/rank_correlation_mean needs tells anything"):
+        CLAIMS["gradient_passes_randomisation"](evidence)

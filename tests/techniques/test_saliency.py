@@ -1,21 +1,23 @@
 """Saliency: the linear score's known map, targets, crops, variants, batches, and what is left behind."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import toys
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepinside.errors import DeepInsideError
+from deepinside.findings import Findings
 from deepinside.maths.gradients import average, image_gradient, ten_crops
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import conf_models, find_spec
 from deepinside.targets import class_target
 from deepinside.techniques.saliency import Saliency
-from deepinside.values import ImageBatch, Item, Seeds
+from deepinside.values import ImageBatch, Item, Seeds, Visual
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +260,45 @@ def test_the_centre_is_run_forwards_once(network: Network, passes: list[int]) ->
     passes.clear()
     items(network, toys.photos(network, 2, larger=4), target="top3", crops="ten")
     assert sum(passes) == 20
+
+
+def falling(network: Network) -> Network:
+    """The same, but nothing raises class 3 except through a negative weight: a DeconvNet lets none of that through."""
+
+    def changed(name: str, module: nn.Module) -> nn.Module | None:
+        if name != "fc8":
+            return None
+        new = copy.deepcopy(module)
+        new.weight.data[3] = -new.weight.data[3].abs()
+        return new
+
+    return network.with_modules(changed)
+
+
+def test_a_map_that_tells_nothing_says_so_and_why(network: Network) -> None:
+    dark = items(falling(network), target=3, relu_rule="deconvnet")
+    for item in dark:
+        assert not item.panels[1].values.any()
+        assert item.panels[1].blank == "zero everywhere, no signal passes all ReLUs by the rule of deconvnet"
+        assert "map_spread" not in item.metrics and item.metrics["map_max"] == 0
+    alive = items(falling(network), target=3)
+    assert not any(item.panels[1].blank for item in alive)
+    result = Findings.of("saliency", "tiny", [Visual(dark)])
+    assert "3 maps, of 3 of 3 items, tell nothing" in result.notes[-1]
+    assert "the map tells nothing, it is zero everywhere" in repr(result[0])
+    assert "tell nothing" in result._repr_html_()
+
+
+def test_a_saturated_posterior_says_so(network: Network) -> None:
+    def sure(name: str, module: nn.Module) -> nn.Module | None:
+        if name != "fc8":
+            return None
+        new = copy.deepcopy(module)
+        new.bias.data[3] += 100
+        return new
+
+    (item, *_) = items(network.with_modules(sure), target=3, objective="posterior")
+    assert item.metrics["posterior"] == 1
+    assert item.panels[1].blank == "rounding, the posterior is saturated"
+    (item, *_) = items(network, target=3, objective="posterior")
+    assert item.panels[1].blank == ""

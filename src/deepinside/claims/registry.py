@@ -19,7 +19,7 @@ class Evidence:
     """What a claim is measured on: the network, the run's first batch of photos, and its numbers.
 
     `techniques` are the run's variants by name; `metrics` are the means over all items, `by_group` those of every
-    group of items.
+    group of items. `blank` says that some maps tell nothing; the numbers leave them out.
     """
 
     network: Network
@@ -28,9 +28,13 @@ class Evidence:
     techniques: Mapping[str, Any]
     metrics: Mapping[str, float]
     by_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    blank: bool = False
 
     def metric(self, name: str) -> float:
-        """One of the run's metrics; raises NotMeasuredError where the run has none of that name."""
+        """One of the run's metrics; raises NotMeasuredError where the run has none of that name, which may be
+        so because no map tells anything."""
+        if name not in self.metrics and self.blank:
+            raise NotMeasuredError(f"no map that {name} needs tells anything (zero everywhere or constant)")
         if name not in self.metrics:
             raise NotMeasuredError(
                 f"it needs the metric {name}, which a run has with the experiment's own variants and rules"

@@ -18,6 +18,8 @@ from deepinside.values import Claim, ImageBatch, Seeds
 def taylor_first_order(evidence: Evidence) -> Claim:
     """The error of S(I + d) ≈ S(I) + w·d falls faster than linearly: its order, the median over photos."""
     orders = taylor_orders(evidence.network, evidence.batch, evidence.seeds)
+    if not len(orders):
+        raise NotMeasuredError(NO_GRADIENT)
     order = orders.median().item()
     return Claim(
         "taylor_first_order",
@@ -29,16 +31,18 @@ def taylor_first_order(evidence: Evidence) -> Claim:
     )
 
 
+NO_GRADIENT = "the gradient of every photo's class score is zero everywhere"
 ROUNDING = 1e-11
 """Errors of a score in float64 below this share of it say nothing."""
 
 
 def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
-    """log-log slope of |S(I + t·d) − S(I) − t·w·d| over t, by photo, (N,), in float64.
+    """log-log slope of |S(I + t·d) − S(I) − t·w·d| over t, by photo with a gradient, in float64.
 
     A network of rectifiers is piecewise linear, smooth only through LRN: at steps below its kinks the error is of
     second order, at a kink of first. Steps from 1/16 to 1/1024 of a pixel level along a random direction. On a linear
     piece there is no error above rounding; that is counted as second order, or as the faster fall that led there.
+    Photos whose gradient is zero everywhere are left out: a dead score is trivially its own expansion.
     """
     exact = network.to(dtype=torch.float64)
     glance, targets = centred(exact, replace(batch, pixels=batch.pixels.double()), "top1")
@@ -52,7 +56,8 @@ def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     errors = torch.stack([taylor_error(exact, x, direction, t, start, slope, targets) for t in steps.tolist()])
     rounding = ROUNDING * start.abs().clamp(min=1)
     orders = fit_slope(steps.log(), errors.maximum(rounding).log())
-    return orders.where(errors[-1] > rounding, orders.clamp(min=2))
+    alive = slope_of.flatten(1).any(1)
+    return orders.where(errors[-1] > rounding, orders.clamp(min=2))[alive]
 
 
 def taylor_error(
@@ -158,6 +163,8 @@ def rule_difference(network: Network, batch: ImageBatch) -> float:
     glance, targets = centred(network, batch, "top1")
     x = glance.x.detach()
     linear = without_rectifiers(network)
+    if not image_gradient(network, x, targets).any():
+        raise NotMeasuredError(NO_GRADIENT)
     pairs = [(ruled(network, "gradient"), network), *((ruled(linear, rule), linear) for rule in MASKS)]
     return max(relative_difference(one, other, x, targets) for one, other in pairs)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepinside.figures.layouts import chosen, heading, heading_of, is_called, panel_names, rows_of
+from deepinside.figures.layouts import chosen, heading, heading_of, is_called, panel_names, rows_of, words_of
 from deepinside.figures.maps import colour_map
 from deepinside.figures.pictures import PERCENTILE, picture, save_panel, scale_sentence
 from deepinside.figures.style import plain, save, styled
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PERCENTILE", "chosen", "colour_map", "complaints", "draw", "draw_rows", "grid", "heading", "heading_of", "picture",
     "plain", "prepare", "save", "save_figure", "save_panel", "save_traces", "scale_sentence", "styled",
+    "words_of",
 ]  # fmt: skip
 
 

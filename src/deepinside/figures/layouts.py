@@ -84,7 +84,13 @@ def short_headings(names: Sequence[str]) -> dict[str, str]:
 def caption(panel: Panel, *said: str) -> str:
     """What stands under a picture, unless its heading or its item's title says so already."""
     words = f" {' '.join(re.findall(WORD, panel.caption))} "
-    return "" if any(words in f" {' '.join(re.findall(WORD, title))} " for title in said) else panel.caption
+    known = any(words in f" {' '.join(re.findall(WORD, title))} " for title in said)
+    return words_of(panel, "" if known else panel.caption)
+
+
+def words_of(panel: Panel, caption: str | None = None) -> str:
+    """The panel's caption, or another in its place, and that it is blank where it is."""
+    return ": ".join(filter(None, [panel.caption if caption is None else caption, panel.blank]))
 
 
 # ---- the layouts ----

@@ -76,6 +76,15 @@ def any_of(scores: Tensor) -> Tensor:
     return total + torch.log(-torch.expm1(-total))
 
 
+SATURATED = 1e-6
+"""How near one: steps of float32 there are 6e-8 wide, so little is known of what is left."""
+
+
+def is_saturated(posterior: float) -> bool:
+    """Whether a posterior is so near one that its gradient in float32 is rounding."""
+    return posterior > 1 - SATURATED
+
+
 def probability(scores: Tensor, target: Target, posterior: Posterior) -> float:
     """The posterior of a target's classes from one photo's class scores (classes,)."""
     if posterior == "softmax":

@@ -20,6 +20,13 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
     return float(spearmanr(a, b).statistic)
 
 
+def blank(*maps: Tensor) -> str:
+    """Why these maps tell nothing, in a few words; empty where each of them tells something."""
+    if any(not bool(values.any()) for values in maps):
+        return "zero everywhere"
+    return "constant" if any(bool((values == values.flatten()[0]).all()) for values in maps) else ""
+
+
 def ssim(first: Tensor, second: Tensor) -> float:
     """Structural similarity (Wang et al. 2004) of two maps (H, W), each scaled to 0..1 first, at most 1.
 

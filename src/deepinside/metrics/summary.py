@@ -8,15 +8,19 @@ from torch import Tensor
 from deepinside.maths.similarity import rank_correlation
 from deepinside.values import Item, Panel
 
+BLANK = "blank_maps"
+"""An item's number of maps that tell nothing (`Panel.blank`), where it has any; it has no mean."""
 MAPS = ("magnitude", "signed", "colour")
 RECONSTRUCTION = "reconstruction_"
 """How the name of a panel begins that is meant to look like its item's `photo`."""
 BEST_PSNR = 100.0
+NAMED = 6
+"""Items with blank maps that are named."""
 
 
 def means(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     """The mean of every metric (items,) over the items that have it; NaN stands where one has not."""
-    there = {name: values[~np.isnan(values)] for name, values in columns.items()}
+    there = {name: values[~np.isnan(values)] for name, values in columns.items() if name != BLANK}
     return {name: float(values.mean()) for name, values in there.items() if len(values)}
 
 
@@ -32,8 +36,30 @@ def means_by_group(columns: Mapping[str, np.ndarray], groups: Sequence[str | Non
     }
 
 
+def numbers(item: Item) -> dict[str, float]:
+    """All of one item's numbers: the technique's, how far its variants agree, how far its pictures are the photo."""
+    count = sum(bool(panel.blank) for panel in item.panels)
+    return {**item.metrics, **agreement(item), **fidelity(item), **({BLANK: float(count)} if count else {})}
+
+
+def blank_note(names: Sequence[str | None], columns: Mapping[str, np.ndarray]) -> list[str]:
+    """The sentence on blank maps, if there are any: how many, of which items, and that they are left out."""
+    if BLANK not in columns:
+        return []
+    those = [str(name) for name, count in zip(names, columns[BLANK], strict=True) if not np.isnan(count)]
+    further = f" and {len(those) - NAMED} more" if len(those) > NAMED else ""
+    return [
+        f"{int(np.nansum(columns[BLANK]))} maps, of {len(those)} of {len(names)} items, tell nothing (zero everywhere, "
+        f"constant, or the posterior is saturated): {', '.join(those[:NAMED])}{further}; numbers and claims leave them "
+        "out."
+    ]
+
+
 def agreement(item: Item) -> dict[str, float]:
-    """Rank correlation of the first variant's maps with those of each other variant, the mean over one item's maps."""
+    """Rank correlation of the first variant's maps with those of each other variant, the mean over one item's maps.
+
+    Blank maps are left out: they have no order.
+    """
     maps = [panel for panel in item.panels if panel.look in MAPS and "/" in panel.name]
     found: dict[str, list[float]] = {}
     for a, b, x, y in pairs(maps):
@@ -75,5 +101,5 @@ def pairs(maps: Sequence[Panel]) -> Iterator[tuple[str, str, Panel, Panel]]:
     for variants in by_name.values():
         first, reference = variants[0]
         for other, panel in variants[1:]:
-            if panel.values.shape == reference.values.shape:
+            if panel.values.shape == reference.values.shape and not (panel.blank or reference.blank):
                 yield first, other, reference, panel

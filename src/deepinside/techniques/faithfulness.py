@@ -16,6 +16,7 @@ from deepinside.maths.gradients import centred
 from deepinside.maths.objectives import measure
 from deepinside.maths.regularisers import blur
 from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
+from deepinside.maths.similarity import blank
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import Target, TargetRequest, check, target_notes
@@ -101,9 +102,12 @@ def area(curve: Tensor) -> float:
 
 
 def item(photo: Photo, shown: Tensor, saliency: Tensor, curves: Curves, index: int, said: tuple[str, ...]) -> Item:
-    """One photo's map and curves."""
+    """One photo's map and curves; of a map that tells nothing no curves, for its pixels have no order."""
+    photos = Panel("photo", shown, "photo", photo.stem)
+    if why := blank(saliency):
+        return Item(photo.stem, photo.stem, (photos, Panel("saliency", saliency, "magnitude", blank=why)), notes=said)
     trace = {name: values[index] for name, values in curves.items()}
     areas = {f"{name}_area": area(curve) for name, curve in trace.items()}
     caption = f"deletion {areas['deletion_area']:.2f}, insertion {areas['insertion_area']:.2f}"
-    panels = (Panel("photo", shown, "photo", photo.stem), Panel("saliency", saliency, "magnitude", caption))
+    panels = (photos, Panel("saliency", saliency, "magnitude", caption))
     return Item(photo.stem, photo.stem, panels, areas, trace, said)

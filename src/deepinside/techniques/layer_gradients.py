@@ -17,6 +17,7 @@ from torch import Tensor
 from deepinside.errors import DeepInsideError
 from deepinside.maths.gradients import Glance, centred
 from deepinside.maths.objectives import Objective
+from deepinside.maths.similarity import blank
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import Target, TargetRequest, check, target_notes
@@ -58,12 +59,14 @@ class LayerGradients:
         names, notes = choose(self.layers, network)
         glance, targets = centred(network, batch, self.target, names)
         found = gradients_at(glance, targets, names, self.objective)
-        missing = [name for name in names if name not in found]
+        found, mixed = by_photo(found, len(batch))
+        missing = [name for name in names if name not in found and name not in mixed]
         if missing and isinstance(self.layers, tuple):
             raise DeepInsideError(
                 f"layers: expected layers that lead to {targets[0].layer}, found {', '.join(missing)}, which do not."
             )
         rows = zip(batch.photos, targets, strict=True)
+        notes += (f"Left out, their first axis is not the photos': {', '.join(mixed)}.",) if mixed else ()
         items = [item(photo, t, name, found[name], i, notes) for i, (photo, t) in enumerate(rows) for name in found]
         return Visual(tuple(items), self.departures())
 
@@ -75,7 +78,7 @@ class LayerGradients:
 
 @plain_dataclass(frozen=True)
 class AtLayer:
-    """One layer's activations and gradients for a batch, both (N, C, H, W) or (N, C)."""
+    """One layer's activations and gradients for a batch, both (N, C, H, W), (N, C), or N and any other axes."""
 
     activation: Tensor
     gradient: Tensor
@@ -89,16 +92,20 @@ def gradients_at(
     One target each, of any layer that was looked at. One backward pass; layers that the targets do not depend on are
     left out.
     """
-    found = glance.activations
+    found = {name: glance.activations[name] for name in layers if glance.activations[name].requires_grad}
     with torch.enable_grad():
-        gradients = torch.autograd.grad(
-            glance.objective(targets, kind).sum(), [found[name] for name in layers], allow_unused=True
-        )
+        gradients = torch.autograd.grad(glance.objective(targets, kind).sum(), list(found.values()), allow_unused=True)
     return {
         name: AtLayer(found[name].detach(), gradient)
-        for name, gradient in zip(layers, gradients, strict=True)
+        for name, gradient in zip(found, gradients, strict=True)
         if gradient is not None
     }
+
+
+def by_photo(found: dict[str, AtLayer], count: int) -> tuple[dict[str, AtLayer], list[str]]:
+    """The layers whose first axis is the `count` photos, and the names of the others, as (L, N, C) of some tokens."""
+    mixed = [name for name, one in found.items() if one.activation.shape[:1] != (count,)]
+    return {name: one for name, one in found.items() if name not in mixed}, mixed
 
 
 def choose(layers: str | Sequence[str], network: Network) -> tuple[list[str], tuple[str, ...]]:
@@ -140,8 +147,13 @@ def vis_square(values: Tensor) -> Tensor:
     """A layer as one picture, as Caffe's examples drew it: (C, H, W) to (n·(H+1), n·(W+1)), n = ⌈√C⌉.
 
     Channels go row by row; each tile has a pixel of padding below and to the right. A vector (C,) fills a square of
-    n rows of n. Padding and places left over are zero.
+    n rows of n, as one number does. Padding and places left over are zero. A matrix (L, C), tokens and their channels,
+    is its own picture, a row a token; of more than three axes all but the last two count as channels.
     """
+    if values.ndim == 2:
+        return values
+    values = values.flatten(end_dim=-3) if values.ndim > 3 else values
+    values = values.view(1) if values.ndim == 0 else values
     n = math.ceil(math.sqrt(len(values)))
     if values.ndim == 1:
         return F.pad(values, (0, n * n - len(values))).view(n, n)
@@ -153,9 +165,10 @@ def vis_square(values: Tensor) -> Tensor:
 def item(photo: Photo, target: Target, layer: str, found: AtLayer, index: int, notes: tuple[str, ...]) -> Item:
     """One photo at one layer."""
     gradient, activation = found.gradient[index].cpu(), found.activation[index].cpu()
+    words = f"{layer}: {shape_text(gradient)}{drawn_as(gradient.ndim)}"
     panels = (
-        Panel("gradient", vis_square(gradient), "signed", f"{layer}: {shape_text(gradient)}"),
-        Panel("activation", vis_square(activation), "signed", f"{layer}: {shape_text(activation)}"),
+        Panel("gradient", vis_square(gradient), "signed", words, blank=blank(gradient)),
+        Panel("activation", vis_square(activation), "signed", words, blank=blank(activation)),
     )
     metrics = {
         **dict(statistics(f"{layer}/gradient", gradient)),
@@ -164,6 +177,11 @@ def item(photo: Photo, target: Target, layer: str, found: AtLayer, index: int, n
     name = safe_name(f"{photo.stem}_{layer.replace('/', '-')}")
     said = (*notes, *target_notes(photo, target))
     return Item(name, f"{photo.stem}, {target.name}: {layer}", panels, metrics, notes=said)
+
+
+def drawn_as(axes: int) -> str:
+    """What is not plain to see in the picture of a layer with so many axes."""
+    return ", a row for each of the first axis" if axes == 2 else f", the first {axes - 2} axes as one" * (axes > 3)
 
 
 def shape_text(values: Tensor) -> str:

@@ -19,6 +19,7 @@ from deepinside.maths.boxes import Answer
 from deepinside.maths.gradients import Crop, Glance, centre_crop, ten_crops
 from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
 from deepinside.maths.segmentation import Box, Segmentation
+from deepinside.maths.similarity import blank
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import Target, TargetRequest, check, for_batch, label_class, target_notes
@@ -150,7 +151,7 @@ class Localisation:
             **segmentation.baselines(shape, size=self.usual_size, seed=scene.seed),
         }
         numbers = {"mask_share": float(cut.mask.mean()), "found": float(cut.found)}
-        if marked:
+        if marked and not blank(saliency):
             numbers |= scores_of_boxes(scene, boxes) | scoring.map_scores(saliency.numpy(), scene.truth)
         return Item(
             name,
@@ -158,7 +159,7 @@ class Localisation:
             tuple(self.panels(scene, target, saliency, cut, marked=marked)),
             numbers,
             notes=target_notes(scene.photo, target),
-            group=scoring.size_bin(numbers["object_share"]) if marked else None,
+            group=scoring.size_bin(numbers["object_share"]) if "object_share" in numbers else None,
         )
 
     def panels(
@@ -167,7 +168,7 @@ class Localisation:
         """The four pictures of the paper's Fig. 3."""
         said = f"IoU {scoring.best_iou(cut.box, scene.truth):.2f}" if marked else ""
         yield Panel("box", scene.levels, "photo", said, torch.tensor([cut.box]))
-        yield Panel("saliency", saliency, "magnitude", target.name, scene.truth if marked else None)
+        yield Panel("saliency", saliency, "magnitude", target.name, scene.truth if marked else None, blank(saliency))
         yield Panel("regions", self.regions(saliency), "photo")
         size = f"{cut.mask.mean():.0%} of the photo" if cut.found else "no object found: the whole photo"
         yield Panel("mask", torch.from_numpy(cut.mask).float(), "mask", size)

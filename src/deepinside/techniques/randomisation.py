@@ -6,7 +6,8 @@ alike does not depend on the weights, so it cannot explain what they do.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from pydantic import Field, PositiveInt
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from deepinside.errors import DeepInsideError, UnsuitableSettingError
 from deepinside.maths.gradients import centred, image_gradient
 from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
-from deepinside.maths.similarity import rank_correlation, ssim
+from deepinside.maths.similarity import blank, rank_correlation, ssim
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import Target, TargetRequest, check, target_notes
@@ -117,16 +118,27 @@ def item(
 ) -> Item:
     """One photo's maps by one rule, and their likeness to the trained network's at every stage and on average."""
     (_, own), *after = [(name, values[index]) for name, values in found.items()]
-    ranks = torch.tensor([rank_correlation(own, other) for _, other in after])
-    structure = torch.tensor([ssim(own, other) for _, other in after])
-    panels = [Panel("photo", shown, "photo", photo.stem), Panel("trained", own, "magnitude")]
+    ranks = torch.tensor([compared(rank_correlation, own, other) for _, other in after])
+    structure = torch.tensor([compared(ssim, own, other) for _, other in after])
+    panels = [Panel("photo", shown, "photo", photo.stem), Panel("trained", own, "magnitude", blank=blank(own))]
     for (layer, other), rank in zip(after, ranks.tolist(), strict=True):
-        panels.append(Panel(f"down_to_{safe_name(layer)}", other, "magnitude", f"{rank:.2f}"))
+        words = "" if math.isnan(rank) else f"{rank:.2f}"
+        panels.append(Panel(f"down_to_{safe_name(layer)}", other, "magnitude", words, blank=blank(other)))
     metrics = {**summary(f"{rule}/rank_correlation", ranks), **summary(f"{rule}/ssim", structure)}
     trace = {"rank_correlation": ranks, "ssim": structure}
     return Item(f"{photo.stem}_{rule}", f"{photo.stem}, {rule}", tuple(panels), metrics, trace, said)
 
 
+def compared(measure: Callable[[Tensor, Tensor], float], own: Tensor, other: Tensor) -> float:
+    """How alike two maps are; NaN where one of them tells nothing, and so is like or unlike nothing."""
+    return math.nan if blank(own, other) else measure(own, other)
+
+
 def summary(name: str, values: Tensor) -> dict[str, float]:
-    """The mean over stages, the first stage (the top layer alone) and the last (every layer)."""
-    return {f"{name}_mean": values.mean().item(), f"{name}_top": values[0].item(), f"{name}_all": values[-1].item()}
+    """The mean over the stages, the first stage (the top layer alone) and the last (every layer), of those there are.
+
+    Stages at which a map tells nothing (NaN) are left out.
+    """
+    there = values[~values.isnan()]
+    found = {"top": values[:1], "all": values[-1:], "mean": there}
+    return {f"{name}_{which}": some.mean().item() for which, some in found.items() if some.isfinite().any()}

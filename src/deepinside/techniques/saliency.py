@@ -12,8 +12,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deepinside.maths.gradients import Crop, Glance, average, centre_crop, in_passes, ten_crops
-from deepinside.maths.objectives import Objective, check_objective, probability
+from deepinside.maths.objectives import Objective, check_objective, is_saturated, probability
 from deepinside.maths.relu_rules import ReluRule, check_rule, count_rectifiers, told, with_rule
+from deepinside.maths.similarity import blank
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.targets import PER_PHOTO, Target, TargetRequest, check, check_even, for_batch, target_notes
@@ -162,10 +163,24 @@ class Saliency:
     ) -> Item:  # fmt: skip
         shown = Panel("photo", (photo.pixels + network.mean.to(photo.pixels)).cpu(), "photo", photo.stem)
         parts = zip(names, maps, targets, strict=True)
-        panels = [Panel(name, values.cpu(), LOOKS[self.show], target.name) for name, values, target in parts]
+        blanks = [self.why_blank(network, target, values, scores) for values, target in zip(maps, targets, strict=True)]
+        panels = [
+            Panel(name, values.cpu(), LOOKS[self.show], target.name, blank=blank)
+            for (name, values, target), blank in zip(parts, blanks, strict=True)
+        ]
         metrics = {**dict(numbers(network, targets, maps, scores)), "rectifiers": rectifiers}
         said = (*target_notes(photo, *targets), *notes)
         return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said)
+
+    def why_blank(self, network: Network, target: Target, values: Tensor, scores: Tensor) -> str:
+        """Why a map tells nothing, as far as can be known; empty where it tells something."""
+        saturated = self.objective != "score" and target.layer == network.target
+        if saturated and is_saturated(probability(scores, target, network.posterior)):
+            return "rounding, the posterior is saturated"
+        found = blank(values)
+        if found and self.relu_rule != "gradient":
+            return f"{found}, no signal passes all ReLUs by the rule of {self.relu_rule}"
+        return found
 
     def departures(self) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""
@@ -196,6 +211,8 @@ def numbers(
         yield "score", scores[list(first.channels)].mean().item()
         yield "posterior", probability(scores, first, network.posterior)
     yield "map_max", maps[0].abs().max().item()
+    if blank(maps[0]):
+        return
     # 1 where every pixel matters alike, 1/pixels where one pixel is all
     spread = maps[0].abs().sum().square() / maps[0].square().sum().clamp(min=1e-30) / maps[0].numel()
     yield "map_spread", spread.item()
