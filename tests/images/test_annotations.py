@@ -6,9 +6,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import torch
+from PIL import Image
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.annotations import Annotation, find, read_annotations
+from deepinside.images.batches import all_batches
+from deepinside.images.settings import ImageSettings
+from deepinside.images.sources import listed
+from deepinside.networks.spec import InputConvention
 
 XML = """<annotation>
   <folder>f</folder><filename>000005</filename>
@@ -179,3 +184,80 @@ def test_two_files_that_disagree_about_a_photo(tmp_path):
     write(tmp_path, "two.txt", "a.jpg\tcat\t0\t0\t5\t8\n")
     with pytest.raises(DeepInsideError, match="unlike another"):
         read_annotations(tmp_path)
+
+
+# ---- hostile files: each ends in one sentence, or in annotations that can be used ------------------------------------
+
+HUGE = ("1e999", "9" * 400, "9" * 5000, "-1", "0", "1.5", "null", '"12"', "NaN", "Infinity", "1e308", "true", "[]")
+ODD_NAMES = ("", "/", "//", ".", "..", "a\0b.jpg", "\ud800", "\ud800.jpg", " ", "a\nb.jpg", "../../a.jpg", "x" * 5000)
+
+
+def coco(
+    *, file: str = '"a.jpg"', name: str = '"cat"', number: str = "1", width: str = "40", box: str = "[1,2,3,4]"
+) -> str:
+    return (
+        f'{{"images":[{{"id":{number},"file_name":{file},"width":{width},"height":30}}],'
+        f'"annotations":[{{"image_id":1,"category_id":7,"bbox":{box}}}],"categories":[{{"id":7,"name":{name}}}]}}'
+    )
+
+
+def voc(*, width: str = "40", height: str = "30", x: str = "5", name: str = "cat") -> str:
+    return (
+        f"<annotation><size><width>{width}</width><height>{height}</height></size><object><name>{name}</name>"
+        f"<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{x}</xmax><ymax>6</ymax></bndbox></object></annotation>"
+    )
+
+
+HOSTILE = [
+    *(("a.json", coco(**{key: number})) for number in HUGE for key in ("width", "box", "number")),
+    *(("a.json", coco(box=f"[0,0,{number},{number}]")) for number in HUGE),
+    *(("a.json", coco(**{key: json.dumps(name)})) for name in ODD_NAMES for key in ("file", "name")),
+    *(("a.xml", voc(**{key: number})) for number in HUGE for key in ("width", "height", "x")),
+    *(("a.xml", voc(name=name)) for name in ("", " ", "&#0;", "&#xD800;", "&x;", "<b/>", "\0", "x" * 5000)),
+    ("a.json", "[" * 100_000),
+    ("a.json", '{"images":' + "[" * 100_000 + ',"annotations":[],"categories":[]}'),
+    ("a.json", '{"images":[],"annotations":[],"categories":[]}'),
+    ("a.txt", "a.jpg\tcat\t0\t0\t" + "9" * 400 + "\t3\n"),
+    ("a.txt", "a.jpg\tcat\t0\t0\t" + "9" * 5000 + "\t3\n"),
+    ("a.txt", "/\tcat\t0\t0\t5\t3\n"),
+    ("a.txt", ".\tcat\t0\t0\t5\t3\n"),
+    ("a.txt", "a\0.jpg\tcat\t0\t0\t5\t3\n"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_a_hostile_annotation_file_is_one_sentence_or_can_be_used(tmp_path: Path, number: int) -> None:
+    name, text = HOSTILE[number]
+    (tmp_path / "photo").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo" / "a.jpg")
+    (tmp_path / name).write_bytes(text.encode("utf-8", errors="surrogatepass"))
+    settings = ImageSettings(root=str(tmp_path / "photo"), annotations=str(tmp_path / name))
+    try:
+        loaded = list(all_batches(settings, InputConvention(size=(8, 8))))
+    except DeepInsideError as error:
+        assert "\n" not in str(error) and len(str(error)) < 7000 and str(error).isprintable()
+        return
+    (photo,) = (photo for each in loaded if each.batch for photo in each.batch.photos)
+    assert photo.boxes_in_view().isfinite().all()
+    assert photo.label is None or photo.label.isprintable()
+
+
+@pytest.mark.parametrize("key", ["root", "labels", "annotations"])
+@pytest.mark.parametrize("text", ["a\0b", "~nobody-of-this-name/a", "\ud800", "x" * 5000, "a\nb"])
+def test_a_path_that_no_file_can_have_is_one_sentence(tmp_path: Path, key: str, text: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(DeepInsideError) as caught:
+        listed(ImageSettings(**({"root": str(tmp_path)} | {key: text})))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["a\0b.png", "~nobody-of-this-name/a.png", "x" * 5000, "/", "..", "."])
+def test_a_list_with_an_impossible_path_skips_that_photo(tmp_path: Path, line: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text(f"a.png\n{line}\n")
+    try:
+        found = list(all_batches(ImageSettings(root=str(tmp_path / "list.txt")), InputConvention(size=(8, 8))))
+    except DeepInsideError as error:
+        assert "\n" not in str(error) and "line 2" in str(error)
+        return
+    assert [len(each.skipped) for each in found] == [1]

@@ -37,6 +37,8 @@ ACCEPTED = (
     "Tiny ImageNet's val_annotations.txt or <wnid>_boxes.txt (tab-separated), PASCAL VOC or ILSVRC XML (<annotation>), "
     "COCO JSON (images, annotations, categories)"
 )
+MAX_SIDE = 1 << 24
+"""The widest and highest photo there may be: whole numbers up to here are exact in float32."""
 SUFFIXES = {".txt", ".xml", ".json"}
 TINY_LINE = re.compile(r"(?P<photo>[^\t]+)\t(?:(?P<label>[^\t]+)\t)?(?P<box>\d+\t\d+\t\d+\t\d+)")
 LOG = logging.getLogger(__name__)
@@ -202,7 +204,7 @@ def _xml_size(root: ElementTree.Element) -> tuple[int, int] | None:
     """None where the file has no size, or zeros, as tools write that do not know it."""
     size = root.find("size")
     known = (0, 0) if size is None else (int(_text(size, "width")), int(_text(size, "height")))
-    return known if min(known) > 0 else None
+    return _checked_size(known) if min(known) > 0 else None
 
 
 # ---- COCO ------------------------------------------------------------------------------------------------------------
@@ -258,11 +260,16 @@ def _read_coco(path: Path, data: bytes) -> dict[str, Annotation]:
     objects: dict[int, list[tuple[str, Box]]] = {photo.id: [] for photo in coco.images}
     for photo, listed in _coco_objects(path, coco):
         objects[photo].append(listed)
-    return {_coco_key(photo): _annotation(path, objects[photo.id], _coco_size(photo)) for photo in coco.images}
+    try:
+        return {_coco_key(photo): _annotation(path, objects[photo.id], _coco_size(photo)) for photo in coco.images}
+    except DeepInsideError as error:
+        raise DeepInsideError(f"The annotations {path} cannot be read as COCO JSON: {error}.") from error
 
 
 def _coco_objects(path: Path, coco: _Coco) -> Iterator[tuple[int, tuple[str, Box]]]:
     names = {category.id: category.name for category in coco.categories}
+    if odd := next((name for name in names.values() if not name.strip() or not name.isprintable()), None):
+        raise DeepInsideError(f"The annotations {path} have a category called {odd!r}; expected a name.")
     photos = {photo.id for photo in coco.images}
     for item in coco.annotations:
         if item.image_id not in photos or item.category_id not in names:
@@ -276,11 +283,14 @@ def _coco_objects(path: Path, coco: _Coco) -> Iterator[tuple[int, tuple[str, Box
 
 
 def _coco_key(photo: _Photo) -> str:
-    return PurePosixPath(photo.file_name).with_suffix("").as_posix()
+    path = PurePosixPath(photo.file_name)
+    if not path.name or not photo.file_name.isprintable():
+        raise DeepInsideError(f"expected the name of a file for image {photo.id}, found {photo.file_name!r}")
+    return path.with_suffix("").as_posix()
 
 
 def _coco_size(photo: _Photo) -> tuple[int, int] | None:
-    return (photo.width, photo.height) if photo.width and photo.height else None
+    return _checked_size((photo.width, photo.height)) if photo.width and photo.height else None
 
 
 # ---- all of them -----------------------------------------------------------------------------------------------------
@@ -293,6 +303,17 @@ def _annotation(path: Path, objects: Iterable[tuple[str, Box]], size: tuple[int,
             LOG.warning("%s: a box of %s without area is left out: %s", path, label, raw)
     kept = [(label, box) for label, box, _ in inside if _area(box)]
     return Annotation(tuple(box for _, box in kept), tuple(label for label, _ in kept), size)
+
+
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Raises DeepInsideError for a photo of no size that a photo has."""
+    if not 0 < min(size) <= max(size) <= MAX_SIDE:
+        raise DeepInsideError(f"expected a photo's width and height from 1 to {MAX_SIDE}, found {_shortened(size)}")
+    return size
+
+
+def _shortened(size: tuple[int, int]) -> str:
+    return " and ".join(str(side) if abs(side) <= MAX_SIDE << 10 else "a far larger number" for side in size)
 
 
 def _inside(box: Box, size: tuple[int, int] | None) -> Box:

@@ -15,6 +15,7 @@ from torch import Tensor
 from deepinside.errors import DeepInsideError
 from deepinside.images.batches import all_batches, fit
 from deepinside.images.load import as_seen
+from deepinside.images.names import user_path
 from deepinside.images.settings import ImageSettings, loaded_size
 from deepinside.networks.spec import InputConvention
 from deepinside.values import ImageBatch, Photo, unique
@@ -52,7 +53,7 @@ def read(given: Given, settings: ImageSettings, convention: InputConvention) -> 
 
 def from_path(path: str | Path, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
     """Every photo behind a path, as the command line reads it; raises DeepInsideError for the first it cannot read."""
-    if not (Path(path).expanduser().exists() or glob.has_magic(str(path))):
+    if not (user_path(str(path), "photo").exists() or glob.has_magic(str(path))):
         raise DeepInsideError(f"photo: expected a file, a folder or a glob, found {path}, which is not there.")
     for loaded in all_batches(replace(settings, root=str(path), names=()), convention):
         for skipped in loaded.skipped:

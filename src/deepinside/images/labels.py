@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.annotations import Annotation, find, read_annotations
+from deepinside.images.names import user_path
 from deepinside.networks.text import read_text
 
 WNID = re.compile(r"n\d{8}(?!\d)")
@@ -28,7 +29,7 @@ def labeller(labels: str | None, photos: Sequence[tuple[Path, PurePath]]) -> Cal
         return lambda path, below: _folder(str(path.parent))
     if labels == "stem":
         return lambda path, below: _wnid(path)
-    table = _label_file(Path(labels).expanduser())
+    table = _label_file(user_path(labels, "images.labels"))
     if photos and not any(_look_up(table, *photo) for photo in photos):
         raise DeepInsideError(
             f"The label file {labels} names none of the photos, the first of which is {photos[0][0]}."
@@ -43,7 +44,7 @@ def annotate(annotations: str | None, photos: Sequence[tuple[Path, str | None]])
     """
     if annotations is None:
         return [(label, None) for _, label in photos]
-    known = read_annotations(Path(annotations).expanduser())
+    known = read_annotations(user_path(annotations, "images.annotations"))
     found = [find(known, path) for path, _ in photos]
     if not any(found):
         raise DeepInsideError(

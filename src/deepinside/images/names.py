@@ -5,7 +5,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from pathlib import PurePath
+from errno import ENAMETOOLONG
+from pathlib import Path, PurePath
+
+from deepinside.errors import DeepInsideError
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\ud800-\udfff\u2028\u2029]')
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names Windows keeps for itself
@@ -42,6 +45,20 @@ def file_stem(name: str) -> str:
         return safe
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     return f"{safe.encode()[: MAX_BYTES - 9].decode(errors='ignore')}-{digest}"
+
+
+def user_path(text: str, where: str) -> Path:
+    """A path as a person writes it, `~` being the home folder. Raises DeepInsideError, which begins with `where`, for
+    what no file can be called."""
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except (RuntimeError, ValueError) as error:  # no home folder; a zero byte, half a letter
+        raise DeepInsideError(f"{where}: expected a path, found {text[:200]!r} ({error}).") from error
+    except OSError as error:
+        if error.errno == ENAMETOOLONG or not text.isprintable():
+            raise DeepInsideError(f"{where}: expected a path, found {text[:200]!r} ({error.strerror}).") from error
+    return path
 
 
 def shown(path: PurePath) -> str:

@@ -15,7 +15,7 @@ from deepinside.images import archives
 from deepinside.images.annotations import Annotation
 from deepinside.images.labels import annotate, labeller
 from deepinside.images.load import file_bytes
-from deepinside.images.names import shown, unique_stems
+from deepinside.images.names import shown, unique_stems, user_path
 from deepinside.images.settings import PHOTOGRAPHS, ImageSettings
 from deepinside.networks.text import read_text
 
@@ -102,7 +102,7 @@ def _shipped(name: str) -> Path:
 
 def _find(settings: ImageSettings) -> list[Found]:
     """The files below `root`."""
-    root = Path(settings.root or "").expanduser()
+    root = user_path(settings.root or "", "images.root")
     if root.is_dir():
         return _in_folder(root, recursive=settings.recursive)
     if root.is_file() and archives.is_archive(root):
@@ -111,7 +111,7 @@ def _find(settings: ImageSettings) -> list[Found]:
         return _in_list(root) if root.suffix.lower() == ".txt" else [Found(root, PurePath(root.name))]
     if glob.has_magic(str(root)):
         return _in_glob(root)
-    raise DeepInsideError(f"images.root is {settings.root}, which is neither a folder nor a file nor a glob.")
+    raise DeepInsideError(f"images.root is {shown(root)}, which is neither a folder nor a file nor a glob.")
 
 
 def _in_folder(root: Path, *, recursive: bool) -> list[Found]:
@@ -165,8 +165,12 @@ def _in_glob(pattern: Path) -> list[Found]:
 
 
 def _in_list(path: Path) -> list[Found]:
-    lines = [line.strip() for line in read_text(path).splitlines()]
-    found = [path.parent / Path(line).expanduser() for line in lines if line and not line.startswith("#")]
+    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1)]
+    found = [
+        path.parent / user_path(line, f"{path}, line {number}")
+        for number, line in lines
+        if line and not line.startswith("#")
+    ]
     if not found:
         raise DeepInsideError(f"The list {path} names no photos; expected one path a line.")
     return _below(found, path.parent)
