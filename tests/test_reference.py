@@ -1,6 +1,7 @@
 """The committed numbers: kept from whole results, and compared within their tolerances."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,36 @@ def test_every_committed_number_belongs_to_an_experiment_and_has_a_tolerance() -
 
     tolerances = yaml.safe_load((HOME / "results" / "reference" / "tolerances.yaml").read_text())
     assert reference.tolerance("any/thing", tolerances)["relative"] <= 0.02
+
+
+def claims_said(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
+    monkeypatch.setattr(sys, "argv", ["deepinside-results", "claims", "--results", str(root), *words])
+    with pytest.raises(SystemExit) as end:
+        reference.main()
+    return end.value.code
+
+
+def test_claims_stand_in_one_table_over_all_networks_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result(tmp_path, "steady", score=1.0, measured=0.25)
+    shutil.copytree(tmp_path / "steady" / "net", tmp_path / "steady" / "other")
+    for folder, measured in (("other/default", 0.5), ("other/images.root=mine", 0.75)):
+        path = tmp_path / "steady" / folder / "metrics.json"
+        path.parent.mkdir(exist_ok=True)
+        found = json.loads((tmp_path / "steady/net/default/metrics.json").read_text())
+        found["claims"][0]["measured"] = measured
+        path.write_text(json.dumps({**found, "network": "other"}))
+    assert claims_said(tmp_path, monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert all(words in said for words in ("net", "other", "0.25", "0.5", "0.75", "images.root=mine", "3 runs"))
+    assert claims_said(tmp_path, monkeypatch, "--network", "net") == 0
+    assert "0.75" not in capsys.readouterr().out
+
+
+def test_a_network_without_results_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result(tmp_path, "steady", score=1.0)
+    said = claims_said(tmp_path, monkeypatch, "--network", "nosuch")
+    assert str(said).startswith("deepinside-results: --network: expected one with results in")
+    assert str(said).endswith("which are net; found 'nosuch'.")
+    assert "make reproduce" in str(claims_said(tmp_path / "empty", monkeypatch))

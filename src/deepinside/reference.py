@@ -6,9 +6,9 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -16,7 +16,14 @@ from deepinside import report
 from deepinside.errors import DeepInsideError
 from deepinside.results import is_done, read_metrics, write_json
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from deepinside.pages.claim_table import Cell, ClaimRow
+    from deepinside.pages.runs import Run
+
 KEPT = ("experiment", "network", "metrics", "claims")
+KEPT_NETWORK = "tinycaffenet"
 SHOWN = ("fig1_class_models",)
 """The experiments whose figures are kept too, because the README shows them."""
 
@@ -77,11 +84,55 @@ def tolerance(key: str, tolerances: Mapping[str, Any]) -> Mapping[str, float]:
     return next(limits for pattern, limits in tolerances.items() if fnmatch.fnmatch(key, pattern))
 
 
-def show_claims(root: Path, network: str) -> None:
-    """One table of every claim measured on `network`, and where the results lie."""
-    found = results_of(root, network)
-    report.SCREEN.print(report.claims_table(claim for metrics in found.values() for claim in metrics["claims"]))
-    report.SCREEN.print(f"{len(found)} experiments on {network}; figures and numbers in {root.resolve()}", markup=False)
+def show_claims(root: Path, network: str | None) -> None:
+    """One table of every claim of every run under `root`, a column for each network; of one network alone if named."""
+    from deepinside.pages.claim_table import claim_table
+
+    runs = whole_runs(root)
+    check_network(root, network, {run.network for run in runs})
+    rows = claim_table(run for run in runs if network in (None, run.network))
+    report.SCREEN.print(claims_across(rows))
+    report.SCREEN.print(f"{len(runs)} runs; figures and numbers in {root.resolve()}", markup=False)
+
+
+def claims_across(rows: "Sequence[ClaimRow]") -> "Table":
+    """One line a claim and experiment, one column a network: what was measured and whether the claim holds."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from deepinside.pages.claim_table import networks
+
+    columns = networks(rows)
+    table = Table("claim", "experiment", "expected", *columns, title="The papers' claims, by network", show_lines=True)
+    for row in rows:
+        where = f"{row.experiment}\n{row.label}" if row.label else row.experiment
+        cells = [said(row.cells[network]) if network in row.cells else "" for network in columns]
+        table.add_row(*map(escape, (row.id, where, row.expected)), *map(escape, cells))
+    return table
+
+
+def said(cell: "Cell") -> str:
+    """What a cell of the table of claims says."""
+    return f"{cell.measured:.4g}\n{cell.verdict}" if cell.measured is not None else cell.verdict
+
+
+def whole_runs(root: Path) -> "list[Run]":
+    """Every whole result under `root`, on one's own photos and with other settings too, those of a paper together."""
+    from deepinside.pages.runs import look, read_run
+    from deepinside.pages.views import experiments
+
+    found = (read_run(root, folder, stamp) for folder, stamp in look(root).runs.items())
+    return [run for one in experiments(run for run in found if run is not None) for run in one.runs if run.done]
+
+
+def check_network(root: Path, network: str | None, known: set[str]) -> None:
+    """Raise DeepInsideError where there are no results at all, or none on the network asked for."""
+    if not known:
+        raise DeepInsideError(f"expected whole results in {root}, found none; run `make reproduce`.")
+    if network is not None and network not in known:
+        raise DeepInsideError(
+            f"--network: expected one with results in {root}, which are {', '.join(sorted(known))}; found {network!r}."
+        )
 
 
 def main() -> None:
@@ -90,7 +141,7 @@ def main() -> None:
     parser.add_argument("what", choices=["claims", "compare", "keep", "report"])
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--reference", type=Path, default=Path("results/reference"))
-    parser.add_argument("--network", default="tinycaffenet")
+    parser.add_argument("--network", help="one network; claims: all, keep and compare: tinycaffenet, if left out")
     asked = parser.parse_args()
     try:
         sys.exit(answer(asked))
@@ -106,9 +157,9 @@ def answer(asked: argparse.Namespace) -> int:
 
         print(f"report: {write_report(asked.results)}")
     elif asked.what == "keep":
-        keep(asked.results, asked.reference, asked.network)
+        keep(asked.results, asked.reference, asked.network or KEPT_NETWORK)
     else:
-        moved = compare(asked.results, asked.reference, asked.network)
+        moved = compare(asked.results, asked.reference, asked.network or KEPT_NETWORK)
         print("\n".join(moved) or "every number is where the reference has it")
         return 1 if moved else 0
     return 0

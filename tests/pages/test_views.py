@@ -1,9 +1,7 @@
 import json
 
 from deepinside.pages.runs import Found, Run
-from deepinside.pages.views import claim_rows, departing, experiments, papers, script, side_by_side, trouble
-
-CLAIM = {"claim": "c", "holds": True}
+from deepinside.pages.views import departing, experiments, papers, script, side_by_side, trouble
 
 
 def run(folder: str, **values: object) -> Run:
@@ -23,11 +21,6 @@ def test_experiments_stand_by_paper_and_figure_and_runs_without_changes_first() 
     assert [one.name for one in found] == ["c", "b", "a"]
     assert found[1].best.is_default
     assert [paper.name for paper in papers(found)] == ["B 2010", "A 2013"]
-
-
-def test_claims_are_those_of_runs_without_changes_where_there_are_any() -> None:
-    runs = [run("a/n/default", claims=[CLAIM]), run("a/n/seed=1", claims=[CLAIM]), run("b/n/seed=1", claims=[CLAIM])]
-    assert [one.folder for one, _ in claim_rows(runs)] == ["a/n/default", "b/n/seed=1"]
 
 
 def test_departures_are_those_of_runs_without_changes_too() -> None:

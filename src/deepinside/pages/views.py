@@ -75,13 +75,8 @@ def papers(found: Sequence[Experiment]) -> list[Paper]:
     return [Paper(name, tuple(those)) for name, those in by_name.items()]
 
 
-def claim_rows(runs: Iterable[Run]) -> list[tuple[Run, dict[str, Any]]]:
-    """Every claim that was measured, with the run that did: those without changes, or all where there are none such."""
-    return [(run, claim) for run in unchanged(run for run in runs if run.claims) for claim in run.claims]
-
-
 def departing(runs: Iterable[Run]) -> list[Run]:
-    """The runs whose departures from the papers are listed, chosen as for the claims."""
+    """The runs whose departures from the papers are listed, those without changes, or all where there are none such."""
     return unchanged(run for run in runs if run.departures)
 
 

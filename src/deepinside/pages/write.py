@@ -12,6 +12,7 @@ from typing import Any
 
 from deepinside.errors import DeepInsideError
 from deepinside.pages import charts, views
+from deepinside.pages.claim_table import claim_table, networks
 from deepinside.pages.commands import repeat_command
 from deepinside.pages.files import address, write_aside
 from deepinside.pages.layout import (
@@ -196,11 +197,14 @@ class Writer:
 
 
 def overview(runs: Sequence[Run], experiments: Sequence[views.Experiment], found: Found) -> dict[str, Any]:
+    claims = claim_table(run for one in experiments for run in one.runs)
     return {
         "runs": runs,
         "experiments": experiments,
         "papers": views.papers(experiments),
-        "claims": views.claim_rows(run for one in experiments for run in one.runs),
+        "claims": claims,
+        "claim_networks": networks(claims),
+        "measured": [verdict for row in claims for verdict in row.verdicts],
         "departing": views.departing(run for one in experiments for run in one.runs),
         "networks": sorted({run.network for run in runs}),
         "sweeps": found.sweeps,

@@ -6,7 +6,7 @@ addEventListener("DOMContentLoaded", () => {
   function fits(row, words, choices) {
     const text = row.textContent.toLowerCase();
     const values = new URLSearchParams(row.dataset.values || "");
-    return words.every((word) => text.includes(word)) && choices.every(([key, value]) => values.get(key) === value);
+    return words.every((word) => text.includes(word)) && choices.every(([key, value]) => values.getAll(key).includes(value));
   }
 
   function filter(form, table) {
