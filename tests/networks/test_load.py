@@ -128,7 +128,7 @@ def test_a_batch_mixed_by_the_graph_is_refused(tmp_path: Path) -> None:
     weights = {**filters(np.random.default_rng(0), "fc", (4, 1024)), "shape": np.array([3, 1024], dtype=np.int64)}
     nodes = [node("Reshape", "data_0 shape", "mixed_1"), node("Gemm", "mixed_1 fc_w_0 fc_b_0", "fc_1", transB=1)]
     spec = save(model(nodes, weights, output="fc_1"), tmp_path, target="fc", output="scores")
-    with pytest.raises(DeepInsideError, match="should take a batch of 2, but stops: shape"):
+    with pytest.raises(DeepInsideError, match="should hold one row of class scores for each image, found 3×4 for one"):
         load(spec)
 
 

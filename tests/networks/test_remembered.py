@@ -36,9 +36,9 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     verify = loading.verify
 
-    def counted(original: onnx.ModelProto, network: Network) -> dict[str, float]:
+    def counted(original: onnx.ModelProto, network: Network, *, limit: float) -> dict[str, float]:
         names.append(network.name)
-        return verify(original, network)
+        return verify(original, network, limit=limit)
 
     monkeypatch.setattr(loading, "verify", counted)
     return names
@@ -192,7 +192,7 @@ def test_what_cannot_be_read_or_is_not_ours_is_ignored_and_replaced(
 def test_a_failed_verification_is_not_remembered(
     spec: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> dict[str, float]:
+    def refuse(*_: object, **__: object) -> dict[str, float]:
         raise RuntimeError("differs")
 
     monkeypatch.setattr(loading, "verify", refuse)

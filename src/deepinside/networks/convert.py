@@ -181,6 +181,9 @@ def _onnx2torch() -> Any:
             import onnx2torch
     import onnx2torch
 
+    from deepinside.networks.onnx import operators
+
+    operators.register()
     return onnx2torch
 
 

@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto
 from deepinside.errors import DeepInsideError
 from deepinside.networks.onnx.head import LAYOUT
 from deepinside.networks.onnx.nodes import Graph
+from deepinside.networks.onnx.plain import TO_CHANNELS_FIRST, channels_last, sizes_of
 from deepinside.networks.spec import Layer, NetworkSpec, conf_models, make_spec
 from deepinside.networks.surgery import Prepared, operate, read
 
@@ -120,8 +121,9 @@ def _image_input(model: ModelProto, path: Path) -> tuple[str, tuple[int | str, .
     if len(images) != 1:
         names = ", ".join(value.name for value in images) or "none"
         raise DeepInsideError(f"{path}: one image input is expected, found {len(images)}: {names}")
-    dims = images[0].type.tensor_type.shape.dim
-    shape = tuple(dim.dim_value or dim.dim_param or "?" for dim in dims)
+    shape = sizes_of(images[0])
+    if channels_last(shape):
+        shape = tuple(shape[place] for place in TO_CHANNELS_FIRST)
     if len(shape) != 4 or shape[1] not in (1, 3):
         raise DeepInsideError(f"{path}: the input {images[0].name!r} should be (N, 3 or 1, H, W), found {list(shape)}")
     return images[0].name, shape

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from onnx import ModelProto
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.convert import convert
@@ -14,7 +15,10 @@ from deepinside.networks.quick import quicken
 from deepinside.networks.remembered import facts, recall, remember
 from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_groups, read_labels
 from deepinside.networks.surgery import Prepared, operate, read_all
-from deepinside.networks.verify import LIMIT, check_reference, verify
+from deepinside.networks.verify import LIMIT, UnverifiedError, check_reference, verify
+
+PRODUCTS = ("MatMul", "Gemm", "Einsum", "Attention", "ConvTranspose")
+"""Operators whose kernels add up in an order that depends on how many images there are."""
 
 
 def load(spec: NetworkSpec, *, cache: Path | None = None, anew: bool = False) -> Network:
@@ -30,11 +34,60 @@ def load(spec: NetworkSpec, *, cache: Path | None = None, anew: bool = False) ->
     path = locate(spec, cache=cache)
     digest = check_hash(path, spec.sha256)
     original, further = read_all(path)
-    network = assemble(operate(original, spec), spec, sha256=digest)
-    known = facts(network, " ".join([digest, *(check_hash(file, None) for file in further)]), limit=LIMIT)
+    files = " ".join([digest, *(check_hash(file, None) for file in further)])
+    return verified(original, spec, sha256=digest, files=files, cache=cache, anew=anew)
+
+
+def verified(
+    original: ModelProto, spec: NetworkSpec, *, sha256: str, files: str, cache: Path | None = None, anew: bool = False
+) -> Network:
+    """The network of a model, its graph freed to take any batch where that passes, and one image at a time elsewhere.
+
+    The sentence raised where neither passes is that of the freed graph.
+    """
+    freed, single = operate(original, spec), operate(original, spec, alone=True)
+    _check_rows(freed, single, spec)
+
+    def passed(prepared: Prepared) -> Network:
+        return _passed(original, prepared, spec, sha256, files, cache, anew, alone=prepared is single)
+
+    if depends_on_company(freed):
+        return passed(single)
+    try:
+        return passed(freed)
+    except UnverifiedError as refused:
+        try:
+            return passed(single)
+        except UnverifiedError:
+            raise refused from None
+
+
+def _check_rows(freed: Prepared, single: Prepared, spec: NetworkSpec) -> None:
+    """Class scores must be one row an image; where images run into each other, their rows are not."""
+    images, all_layers = ({layer.name: layer for layer in prepared.layers} for prepared in (freed, single))
+    if spec.target in all_layers and spec.target not in images:
+        raise DeepInsideError(
+            f"{spec.file}: the target {spec.target!r} should hold one row of class scores for each image, "
+            f"found {'×'.join(map(str, all_layers[spec.target].shape))} for one: name another target"
+        )
+
+
+def depends_on_company(prepared: Prepared) -> bool:
+    """Whether layers round in other ways for other numbers of images: products of matrices of several rows an image."""
+    return any(layer.kind in PRODUCTS and len(layer.shape) > 1 for layer in prepared.layers)
+
+
+def _passed(
+    original: ModelProto, prepared: Prepared, spec: NetworkSpec, sha256: str, files: str, cache: Path | None,
+    anew: bool, *, alone: bool = False,
+) -> Network:  # fmt: skip
+    """The network of a prepared graph, if it passes now or has passed before."""
+    limit = prepared.limit or LIMIT
+    network = assemble(prepared, spec, sha256=sha256, alone=alone)
+    known = facts(network, files, limit=limit)
     checks = None if anew else recall(known, network, cache=cache)
     if checks is None:
-        checks = verify(original, network)
+        checks = verify(original, network, limit=limit)
         if spec.weights == "trained" and spec.reference is not None:
             check_reference(network, _reference_pixels(spec.reference), spec.reference.classes)
         remember(known, checks, cache=cache)
@@ -59,19 +112,21 @@ def check_hash(path: Path, expected: str | None) -> str:
     return found
 
 
-def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "") -> Network:
+def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "", alone: bool = False) -> Network:
     """An unverified network from a prepared graph: converted, its layers named, its target and labels checked."""
     layers = {layer.name: layer for layer in prepared.layers}
     synonyms = _synonyms(prepared, spec)
     labels = read_labels(spec)
-    network = Network(spec, quicken(convert(prepared, file=spec.file), layers), layers, synonyms, labels, sha256)
+    network = Network(
+        spec, quicken(convert(prepared, file=spec.file), layers), layers, synonyms, labels, sha256, alone=alone
+    )
     target = layers[network.target]
     if labels and len(labels) != target.shape[0]:
         raise DeepInsideError(
             f"{spec.name}: labels {spec.labels!r} name {len(labels)} classes, "
             f"but the target {target.name!r} has {target.shape[0]} scores"
         )
-    departures = (*_departures(target), *_unknown_values(prepared, spec))
+    departures = (*prepared.departures, *_departures(target), *_unknown_values(prepared, spec))
     names = {layer.value: layer.name for layer in prepared.layers}
     return replace(
         network,

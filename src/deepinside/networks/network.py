@@ -30,10 +30,10 @@ class Part(nn.Module):
     `graph` is that part layer by layer, for whoever looks into it; `run` computes the same in fewer passes.
     """
 
-    def __init__(self, graph: fx.GraphModule, convention: InputConvention) -> None:
+    def __init__(self, graph: fx.GraphModule, convention: InputConvention, alone: bool = False) -> None:
         super().__init__()
         self.graph = graph
-        self.run = fuse(_clone(graph))
+        self.run = OneByOne(fuse(_clone(graph))) if alone else fuse(_clone(graph))
         self.convention = convention
         self.replays = Replays(self.run)
 
@@ -47,6 +47,26 @@ class Part(nn.Module):
     def computed(self, native: Tensor) -> tuple[Tensor, ...]:
         """The graph's outputs; on a GPU, where gradients are wanted, replayed once a shape has come some times."""
         return (self.replays if native.is_cuda and native.requires_grad else self.run)(native)
+
+
+class OneByOne(nn.Module):
+    """A batch through a graph that takes one image: each goes alone, so that no number depends on its company.
+
+    Rows of its values are images where there is one row; what has more of them (windows, parts) keeps them for itself.
+    """
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        found = [self.graph(image) for image in images.split(1)]
+        return tuple(together(values) for values in zip(*found, strict=True))
+
+
+def together(values: Sequence[Tensor]) -> Tensor:
+    """(N, …) of what one graph gave for each of N images."""
+    return torch.cat(list(values)) if len(values[0]) == 1 else torch.stack(list(values))
 
 
 class First(nn.Module):
@@ -71,7 +91,8 @@ class Network:
     torch and onnxruntime relative to the layer's largest value. `groups` are sets of classes, such as the cats, by
     index. `departures` says where scores are not the file's own. `posterior` is what makes probabilities of the scores.
     `gates` are layers that clamp as a ReLU does but scale another signal, so that no ReLU rule acts on them. `notes`
-    say what was chosen or guessed, for every run to tell.
+    say what was chosen or guessed, for every run to tell. With `alone` the graph takes one image at a time; all methods
+    take any number all the same.
     """
 
     spec: NetworkSpec
@@ -86,6 +107,7 @@ class Network:
     posterior: Posterior = "softmax"
     gates: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    alone: bool = False
     _parts: dict[tuple[str, ...], Part] = field(default_factory=dict, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -205,7 +227,7 @@ class Network:
 
     def _part(self, names: tuple[str, ...]) -> Part:
         if names not in self._parts:
-            self._parts[names] = Part(_cut(self.module, names), self.input)
+            self._parts[names] = Part(_cut(self.module, names), self.input, self.alone)
         return self._parts[names]
 
 

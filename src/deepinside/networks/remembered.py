@@ -39,6 +39,7 @@ def facts(network: Network, files: str, *, limit: float) -> Facts:
         "spec": spec,
         "labels": [(label.wnid, label.name) for label in network.labels],
         "limit": limit,
+        "alone": network.alone,
         "versions": versions(),
         "code": code_digest(),
         "processor": [platform.machine(), torch.backends.cpu.get_cpu_capability()],

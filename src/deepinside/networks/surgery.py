@@ -14,11 +14,21 @@ import numpy as np
 import onnx
 import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.onnx import head, relus
+from deepinside.networks.onnx import head, plain, relus
 from deepinside.networks.onnx.nodes import Graph, Shapes, Weights, attribute
 from deepinside.networks.spec import Layer, NetworkSpec, Posterior
 
@@ -36,7 +46,8 @@ class Prepared:
     values cut off behind the scores; `input` names the image input and `batch` is the batch size the file was fixed to
     (None where it was free). The graph's first output are the scores, of which the file makes probabilities by
     `posterior` (None where it does not). `gates` are the values of Relu and Clip nodes that are no ReLU of the main
-    path. `notes` say what was chosen, one sentence each.
+    path. `notes` say what was chosen, one sentence each. `limit` is how far the
+    file's own numbers may lie from float32, where it computes in others (None where not); `departures` says so.
     """
 
     body: ModelProto
@@ -49,6 +60,8 @@ class Prepared:
     posterior: Posterior | None = None
     gates: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    limit: float | None = None
+    departures: tuple[str, ...] = ()
 
     def model(self) -> ModelProto:
         """The whole model, weights included."""
@@ -90,33 +103,44 @@ def _inlined(model: ModelProto, path: Path) -> ModelProto:
         raise DeepInsideError(f"{path}: its functions cannot be written out ({_first_line(error)})") from None
 
 
-def operate(model: ModelProto, spec: NetworkSpec) -> Prepared:
+def operate(model: ModelProto, spec: NetworkSpec, *, alone: bool = False) -> Prepared:
     """The whole operation: `model` as the file has it, to a graph onnx2torch can convert and its table of layers.
+
+    The graph takes any number of images or, `alone`, exactly one: then nothing has to be freed from the batch size that
+    the file was made with, and layers whose rows are not images, such as windows, have a place.
 
     Raises `DeepInsideError` where the file is not what `spec` says it is: its input, its soft-max.
     """
     body, weights = _split(model)
+    body, limit, departures = _made_plain(model, body, weights)
     _fold(body, weights)
     same = _splice(body.graph)
     name, batch = _fix_input(body.graph, spec)
     _drop_unused(body.graph)
     _fold_shapes(body, weights)
+    plain.without_allowzero(body.graph, weights)
+    if alone and batch not in (None, 1):
+        plain.for_one_image(body.graph, weights, _shapes(body, weights), batch)
     shapes = _shapes(body, weights)
     relus.spell_out(body, weights, shapes, opset(body))
     found, cut, notes = _cut_heads(body.graph, weights, shapes, spec)
     _drop_unused(body.graph)
     _state_padding(body.graph, _shapes(body, weights))
     shapes = _shapes(body, weights)
-    _free_reshapes(body.graph, weights, shapes, batch or 1)
+    if not alone:
+        _free_reshapes(body.graph, weights, shapes, batch or 1)
     _drop_unused(body.graph)
-    kinds = {node.output[0]: node.op_type for node in body.graph.node if len(node.output) == 1}
-    layers = _layers(kinds, shapes, same, spec)
+    own = {value for node in model.graph.node for value in node.output}
+    kinds = {n.output[0]: n.op_type for n in body.graph.node if len(n.output) == 1 and n.output[0] in own}
+    rows = 1 if alone else batch or 1
+    layers = _layers(kinds, {name: _of_one(shape, rows, alone) for name, shape in shapes.items()}, same, spec)
     _rewrite_average_pools(body, weights, shapes)
-    _free_batch(body.graph)
+    if not alone:
+        _free_batch(body.graph)
     used = {value for node in body.graph.node for value in node.input}
     gates = relus.gated(body.graph, weights, shapes)
     kept = {key: weights[key] for key in weights if key in used}
-    return Prepared(body, kept, layers, same, cut, name, batch, found.posterior, gates, notes)
+    return Prepared(body, kept, layers, same, cut, name, batch, found.posterior, gates, notes, limit, departures)
 
 
 def with_outputs(model: ModelProto, values: Iterable[str]) -> tuple[ModelProto, dict[str, np.ndarray]]:
@@ -199,6 +223,33 @@ def _first_line(error: BaseException) -> str:
 # --- the graph without its weights -------------------------------------------------------------------------------
 
 
+def _made_plain(
+    model: ModelProto, body: ModelProto, weights: Weights
+) -> tuple[ModelProto, float | None, tuple[str, ...]]:
+    """The graph in plainer words and float32; what of the file it computes in, and how far that lies from float32."""
+    body = plain.with_functions_written_out(model, body)
+    limit, notes = plain.precision(body.graph, weights)
+    if plain.kinds_of_numbers(body.graph, weights):
+        floating = _floating(body, weights)
+        plain.in_float32(body.graph, weights)
+        plain.without_casts(body.graph, floating)
+    plain.without_empty_ends(body.graph)
+    plain.with_channels_first(body.graph)
+    return body, limit, notes
+
+
+def _floating(body: ModelProto, weights: Weights) -> set[str]:
+    """The values that hold floating numbers, of whatever kind."""
+    try:
+        graph = shape_inference.infer_shapes(skeleton(body, weights)).graph
+    except (RuntimeError, shape_inference.InferenceError):
+        return set()
+    kinds = {TensorProto.FLOAT, *plain.OTHER_FLOATS}
+    values = (*graph.input, *graph.value_info, *graph.output)
+    stored = {name for name, tensor in weights.items() if tensor.data_type in kinds}
+    return stored | {value.name for value in values if value.type.tensor_type.elem_type in kinds}
+
+
 def _split(model: ModelProto) -> tuple[ModelProto, Weights]:
     """A copy of the graph alone, and its weights by name. Old files (IR 3) list the weights as inputs too: not here."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -214,12 +265,23 @@ def _split(model: ModelProto) -> tuple[ModelProto, Weights]:
 def _fold(body: ModelProto, weights: Weights) -> None:
     """Compute now what depends on weights alone (GoogLeNet reshapes a weight, DenseNet unsqueezes its scales)."""
     kept = []
-    for node in body.graph.node:
-        if node.op_type == "Constant" or (node.input and all(name in weights for name in node.input if name)):
+    waiting = list(body.graph.node)[::-1]
+    while waiting:
+        node = waiting.pop()
+        branch = plain.chosen_branch(node, weights)
+        if branch is not None:
+            waiting.extend(branch[::-1])
+        elif _is_constant(node, weights):
             weights.update(_evaluate(node, weights, body))
         else:
             kept.append(node)
     _set_nodes(body.graph, kept)
+
+
+def _is_constant(node: NodeProto, weights: Weights) -> bool:
+    if any(item.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for item in node.attribute):
+        return False  # what is inside takes values that no input names
+    return node.op_type == "Constant" or bool(node.input and all(name in weights for name in node.input if name))
 
 
 def _fold_shapes(body: ModelProto, weights: Weights) -> None:
@@ -502,14 +564,21 @@ def _divisor(node: NodeProto, pads: list[int], sizes: tuple[int, ...]) -> np.nda
 
 
 def _layers(kinds: Mapping[str, str], shapes: Shapes, same: Mapping[str, str], spec: NetworkSpec) -> tuple[Layer, ...]:
-    """All floating values with a batch axis, named by the spec where it names them and by derivation elsewhere."""
-    values = {value: kind for value, kind in kinds.items() if len(shapes.get(value, ())) >= 2}
+    """All floating values of one image, named by the spec where it names them and by derivation elsewhere."""
+    values = {value: kind for value, kind in kinds.items() if shapes.get(value)}
     given = {same.get(value, value): name for name, value in reversed(spec.layers.items()) if value not in same}
     derived = canonical_names({value: kind for value, kind in values.items() if value not in given})
     names = {value: given.get(value) or derived[value] for value in values}
     clashes = [name for value, name in derived.items() if name in given.values()]
     names.update({value: value for value, name in derived.items() if name in clashes})
-    return tuple(Layer(names[value], value, kind, shapes[value][1:]) for value, kind in values.items())
+    return tuple(Layer(names[value], value, kind, shapes[value]) for value, kind in values.items())
+
+
+def _of_one(shape: tuple[int, ...], batch: int, alone: bool) -> tuple[int, ...]:
+    """What a value of the graph holds of one image, () where its rows are not images."""
+    if len(shape) < 2:
+        return ()
+    return shape[1:] if shape[0] == batch else shape if alone else ()
 
 
 def _derive(value: str, kind: str, count: int) -> str:

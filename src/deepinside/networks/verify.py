@@ -1,16 +1,17 @@
 """Is what torch computes what the ONNX file says? Asked at every layer, and of a photo where the weights are real."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.network import Network
+from deepinside.networks.network import Network, together
+from deepinside.networks.onnx import plain
 from deepinside.networks.surgery import with_outputs
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 LIMIT = 1e-4
 PROBES = 2
+KINDS = {"tensor(float16)": torch.float16, "tensor(double)": torch.float64}
+"""The kinds of numbers onnxruntime names, other than float32."""
 THREADS = 2  # fixed, so that the recorded differences are the same on each run
+
+
+class UnverifiedError(DeepInsideError):
+    """torch does not compute what onnxruntime computes, or stops."""
 
 
 def verify(original: ModelProto, network: Network, *, limit: float = LIMIT, seed: int = 0) -> dict[str, float]:
@@ -34,7 +41,7 @@ def verify(original: ModelProto, network: Network, *, limit: float = LIMIT, seed
     for name, expected in truth.items():
         checks[name] = difference(found[name], expected)
         if not checks[name] <= limit:
-            raise DeepInsideError(
+            raise UnverifiedError(
                 f"{network.name}: torch and onnxruntime should agree to {limit:g} of a layer's largest value, "
                 f"but layer {name!r} ({network.layers[name].kind}) differs by {checks[name]:.2g}"
             )
@@ -89,7 +96,7 @@ def _run_torch(network: Network, probe: Tensor) -> dict[str, Tensor]:
             return network.activations(probe, list(network.layers))
     except (RuntimeError, TypeError, ValueError) as error:
         words = " ".join(str(error).split())[:200]
-        raise DeepInsideError(
+        raise UnverifiedError(
             f"{network.name}: the converted graph should take a batch of {len(probe)}, but stops: {words}"
         ) from None
 
@@ -98,22 +105,48 @@ def _run_onnx(original: ModelProto, network: Network, native: Tensor) -> Mapping
     values = {layer.value: name for name, layer in network.layers.items()}
     known = {output for node in original.graph.node for output in node.output}
     wanted = [value for value in values if value in known]
-    light, weights = with_outputs(original, wanted)
+    light, weights = with_outputs(computable(original), wanted)
     session = _session(light)
     taken = next(value for value in session.get_inputs() if value.name not in weights)
-    portions = _portions(native.numpy(), taken.shape[0])
-    batches = [session.run(wanted, {taken.name: images, **weights}) for images in portions]
-    return {
-        values[value]: torch.from_numpy(np.concatenate(parts))
-        for value, parts in zip(wanted, zip(*batches, strict=True), strict=True)
-    }
+    images = as_taken(native, tuple(taken.shape), taken.type)
+    one, fixed = network.alone, taken.shape[0] if isinstance(taken.shape[0], int) and taken.shape[0] > 0 else None
+    runs = []
+    for portion in images.split(1 if one else fixed or len(images)):
+        fed = {taken.name: filled(portion, fixed or len(portion)).numpy(), **weights}
+        runs.append([_of_images(found, len(portion), fixed or len(portion)) for found in session.run(wanted, fed)])
+    join = together if one else torch.cat
+    return {values[value]: join(list(parts)) for value, parts in zip(wanted, zip(*runs, strict=True), strict=True)}
 
 
-def _portions(images: np.ndarray, batch: object) -> Iterator[np.ndarray]:
-    """The probe in portions of the batch size the file is fixed to, or whole where it is free."""
-    size = batch if isinstance(batch, int) and batch > 0 else len(images)
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
+def computable(original: ModelProto) -> ModelProto:
+    """The file's model in numbers onnxruntime computes with on a CPU: float32 for bfloat16, whose weights it holds."""
+    stored = {tensor.name: tensor for tensor in original.graph.initializer}
+    if TensorProto.BFLOAT16 not in plain.kinds_of_numbers(original.graph, stored):
+        return original
+    model = ModelProto()
+    model.CopyFrom(original)
+    plain.in_float32(model.graph, stored)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(stored.values())
+    return model
+
+
+def as_taken(native: Tensor, sizes: tuple[object, ...], kind: str) -> Tensor:
+    """Images (N, C, H, W) as an input of these sizes and kind of numbers takes them."""
+    ordered = native.permute(*plain.TO_CHANNELS_LAST) if plain.channels_last(sizes) else native
+    return ordered.to(KINDS.get(kind, torch.float32)).contiguous()
+
+
+def filled(images: Tensor, count: int) -> Tensor:
+    """At least `count` images, the last one repeated."""
+    return torch.cat([images, *[images[-1:]] * (count - len(images))])
+
+
+def _of_images(found: np.ndarray, images: int, batch: int) -> Tensor:
+    """What belongs to the first `images` of a `batch`, where that can be told; as float32."""
+    values = torch.from_numpy(found).float()
+    each = len(values) // batch if values.ndim and len(values) % batch == 0 else len(values)
+    return values[: images * each] if each * batch == len(values) else values
 
 
 def _session(model: ModelProto) -> "onnxruntime.InferenceSession":

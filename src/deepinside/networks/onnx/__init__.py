@@ -1,1 +1,1 @@
-"""Passes over an ONNX graph, one concern a file; `deepinside.networks.surgery` calls them in order."""
+"""Passes over an ONNX graph, one concern a file, which `deepinside.networks.surgery` calls in order; and converters."""
