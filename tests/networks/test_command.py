@@ -159,7 +159,7 @@ def test_fetch_prints_where_the_file_is(
     asked, verified = [], []
     monkeypatch.setattr(deepinside.networks.fetch, "fetch", lambda spec, cache: asked.append(spec.name) or spec.beside)
     monkeypatch.setattr(deepinside.networks.spec, "find_spec", lambda name: replace(spec, name="squeezenet"))
-    monkeypatch.setattr(deepinside.networks.load, "verify", lambda *_: verified.append(1) or {"fc8": 1e-7})
+    monkeypatch.setattr(deepinside.networks.load, "verify", lambda *_, **__: verified.append(1) or {"fc8": 1e-7})
     for _ in range(2):
         assert main(["fetch", "squeezenet"]) == 0
         out, err = capsys.readouterr()
