@@ -68,7 +68,9 @@ def test_where_the_percentile_is_zero_the_largest_ends_the_scale() -> None:
 
 
 def test_how_maps_are_drawn_is_said() -> None:
-    assert figures.scale_sentence(99.5).startswith("Maps: the scale is linear from zero to the 99.5th percentile")
+    assert figures.scale_sentence(99.5).startswith(
+        "Maps: the scale is linear from zero to percentile 99.5 of the absolute values"
+    )
     assert "largest absolute value" in figures.scale_sentence(100)
 
 

@@ -263,13 +263,21 @@ def test_small_squares_are_found_better_than_by_naive_boxes(network: Network) ->
         assert claims.CLAIMS[f"saliency_{name}"](seen).holds
 
 
-def test_where_the_whole_photo_is_right_the_claim_fails(network: Network) -> None:
+def test_objects_of_which_the_whole_photo_is_right_by_definition_are_no_part_of_the_claim(network: Network) -> None:
     small = items(network, photos(1, label="tabby", boxes=TRUTH))
     whole = items(network, photos(2, label="tabby", boxes=torch.tensor([[0.0, 0.0, 1.0, 1.0]])))
     seen = evidence(network, (small[0], whole[1]))
     assert leads_by_size(seen) == {SIZES[0]: 1.0, SIZES[2]: -1.0}
     claim = claims.CLAIMS["saliency_localises_better_than_baselines"](seen)
-    assert (claim.measured, claim.holds) == (-1, False)
+    assert (claim.measured, claim.holds) == (1, True)
+    assert f"{SIZES[2]} -1.000" in claim.claim
+    with pytest.raises(claims.NotMeasuredError, match="half of its photo or more"):
+        claims.CLAIMS["saliency_localises_better_than_baselines"](evidence(network, (whole[1],)))
+    missed = replace(seen, by_group={SIZES[1]: {"graph_cut/right": 0.25, "centre/right": 0.5}, **seen.by_group})
+    for name in ("whole_image", "random"):
+        missed.by_group[SIZES[1]][f"{name}/right"] = 0.0
+    claim = claims.CLAIMS["saliency_localises_better_than_baselines"](missed)
+    assert (claim.measured, claim.holds) == (-0.25, False)
     assert claims.CLAIMS["saliency_localises_small_objects"](seen).holds
 
 

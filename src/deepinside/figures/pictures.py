@@ -55,9 +55,12 @@ def end_of_scale(values: np.ndarray, percentile: float) -> float:
 
 def scale_sentence(percentile: float) -> str:
     """How maps are drawn, for captions and provenance."""
-    end = "largest" if percentile == 100 else f"{percentile:g}th percentile of the"
-    clipped = "" if percentile == 100 else "; larger ones take its last colour"
-    return f"Maps: the scale is linear from zero to the {end} absolute value{clipped}."
+    if percentile == 100:
+        return "Maps: the scale is linear from zero to the largest absolute value."
+    return (
+        f"Maps: the scale is linear from zero to percentile {percentile:g} of the absolute values; larger values take "
+        "its last colour."
+    )
 
 
 def rgb(values: np.ndarray) -> np.ndarray:
