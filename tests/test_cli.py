@@ -1,5 +1,6 @@
 """The command line: what it does, what it refuses, and what it leaves behind."""
 
+import logging
 import os
 import shutil
 import signal
@@ -61,7 +62,16 @@ def test_help_names_every_network_and_experiment(
 ) -> None:
     assert call(monkeypatch, "--help") == 0
     said = capsys.readouterr().out
-    for word in ("fig1_class_models", "fig2_saliency", "tinycaffenet", "caffenet", "--repeat", "images.root=FOLDER"):
+    for word in (
+        "technique=",
+        "class_model  ",
+        "fig1_class_models",
+        "fig2_saliency",
+        "tinycaffenet",
+        "caffenet",
+        "--repeat",
+        "images.root=FOLDER",
+    ):
         assert word in said
 
 
@@ -246,9 +256,13 @@ def test_verbose_adds_the_traceback_to_what_is_refused(
 
 
 def test_quiet_says_nothing_but_errors(
-    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    with caplog.at_level(logging.INFO):
+        assert call(monkeypatch, *FAST, "--quiet", "figure.formats=[pdf,svg]") == 0  # which tell of every font's tables
+    assert not [told for told in caplog.records if told.name.startswith("fontTools")]
     assert call(monkeypatch, *FAST, "--quiet") == 0
+    assert call(monkeypatch, "-m", *FAST, "--quiet", "seed=0,1") == 0
     assert call(monkeypatch, *FAST, "--quiet") == 0  # done already
     assert capsys.readouterr() == ("", "")
     call(monkeypatch, *FAST, "--quiet", "seed=-1")
@@ -266,8 +280,8 @@ def test_a_results_folder_that_cannot_be_written_is_one_sentence(
     assert sentence.startswith("deepinside: runtime.results: ")
 
 
-def test_a_run_that_is_killed_leaves_nothing_that_is_taken_for_a_result(
-    bench: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_is_killed_leaves_nothing_that_is_taken_for_a_result_or_that_runs(
+    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*FAST, "technique.show=signed", "runtime.threads=1"]
     code = (
@@ -284,7 +298,16 @@ def test_a_run_that_is_killed_leaves_nothing_that_is_taken_for_a_result(
     assert left.name.endswith(".part")
     assert (left / "whole" / "arrays.npz").is_file()
     assert not results.is_done(left)
+    (record,) = left.glob("chunks/*.record")
+    bytes_of_it = record.read_bytes()
+    record.write_bytes(f"cos\nmkdir\n(V{bench / 'was here'}\ntR.".encode())  # a pickle that makes a folder
+    capsys.readouterr()
+    assert call(monkeypatch, *words) == 1
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{record.name}: expected unfinished work" in sentence
+    assert not (bench / "was here").exists()
+    record.write_bytes(bytes_of_it)
     assert call(monkeypatch, *words) == 0
-    (whole,) = network.iterdir()
+    (whole,) = [path for path in network.iterdir() if not path.name.endswith(".failed")]
     assert results.is_done(whole)
     assert not whole.name.endswith(".part")

@@ -43,11 +43,15 @@ def test_values_are_written_in_hydras_grammar(found: object, words: str) -> None
     ],
     ids=str,
 )
-def test_the_override_form_composes_the_same_configuration(words: list[str]) -> None:
-    base = ["experiment=fig1_class_models", "network=tinycaffenet"]
+@pytest.mark.parametrize("experiment", ["fig1_class_models", "adhoc"])
+def test_the_override_form_composes_the_same_configuration(experiment: str, words: list[str]) -> None:
+    base = [f"experiment={experiment}", "network=tinycaffenet"]
+    if experiment == "adhoc":  # what is called so has no experiment
+        base, words = base[1:], ["technique=class_model", *[word for word in words if "clearer" not in word]]
     wanted, defaults = compose_plain([*base, *words]), compose_plain(base)
     now, before = results.identity(wanted), results.identity(defaults)
     changes = {key: found for key, found in now.items() if key not in before or found != before[key]}
     gone = [key for key in before if key not in now]
-    command = override_command("fig1_class_models", "tinycaffenet", changes, gone, results.flatten(defaults))
+    command = override_command(experiment, "tinycaffenet", changes, gone, results.flatten(defaults))
     assert results.identity(compose_plain(shlex.split(command)[1:])) == now
+    assert ("experiment=" in command) == (experiment != "adhoc")
