@@ -1,12 +1,15 @@
 """Photos in a zip or tar are those of the folder; nothing an archive holds gets out of it."""
 
 import gc
+import http.server
 import io
+import sys
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -250,8 +253,8 @@ def test_a_compressed_tar_is_decompressed_once_into_a_file_without_a_name(
     place.mkdir()
     monkeypatch.setattr(archives.tempfile, "tempdir", str(place))
     opened = []
-    kept = archives.COMPRESSED[".tgz"]
-    monkeypatch.setitem(archives.COMPRESSED, ".tgz", lambda path: (opened.append(path), kept(path))[1])
+    kept = archives._copied
+    monkeypatch.setattr(archives, "_copied", lambda *given: (opened.append(given), kept(*given))[1])
     for _ in range(3):
         assert stems(root=str(tmp_path / "a.tgz")) == ["a"]
     assert len(opened) == 1
@@ -287,3 +290,79 @@ def test_reading_leaves_no_thread_and_no_file_open(tmp_path: Path, monkeypatch: 
     gc.collect()
     if Path("/proc/self/fd").is_dir():
         assert not [fd for fd in Path("/proc/self/fd").iterdir() if fd.exists() and str(tmp_path) in str(fd.readlink())]
+
+
+# ---- behind a URL ----------------------------------------------------------------------------------------------------
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[str]:
+    """The address of the folder above the photos, served by a plain server that knows no ranges."""
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder.parent)))
+    thread = threading.Thread(target=serving.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{serving.server_port}"
+    serving.shutdown()
+    serving.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def memory(folder: Path) -> Iterator[str]:
+    """The same behind fsspec's interface for any store of objects, as s3 and gs are."""
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    for path in folder.parent.rglob("*"):
+        if path.is_file():
+            files.pipe_file(f"/bucket/{path.relative_to(folder.parent).as_posix()}", path.read_bytes())
+    yield "memory://bucket"
+    files.rm("/bucket", recursive=True)
+
+
+def seen(root: str) -> list[tuple[str, str, str | None, str]]:
+    found, _ = run(ImageSettings(root=root, recursive=True, labels="folder"))
+    names = {source.stem: source.name for source in sources(root=root, recursive=True, labels="folder")}
+    return [(photo.stem, names[photo.stem], photo.label, photo.sha256) for each in found for photo in each.photos]
+
+
+@pytest.mark.parametrize("way", ["server", "memory"])
+def test_a_url_is_the_folder_or_the_archive_it_leads_to(folder: Path, way: str, request: pytest.FixtureRequest) -> None:
+    for suffix, make in KINDS.items():
+        make(folder, folder.with_name(f"photos{suffix}"))
+    base, plain = request.getfixturevalue(way), seen(str(folder))
+    assert len(plain) == 6
+    for place in ("photos", "photos/", *(f"photos{suffix}" for suffix in KINDS)):
+        assert seen(f"{base}/{place}") == plain, place
+    (one,) = seen(f"{base}/photos/a/cat.jpg")
+    assert one[1:3] == ("cat.jpg", "a")
+    assert len(sources(root=f"{base}/photos")) == 2
+
+
+def test_a_glob_behind_a_url(memory: str) -> None:
+    assert stems(root=f"{memory}/photos/*.jpg") == ["b"]
+    assert len(stems(root=f"{memory}/photos/**/*.jpg")) == 6
+
+
+@pytest.mark.parametrize("place", ["nothing.zip", "nothing", "nothing.jpg"])
+@pytest.mark.parametrize("way", ["server", "memory"])
+def test_what_is_not_there_is_one_sentence(way: str, place: str, request: pytest.FixtureRequest) -> None:
+    root = f"{request.getfixturevalue(way)}/{place}"
+    with pytest.raises(DeepInsideError) as caught:
+        run(ImageSettings(root=root))
+    assert place in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_protocol_that_is_missing_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("s3fs", "gcsfs"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for protocol, extra in (("s3", "s3"), ("gs", "gs")):
+        with pytest.raises(DeepInsideError, match=rf"pip install 'deepinside\[{extra}\]'"):
+            sources(root=f"{protocol}://bucket/photos")
+    with pytest.raises(DeepInsideError, match="Protocol not known: nosuch"):
+        sources(root="nosuch://bucket/photos")

@@ -1,33 +1,38 @@
-"""Photos inside a zip or tar, read where they lie: nothing is unpacked, so names in an archive can do no harm.
+"""Photos inside a zip or tar, or behind a URL: nothing is unpacked, so names in an archive can do no harm.
 
-A zip is read through its directory, a tar at the places its headers tell; a compressed tar, which cannot be read at a
-place, is decompressed once into an unnamed temporary file that goes with the process.
+fsspec opens what is compressed or elsewhere (http, https, s3, gs and all else it knows). A zip is read through its
+directory, a tar at the places its headers tell, both by the standard library: fsspec's own zip and tar know a file by
+its name alone, so one of two of the same name is lost, and its tar takes 1500 times as long to read one of 50 000
+files. An archive that is compressed or elsewhere is copied once into an unnamed temporary file that goes with the
+process.
 """
 
-import bz2
-import gzip
 import lzma
 import shutil
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
+from urllib.parse import unquote
 from weakref import finalize
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.load import MAX_BYTES, UnreadableImage
 
-COMPRESSED: dict[str, Callable[[Path], Any]] = {
-    ".tar.gz": gzip.open, ".tgz": gzip.open, ".tar.bz2": bz2.open, ".tbz2": bz2.open, ".tar.xz": lzma.open,
-    ".txz": lzma.open,
-}  # fmt: skip
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+COMPRESSED = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tbz2": "bz2", ".tar.xz": "xz", ".txz": "xz"}
+"""What fsspec calls the compression."""
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+"""The extra that brings what a protocol needs."""
 SUFFIXES = (".zip", ".tar", *COMPRESSED)
 BLOCK = 512
 DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
@@ -73,14 +78,15 @@ class Member:
         return data
 
 
-def is_archive(path: Path) -> bool:
-    """Whether the name is one of an archive that can be read."""
-    return suffix(path) is not None
+def is_url(root: str) -> bool:
+    """Whether it says how to get there, as in `https://` and `s3://`."""
+    return "://" in root
 
 
-def suffix(path: Path) -> str | None:
-    """The end of the name that says what kind of archive it is."""
-    return next((end for end in SUFFIXES if path.name.lower().endswith(end)), None)
+def suffix(root: str) -> str | None:
+    """The end of the name that says what kind of archive it is; None for no archive."""
+    name = root.partition("?")[0] if is_url(root) else root
+    return next((end for end in SUFFIXES if name.lower().endswith(end)), None)
 
 
 def members(path: Path) -> list[Member]:
@@ -90,30 +96,81 @@ def members(path: Path) -> list[Member]:
     """
     try:
         stat = path.stat()
-        return _opened(path.absolute(), stat.st_size, stat.st_mtime_ns).members
+        return _opened(str(path.absolute()), f"{stat.st_size} {stat.st_mtime_ns}").members
     except DAMAGE as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DeepInsideError(f"The archive {path} cannot be read: {reason}; make it anew.") from error
 
 
-@lru_cache(maxsize=2)  # the runs of a sweep look at the same photos; a compressed tar is decompressed for all of them
-def _opened(path: Path, size: int, changed: int) -> Archive:
-    kind = suffix(path)
-    if kind == ".zip":
-        return Zip(path)
-    return Tar(path.open("rb") if kind == ".tar" else _decompressed(path, COMPRESSED[kind or ""]))
+def remote_members(url: str, *, single: bool, recursive: bool) -> list[Member]:
+    """The files behind a URL: those of an archive, of a folder, of a glob, or the `single` one it names.
+
+    Raises DeepInsideError where it cannot be reached, or is an archive as `members` refuses it.
+    """
+    try:
+        from fsspec.core import url_to_fs
+
+        files, path = url_to_fs(url)
+        if suffix(path):
+            return _opened(url, str(files.ukey(path))).members
+        return Remote(files, path, single=single, recursive=recursive).members
+    except DeepInsideError:
+        raise
+    except ImportError as error:
+        extra = EXTRAS.get(url.partition("://")[0].lower())
+        advice = f"pip install 'deepinside[{extra}]' brings what it needs" if extra else "install what it needs"
+        raise DeepInsideError(f"{url} cannot be read: {' '.join(str(error).split())}; {advice}.") from error
+    except Exception as error:  # every kind of server has errors of its own
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise DeepInsideError(f"{url} cannot be read: {reason[:300]}; look whether it is there.") from error
+
+
+@lru_cache(maxsize=2)  # the runs of a sweep look at the same photos; what is copied is copied once for all of them
+def _opened(root: str, changed: str) -> Archive:
+    kind = suffix(root) or ""
+    compression = COMPRESSED.get(kind)
+    file = _copied(root, compression) if compression or is_url(root) else Path(root).open("rb")  # noqa: SIM115 - open as long as the archive
+    return Zip(file, root) if kind == ".zip" else Tar(file)
+
+
+class Remote:
+    """Photos that lie on their own behind a URL, each fetched as it is asked for."""
+
+    def __init__(self, files: "AbstractFileSystem", path: str, *, single: bool, recursive: bool) -> None:
+        self.files = files
+        self.base = path.rstrip("/")
+        if "*" in path:
+            found = files.glob(path, detail=True)
+            self.base = path.partition("*")[0].rpartition("/")[0]
+        elif single:
+            found, self.base = {path: files.info(path)}, path.rpartition("/")[0]
+        else:
+            found = files.find(path, maxdepth=None if recursive else 1, detail=True)
+        self.names = [name for name, info in found.items() if info["type"] == "file"]
+        self.members = [
+            Member(
+                self,
+                unquote(name.removeprefix(f"{self.base}/").partition("?")[0]),
+                int(found[name].get("size") or 0),
+                place,
+            )
+            for place, name in enumerate(self.names)
+        ]
+
+    def read(self, member: Member) -> bytes:
+        return bytes(self.files.cat_file(self.names[member.place]))
 
 
 class Zip:
     """A zip, whose members are decompressed one by one as they are asked for."""
 
-    def __init__(self, path: Path) -> None:
-        self.file = zipfile.ZipFile(path)
-        finalize(self, self.file.close)
+    def __init__(self, file: IO[bytes], root: str) -> None:
+        finalize(self, file.close)
+        self.file = zipfile.ZipFile(file)
         self.lock = Lock()
         self.infos = self.file.infolist()
         if any(info.flag_bits & 1 for info in self.infos):
-            raise DeepInsideError(f"The archive {path} is encrypted, which is not read here; unpack it yourself.")
+            raise DeepInsideError(f"The archive {root} is encrypted, which is not read here; unpack it yourself.")
         self.members = [
             Member(self, info.filename, info.file_size, place, info.CRC)
             for place, info in enumerate(self.infos)
@@ -173,16 +230,19 @@ def _is_link(info: zipfile.ZipInfo) -> bool:
     return (info.external_attr >> 16) & 0o170000 == 0o120000
 
 
-def _decompressed(path: Path, opener: Callable[[Path], Any]) -> IO[bytes]:
-    """The tar inside, in a file without a name. Raises DeepInsideError where it would fill the disk."""
+def _copied(root: str, compression: str | None) -> IO[bytes]:
+    """The zip or tar behind a URL, or inside a compressed file, in a file without a name. Raises DeepInsideError where
+    it would fill the disk."""
+    import fsspec
+
     room = shutil.disk_usage(tempfile.gettempdir()).free // 2
-    with ExitStack() as broken, opener(path) as stream:
+    with ExitStack() as broken, fsspec.open(root, "rb", compression=compression) as stream:
         whole = broken.enter_context(tempfile.TemporaryFile())
         while block := stream.read(1 << 20):
             whole.write(block)
             if whole.tell() > room:
                 raise DeepInsideError(
-                    f"The archive {path} decompressed takes more than {room >> 20} MiB, half of what is free in "
+                    f"The archive {root} takes more than {room >> 20} MiB, half of what is free in "
                     f"{tempfile.gettempdir()}; unpack it yourself, or set TMPDIR to a place with more room."
                 )
         whole.seek(0)

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
+from deepinside.images.archives import is_url
 from deepinside.images.batches import all_batches, fit
 from deepinside.images.load import as_seen
 from deepinside.images.names import user_path
@@ -53,7 +54,7 @@ def read(given: Given, settings: ImageSettings, convention: InputConvention) -> 
 
 def from_path(path: str | Path, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
     """Every photo behind a path, as the command line reads it; raises DeepInsideError for the first it cannot read."""
-    if not (user_path(str(path), "photo").exists() or glob.has_magic(str(path))):
+    if not is_url(str(path)) and not (user_path(str(path), "photo").exists() or glob.has_magic(str(path))):
         raise DeepInsideError(f"photo: expected a file, a folder or a glob, found {path}, which is not there.")
     for loaded in all_batches(replace(settings, root=str(path), names=()), convention):
         for skipped in loaded.skipped:

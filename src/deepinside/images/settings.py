@@ -25,7 +25,8 @@ class ImageSettings:
 
     root: a folder, one image, a glob such as `photos/n02*/*.jpg`, a `.txt` file with one path a line, relative to
     the list's own folder (`#` starts a comment), or a `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` of photos,
-    which is read as the folder it holds, without unpacking. recursive: look into the folder's sub-folders too.
+    which is read as the folder it holds, without unpacking; also a URL of one of these (https://, s3://, gs://, …), but
+    for lists. recursive: look into the folder's sub-folders too.
     names: photographs that come with scikit-image, put before those of `root`.
     resize: `square` stretches to the size; `short_side_crop` scales the photo without stretching it and cuts the middle
     out, as much of it as the network's shape can hold. short_side: how long the shorter side is scaled to before that

@@ -102,10 +102,12 @@ def _shipped(name: str) -> Path:
 
 def _find(settings: ImageSettings) -> list[Found]:
     """The files below `root`."""
+    if archives.is_url(settings.root or ""):
+        return _behind_url(settings.root or "", recursive=settings.recursive)
     root = user_path(settings.root or "", "images.root")
     if root.is_dir():
         return _in_folder(root, recursive=settings.recursive)
-    if root.is_file() and archives.is_archive(root):
+    if root.is_file() and archives.suffix(root.name):
         return _in_archive(root, recursive=settings.recursive)
     if root.is_file():
         return _in_list(root) if root.suffix.lower() == ".txt" else [Found(root, PurePath(root.name))]
@@ -135,7 +137,22 @@ def _walk(folder: str, above: tuple[str, ...], *, recursive: bool) -> Iterator[t
 
 
 def _in_archive(root: Path, *, recursive: bool) -> list[Found]:
-    photos = [(member.parts, member) for member in archives.members(root)]
+    folder = root.with_name(root.name[: -len(archives.suffix(root.name) or "")])
+    return _members(f"The archive {root}", archives.members(root), folder, recursive=recursive)
+
+
+def _behind_url(url: str, *, recursive: bool) -> list[Found]:
+    """The photos of an archive, a folder or a glob somewhere else, or the one photo there."""
+    place = url.partition("://")[2].partition("?")[0].rstrip("/")
+    folder = Path(place[: -len(archives.suffix(place) or "")] if archives.suffix(place) else place)
+    glob_ = "*" in url
+    single = _is_photo(folder.name) and not glob_
+    found = archives.remote_members(url, single=single, recursive=recursive)
+    return _members(url, found, folder.parent if single or glob_ else folder, recursive=recursive or glob_)
+
+
+def _members(place: str, members: Sequence[archives.Member], folder: Path, *, recursive: bool) -> list[Found]:
+    photos = [(member.parts, member) for member in members]
     kept = [
         (parts, member)
         for parts, member in photos
@@ -143,8 +160,7 @@ def _in_archive(root: Path, *, recursive: bool) -> list[Found]:
         and (recursive or len(parts) == 1)
     ]  # fmt: skip
     if not kept:
-        raise DeepInsideError(_none_in(f"The archive {root}", recursive=recursive))
-    folder = root.with_name(root.name[: -len(archives.suffix(root) or "")])
+        raise DeepInsideError(_none_in(place, recursive=recursive))
     return [
         Found(folder.joinpath(*parts), PurePath(*parts), member)
         for parts, member in sorted(kept, key=lambda row: row[0])
