@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper, version_converter
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
 from torch import fx, nn
 from torch.overrides import TorchFunctionMode
 
 from deepinside.errors import DeepInsideError
+from deepinside.networks.onnx.plain import OF_THE_SAME_SHAPE
 from deepinside.networks.surgery import SMALL, Prepared, Weights, opset, skeleton
 
 LAYER = "layer"  # fx nodes carry the name of the layer they compute in node.meta[LAYER]
@@ -28,6 +29,7 @@ def convert(prepared: Prepared, *, file: str = "the file") -> fx.GraphModule:
     """
     model = _convertible(prepared, file)
     marks = _name_nodes(model, {layer.value: layer.name for layer in prepared.layers})
+    _state_shapes(model, prepared)
     module = _converted(model, prepared.weights, file)
     _inline_sequences(module)
     for node in module.graph.nodes:
@@ -86,6 +88,15 @@ def _with_weights(light: ModelProto, prepared: Prepared) -> ModelProto:
     del whole.graph.input[:]
     whole.graph.input.extend(images)
     return whole
+
+
+def _state_shapes(model: ModelProto, prepared: Prepared) -> None:
+    """Shapes that inference of shapes cannot know, from the table of layers: converters ask for numbers of axes."""
+    shapes = {layer.value: layer.shape for layer in prepared.layers}
+    for node in model.graph.node:
+        if node.op_type in OF_THE_SAME_SHAPE and node.output[0] in shapes:
+            sizes: list[str | int | None] = ["N", *shapes[node.output[0]]]
+            model.graph.value_info.append(helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, sizes))
 
 
 def _hollow(tensor: TensorProto) -> TensorProto:

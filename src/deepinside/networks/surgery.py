@@ -241,7 +241,7 @@ def _made_plain(
 def _floating(body: ModelProto, weights: Weights) -> set[str]:
     """The values that hold floating numbers, of whatever kind."""
     try:
-        graph = shape_inference.infer_shapes(skeleton(body, weights)).graph
+        graph = shape_inference.infer_shapes(plain.for_inference(skeleton(body, weights))).graph
     except (RuntimeError, shape_inference.InferenceError):
         return set()
     kinds = {TensorProto.FLOAT, *plain.OTHER_FLOATS}
@@ -432,7 +432,7 @@ def _fix_input(graph: GraphProto, spec: NetworkSpec) -> tuple[str, int | None]:
 def _shapes(body: ModelProto, weights: Weights) -> dict[str, tuple[int, ...]]:
     """Shape of every floating value of fully known shape, the batch as the file has it."""
     try:
-        inferred = shape_inference.infer_shapes(skeleton(body, weights), data_prop=True)
+        inferred = shape_inference.infer_shapes(plain.for_inference(skeleton(body, weights)), data_prop=True)
     except (RuntimeError, shape_inference.InferenceError) as error:
         raise DeepInsideError(f"the graph's shapes do not fit together: {_first_line(error)}") from None
     known = {}

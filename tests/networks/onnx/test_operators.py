@@ -21,7 +21,7 @@ REDUCTIONS = ("reducel1 reducel2 reducemax reducemean reducemin reduceprod reduc
 OTHERS = """acos acosh asin asinh atan atanh clip cos cosh elu equal
 expand gelu globalaveragepool globalmaxpool greater_or_equal groupnormalization hardsigmoid hardswish identity
 instance_normalization less_or_equal lpnormalization matmul meanvariancenormalization mish pad
-reshape rmsnormalization round selu shrink sin sinh softplus softsign split squeeze
+reshape rmsnormalization round selu shrink sin sinh slice softplus softsign split squeeze
 swish tan thresholdedrelu transpose unsqueeze upsample"""
 MODULES = [*REDUCTIONS.split(), *OTHERS.split()]
 PARTLY = {"reshape", "upsample"}

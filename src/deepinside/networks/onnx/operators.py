@@ -323,6 +323,35 @@ def _split(node: Node, graph: Graph) -> Any:
     return _result(Split(node.attributes.get("axis", 0), sizes, len(node.output_values)), node)
 
 
+class Slice(nn.Module):
+    """From `starts` to `ends` of some axes, in steps; a negative step goes backwards."""
+
+    def __init__(self, starts: list[int], ends: list[int], axes: Sequence[int], steps: Sequence[int]) -> None:
+        super().__init__()
+        self.ranges = [(axis, slice(*rest)) for axis, *rest in zip(axes, starts, ends, steps, strict=True)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for axis, taken in self.ranges:
+            x = self.along(x, axis % x.ndim, taken)
+        return x
+
+    def along(self, x: Tensor, axis: int, taken: slice) -> Tensor:
+        if taken.step > 0:
+            return x[(slice(None),) * axis + (taken,)]
+        size = x.shape[axis]
+        first = min(taken.start + size if taken.start < 0 else taken.start, size - 1)
+        last = max(taken.stop + size if taken.stop < 0 else taken.stop, -1)
+        return x.index_select(axis, torch.arange(first, last, taken.step, device=x.device))
+
+
+def _slice(node: Node, graph: Graph) -> Any:
+    starts, ends = _numbers(node, graph, 1, "starts"), _numbers(node, graph, 2, "ends")
+    assert starts is not None and ends is not None
+    axes = _numbers(node, graph, 3, "axes") or list(range(len(starts)))
+    steps = _numbers(node, graph, 4, "steps") or [1] * len(starts)
+    return _result(Slice(starts, ends, axes, steps), node)
+
+
 class SpaceToDepth(nn.Module):
     """Blocks of b×b pixels become b·b times as many channels."""
 
@@ -586,11 +615,12 @@ OWN: dict[str, Callable[[Node, Graph], Any]] = {
     "Selu": _selu,
     "Shrink": _shrink,
     "Sinh": _elementwise(torch.sinh),
+    "Slice": _slice,
     "SpaceToDepth": lambda node, graph: _result(SpaceToDepth(node.attributes["blocksize"]), node),
     "Split": _split,
     "Swish": _swish,
     "ThresholdedRelu": lambda node, graph: _result(ThresholdedRelu(node.attributes.get("alpha", 1.0)), node),
     "Upsample": _upsample,
 }
-INSTEAD_FROM = {"Clip": 11, "Expand": 8, "MatMul": 1, "Reshape": 5, "Selu": 1}
+INSTEAD_FROM = {"Clip": 11, "Expand": 8, "MatMul": 1, "Reshape": 5, "Selu": 1, "Slice": 1}
 """Those that come before onnx2torch's own, from this version on: limits left out, shapes and weights known ahead."""

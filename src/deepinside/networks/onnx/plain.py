@@ -37,6 +37,20 @@ def with_functions_written_out(model: ModelProto, body: ModelProto) -> ModelProt
     return written
 
 
+OF_THE_SAME_SHAPE = ("GroupNormalization", "MeanVarianceNormalization", "RMSNormalization", "Swish", "Mish", "Gelu")
+"""Functions of ONNX that leave the shape as it is, which its inference of shapes does not always know."""
+
+
+def for_inference(model: ModelProto) -> ModelProto:
+    """The model, changed in place: what only changes numbers is Identity, so that its shape is known."""
+    for node in model.graph.node:
+        if node.op_type in OF_THE_SAME_SHAPE:
+            node.op_type = "Identity"
+            del node.input[1:]
+            del node.attribute[:]
+    return model
+
+
 def without_empty_ends(graph: GraphProto) -> None:
     """Optional inputs and outputs that are left out at the end are left out without a name for it."""
     for node in graph.node:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from deepinside.networks.quick.convolution import LAYOUT, Convolution
 from deepinside.networks.quick.matrix import FullyConnected
@@ -21,8 +21,13 @@ def quicken(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.GraphModu
         if quick is not None:
             module.set_submodule(name, quick)
     drop_padding(module, layers)
-    module.to(memory_format=LAYOUT)  # type: ignore[call-overload]
+    module._apply(_laid_out)
     return module.eval()
+
+
+def _laid_out(tensor: Tensor) -> Tensor:
+    """Filters and maps laid out for speed; `Module.to` would refuse other tensors of five axes, as Swin's masks are."""
+    return tensor.contiguous(memory_format=LAYOUT) if tensor.ndim == 4 else tensor
 
 
 def fuse(module: fx.GraphModule) -> fx.GraphModule:
