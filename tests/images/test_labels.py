@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shots import put, run
+from shots import put, run, sources
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.settings import ImageSettings
@@ -53,7 +53,7 @@ def test_a_wrong_label_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeepInsideError, match="names none of the photos"):
         labels(root=str(tmp_path), labels=str(table))
     table.write_text("a.jpg\n")
-    with pytest.raises(DeepInsideError, match="expected a name and a label"):
+    with pytest.raises(DeepInsideError, match="line 1: expected the name of a photo and a label"):
         labels(root=str(tmp_path), labels=str(table))
 
 
@@ -119,3 +119,13 @@ def test_what_a_crop_cuts_off_is_cut_off_the_boxes(tmp_path: Path) -> None:
     assert photo.view == (0.375, 0, 0.625, 1)
     assert photo.boxes is not None and len(photo.boxes) == 3
     assert photo.boxes_in_view().tolist() == [[0, 0, 0.5, 0.5]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("line", ['"a b.png","{}"', "a b.png,{}", "a b.png;{}", "a b.png\t{}", "a b.png\t{}\t0.9"])
+def test_label_files_of_spreadsheets(tmp_path: Path, encoding: str, line: str) -> None:
+    line = line.format("caf\xe9, coffee")
+    put(tmp_path / "photos" / "a b.png")
+    (tmp_path / "labels.csv").write_bytes(f"name,label\r\n{line}\r\n".encode(encoding))
+    (found,) = sources(root=str(tmp_path / "photos"), labels=str(tmp_path / "labels.csv"))
+    assert found.label == "caf\xe9, coffee"

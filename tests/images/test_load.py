@@ -11,10 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from deepinside.errors import DeepInsideError
-from deepinside.images.load import MAX_PIXELS, UnreadableImage, load_image
+from deepinside.images.batches import all_batches
+from deepinside.images.load import MAX_PIXELS, NOTES, UnreadableImage, decode, load_image
+from deepinside.images.settings import ImageSettings
+from deepinside.networks.spec import InputConvention
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 Save = Callable[..., Path]
@@ -303,3 +307,56 @@ def renamed(profile: bytes) -> bytes:
 def test_the_hand_written_png_is_a_png() -> None:
     data = png(2, 1, depth=8, colour=2, rows=b"\0" + bytes([*RED, *BLUE]))
     assert np.asarray(Image.open(io.BytesIO(data))).tolist() == [[list(RED), list(BLUE)]]
+
+
+# ---- twelve bits in sixteen ------------------------------------------------------------------------------------------
+
+TWELVE = np.arange(0, 4095, 13, dtype=np.uint16).reshape(3, 105)
+
+
+def significant(data: bytes, bits: int) -> bytes:
+    """A PNG that says how many of its bits are significant."""
+    body = b"sBIT" + bytes([bits])
+    return data[:33] + b"\0\0\0\1" + body + zlib.crc32(body).to_bytes(4, "big") + data[33:]
+
+
+def deep(levels: NDArray[np.uint16], kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(levels).save(out, kind, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "low", "high", "said"),
+    [
+        (significant(deep(TWELVE, "PNG"), 12), 0, 4095, "from 0 to 4095, the range told by its 12 significant bits"),
+        (deep(TWELVE, "TIFF", tiffinfo={281: 4095}), 0, 4095, "largest sample value"),
+        (deep(TWELVE + 100, "TIFF", tiffinfo={280: 100, 281: 4195}), 100, 4195, "from 100 to 4195"),
+        (deep(TWELVE, "TIFF", description="ImageJ=1.53\nmin=0.0\nmax=4095.0\n"), 0, 4095, "ImageJ description"),
+        (deep(TWELVE, "TIFF"), 0, 65535, "its brightest level is 4082 of 65535 and it tells no other range"),
+        (deep(TWELVE, "PNG"), 0, 65535, "it is shown dark"),
+        (significant(deep(TWELVE * 16, "PNG"), 12), 0, 65535, ""),  # scaled up already, as the PNG standard asks
+        (deep(TWELVE * 16, "TIFF", tiffinfo={281: 4095}), 0, 65535, ""),
+    ],
+)
+def test_levels_are_stretched_from_the_range_that_the_file_tells(data: bytes, low: int, high: int, said: str) -> None:
+    image, _ = decode(data, Path("a"))
+    stored = TWELVE.astype(np.int64) * (16 if not said else 1) + low
+    expected = np.round((stored - low) * 255 / (high - low))
+    assert np.abs(np.asarray(image)[..., 0] - expected).max() <= (0 if high == 65535 else 1)
+    assert np.asarray(image)[..., 0].max() == expected.max()
+    assert [said in note for note in image.info.get(NOTES, ())] == ([True] if said else [])
+
+
+def test_zero_is_white_where_a_tiff_says_so() -> None:
+    image, _ = decode(deep(TWELVE, "TIFF", tiffinfo={281: 4095, 262: 0}), Path("a"))
+    assert np.asarray(image)[0, 0, 0] == 255 and np.asarray(image)[-1, -1, 0] == 1
+
+
+def test_what_was_taken_for_the_range_is_noted_at_the_photo(tmp_path: Path) -> None:
+    (tmp_path / "scan.tif").write_bytes(deep(TWELVE, "TIFF", tiffinfo={281: 4095}))
+    settings = ImageSettings(root=str(tmp_path))
+    ((loaded,),) = ([each.batch for each in all_batches(settings, InputConvention(size=(3, 105)))],)
+    assert loaded is not None
+    (note,) = loaded.photos[0].notes
+    assert note == "scan.tif: its levels are shown from 0 to 4095, the range told by its largest sample value."

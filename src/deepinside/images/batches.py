@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.images.load import UnreadableImage, decode, to_tensor
+from deepinside.images.load import NOTES, UnreadableImage, decode, to_tensor
 from deepinside.images.settings import ImageSettings, loaded_size
 from deepinside.images.sources import Source, listed
 from deepinside.networks.spec import InputConvention
@@ -52,6 +52,7 @@ class _Decoded:
     fitted: "Fitted"
     sha256: str
     boxes: Tensor | None
+    notes: tuple[str, ...]
 
 
 def slices(count: int, size: int) -> list[range]:
@@ -182,14 +183,16 @@ def _read(source: Source, number: int, settings: ImageSettings, size: tuple[int,
         LOG.warning("skipped %s: %s", source.name, error.reason)
         return Skipped(source.name, error.reason)
     boxes = None if source.objects is None else source.objects.fractions(whole)
-    return _Decoded(source, number, fit(image, settings, size, whole), hashlib.sha256(data).hexdigest(), boxes)
+    notes = tuple(f"{source.name}: {note}." for note in image.info.get(NOTES, ()))
+    return _Decoded(source, number, fit(image, settings, size, whole), hashlib.sha256(data).hexdigest(), boxes, notes)
 
 
 def _batch(decoded: Sequence[_Decoded], convention: InputConvention, size: tuple[int, int]) -> ImageBatch:
     sized = [item.fitted.pixels for item in decoded]
     pixels = convention.to_network(torch.stack(sized) if sized else torch.zeros(0, 3, *size, dtype=torch.uint8))
-    photos = [
-        Photo(item.source.stem, one, item.sha256, item.source.label, item.boxes, item.fitted.view, item.number)
-        for item, one in zip(decoded, pixels, strict=True)
-    ]
-    return ImageBatch(tuple(photos), pixels)
+    return ImageBatch(tuple(map(_photo, decoded, pixels)), pixels)
+
+
+def _photo(item: _Decoded, pixels: Tensor) -> Photo:
+    source, view = item.source, item.fitted.view
+    return Photo(source.stem, pixels, item.sha256, source.label, item.boxes, view, item.number, item.notes)

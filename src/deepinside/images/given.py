@@ -15,7 +15,7 @@ from torch import Tensor
 from deepinside.errors import DeepInsideError
 from deepinside.images.archives import is_url
 from deepinside.images.batches import all_batches, fit
-from deepinside.images.load import as_seen
+from deepinside.images.load import NOTES, as_seen
 from deepinside.images.names import user_path
 from deepinside.images.settings import ImageSettings, loaded_size
 from deepinside.networks.spec import InputConvention
@@ -64,8 +64,10 @@ def from_path(path: str | Path, settings: ImageSettings, convention: InputConven
 
 def from_image(image: Image.Image, settings: ImageSettings, convention: InputConvention) -> Photo:
     """What `batches` makes of a file with this image in it."""
-    fitted = fit(as_seen(image), settings, loaded_size(settings, convention))
-    return Photo(name_of(image), convention.to_network(fitted.pixels), digest(image), view=fitted.view)
+    seen = as_seen(image)
+    fitted = fit(seen, settings, loaded_size(settings, convention))
+    notes = tuple(f"{name_of(image)}: {note}." for note in seen.info.get(NOTES, ()))
+    return Photo(name_of(image), convention.to_network(fitted.pixels), digest(image), view=fitted.view, notes=notes)
 
 
 def picture(given: Image.Image | NDArray[np.uint8] | Tensor) -> Image.Image:

@@ -1,5 +1,6 @@
 """What the photos show, as far as people said: classes from folders, names or files, and marked objects."""
 
+import csv
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -81,14 +82,24 @@ def _look_up(table: dict[str, str], path: PurePath, below: PurePath) -> str | No
 
 
 def _label_file(path: Path) -> dict[str, str]:
-    lines = (line.strip() for line in read_text(path).splitlines())
-    return dict(_label_line(path, line) for line in lines if line and not line.startswith("#"))
+    lines = ((number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1))
+    return dict(_label_line(f"{path}, line {number}", line) for number, line in lines if line and line[0] != "#")
 
 
-def _label_line(path: Path, line: str) -> tuple[str, str]:
-    """Name and label: two columns of a tab-separated table, or what stands around the first comma or space."""
-    separator = next((mark for mark in ("\t", ",", " ") if mark in line), None)
-    if separator is None:
-        raise DeepInsideError(f"The label file {path} has the line {line!r}; expected a name and a label.")
-    name, label = line.split(separator)[:2] if separator == "\t" else line.split(separator, 1)
+def _label_line(place: str, line: str) -> tuple[str, str]:
+    """Name and label: two columns of a table, in quotes or not, or what stands around the first space.
+
+    A label may have commas of its own; in a table with tabs there may be further columns.
+    """
+    mark = next((mark for mark in "\t;, " if mark in line), None)
+    if mark is None:
+        raise DeepInsideError(f"{place}: expected the name of a photo and a label, found {line!r}.")
+    if mark == " ":
+        name, label = line.split(" ", 1)
+    else:
+        try:
+            name, *rest = next(csv.reader([line], delimiter=mark, skipinitialspace=True))
+        except csv.Error as error:
+            raise DeepInsideError(f"{place}: expected the name of a photo and a label ({error}).") from error
+        label = rest[0] if mark == "\t" else ", ".join(part.strip() for part in rest)
     return name.strip(), label.strip()

@@ -4,12 +4,13 @@ import hashlib
 import logging
 import re
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from deepinside.errors import DeepInsideError
 
@@ -41,6 +42,11 @@ TURNS = {
 LYING = range(5, 9)
 """The orientations that exchange width and height."""
 PROFILE_OF_MODE = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
+NOTES = "deepinside_notes"
+"""Where `as_seen` says in an image's `info` what it took for its range."""
+BITS, WHITE_IS_ZERO, IMAGEJ = 258, 262, 270
+LOWEST, HIGHEST = (280, 340), (281, 341)
+"""TIFF's tags: bits of a sample, what zero means, the description, the smallest and largest level."""
 PILLOW = re.compile(r"PIL\.")
 
 
@@ -81,7 +87,10 @@ def decode(data: bytes, path: Path, *, needed: int | None = None) -> tuple[Image
 def as_seen(image: Image.Image) -> Image.Image:
     """A Pillow image of any mode as one of mode RGB: in sRGB, eight bits a channel, on white, upright."""
     colours, alpha = _split(image)
-    return _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
+    seen = _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
+    if notes := colours.info.get(NOTES):
+        seen.info[NOTES] = notes
+    return seen
 
 
 def to_tensor(image: Image.Image) -> "Tensor":
@@ -124,6 +133,7 @@ def _decode(data: bytes, needed: int | None) -> tuple[Image.Image, tuple[int, in
             raise ValueError(f"its header declares {width}×{height} pixels, more than the limit of {MAX_PIXELS}")
         if needed is not None:
             image.draft(None, (ENOUGH * needed, ENOUGH * needed))  # for kinds other than JPEG this does nothing
+        image.info["significant_bits"] = _significant_bits(data) if image.format == "PNG" else None
         image.load()
         lies = _orientation(image) in LYING
         return as_seen(image), (height, width) if lies else (width, height)
@@ -140,13 +150,57 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _split_deep(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Sixteen-bit grey divided by 257, where Pillow's own conversion would clip at 255."""
+    """Sixteen-bit grey as eight bits, where Pillow's own conversion would clip at 255: divided by 257, or stretched
+    from the range that the file says its levels have, as 12-bit data of a scanner does."""
     if image.mode == "I" and image.format not in {"PNG", "PPM"}:
         raise ValueError("it has 32-bit whole-number pixels, whose range is not known; save it with 8 or 16 bits")
     levels = np.asarray(image).astype(np.uint32)
     clear = image.info.get("transparency")
     alpha = Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)) if isinstance(clear, int) else None
-    return Image.fromarray(((levels + 128) // 257).astype(np.uint8)), alpha
+    low, high, note = _range(image, int(levels.max()))
+    span = high - low
+    grey = Image.fromarray((((levels.clip(low, high) - low) * 255 + span // 2) // span).astype(np.uint8))
+    seen = ImageOps.invert(grey) if _tag(image, WHITE_IS_ZERO) == 0 else grey
+    seen.info[NOTES] = (note,) if note else ()
+    return seen, alpha
+
+
+def _range(image: Image.Image, brightest: int) -> tuple[int, int, str]:
+    """The levels of sixteen that are black and white, and what to say of it; a file that is brighter than the range it
+    tells does not mean its levels by it."""
+    for low, high, source in _told_ranges(image):
+        if 0 <= low < high < 65535 and low < brightest <= high:
+            return low, high, f"its levels are shown from {low} to {high}, the range told by its {source}"
+    if brightest < 4096:
+        return 0, 65535, f"its brightest level is {brightest} of 65535 and it tells no other range: it is shown dark"
+    return 0, 65535, ""
+
+
+def _told_ranges(image: Image.Image) -> Iterator[tuple[int, int, str]]:
+    bits = _tag(image, BITS) or image.info.get("significant_bits")
+    lowest = next((level for tag in LOWEST if (level := _tag(image, tag)) is not None), 0)
+    highest = next((level for tag in HIGHEST if (level := _tag(image, tag)) is not None), None)
+    if highest is not None:
+        yield lowest, highest, "largest sample value"
+    text = str(getattr(image, "tag_v2", {}).get(IMAGEJ, ""))
+    described = dict(re.findall(r"^(ImageJ|min|max)=(\d+)", text, re.MULTILINE))
+    if {"ImageJ", "min", "max"} <= described.keys():
+        yield int(described["min"]), int(described["max"]), "ImageJ description"
+    if bits and bits < 16:
+        yield 0, (1 << bits) - 1, f"{bits} significant bits"
+
+
+def _tag(image: Image.Image, number: int) -> int | None:
+    """The first value of a TIFF tag that is a whole number; None where there is none."""
+    found = getattr(image, "tag_v2", {}).get(number)
+    found = found[0] if isinstance(found, tuple) and found else found
+    return int(found) if isinstance(found, int | float) else None
+
+
+def _significant_bits(data: bytes) -> int | None:
+    """What a PNG's sBIT chunk says of its first channel; it stands before the pixels."""
+    place = data.find(b"sBIT", 0, max(data.find(b"IDAT"), 0))
+    return data[place + 4] if place > 0 else None
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
