@@ -1,7 +1,7 @@
 # deepinside. Two commands matter: `make reproduce` and `make test`; both set themselves up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce report verify reference models test test-all bench bench-check lint format docs docs-pictures clean
+.PHONY: help setup reproduce report verify reference models test test-all bench bench-check lint format docs docs-pictures timings notebook site clean
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
@@ -16,6 +16,8 @@ EXTRAS ?= dev,joblib,submitit,ray
 EVERYTHING := .venv/everything
 # what speed is measured beside: Captum, Zennit, torch-lucent
 PEERS := .venv/peers
+# the generator of `make site`: mkdocs-material, mkdocstrings
+SITE := .venv/site
 BENCH := PYTHONPATH=tools:tests $(BIN)/python -m bench
 
 help: ## this list
@@ -35,6 +37,10 @@ $(EVERYTHING): $(READY)
 $(PEERS): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps torch-lucent
+	@touch $@
+
+$(SITE): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
 setup: $(READY) ## the virtual environment in .venv, from the exact pins of constraints.txt
@@ -78,11 +84,21 @@ lint: $(READY) ## ruff and mypy
 format: $(READY) ## let ruff put the code in order
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-docs: $(READY) ## docs/configuration.md from the settings and YAMLs
+docs: $(READY) ## write the generated pages: the configuration reference, the results table, the timings
 	@$(BIN)/python tools/reference_docs.py
+	@$(BIN)/python tools/results_tables.py
 
 docs-pictures: $(READY) ## the pictures of docs/, anew
 	@OMP_NUM_THREADS=1 $(BIN)/python tools/docs_pictures.py
+
+timings: $(READY) ## write docs/timings.md from the results of make reproduce
+	@$(BIN)/python tools/results_tables.py --timings $(RESULTS)
+
+notebook: $(READY) ## run docs/tour.ipynb and store its outputs
+	@OMP_NUM_THREADS=1 $(BIN)/python tools/notebook.py
+
+site: $(SITE) ## build the documentation site in build/site; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "site: build/site/index.html"
 
 clean: ## remove results and caches of this checkout; fetched networks stay
 	rm -rf build .pytest_cache .ruff_cache .mypy_cache
