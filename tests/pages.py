@@ -1,17 +1,21 @@
 """README and docs as the tests read them: their blocks of code, and their commands run small in this process."""
 
+import importlib.util
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from corridor import small
 from PIL import Image
 
@@ -21,6 +25,8 @@ from deepinside.networks import command
 
 PAGES = [HOME / "README.md", HOME / "CONTRIBUTING.md", *sorted((HOME / "docs").glob("*.md"))]
 PROGRAMS = {"deepinside": cli.main, "deepinside-model": command.main, "deepinside-results": reference.main}
+SHELL = ("bash", "powershell")
+"""Languages whose blocks are commands."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"# ([\w/.-]+\.(?:py|yaml))\n")
 LAUNCHERS = ("hydra/launcher=", "hydra.launcher.")
@@ -54,6 +60,11 @@ def blocks(language: str, pages: list[Path] = PAGES) -> list[Block]:
     ]
 
 
+def all_blocks(page: Path) -> list[Block]:
+    """Every block of a page, in its order."""
+    return [Block(page.name, kind, text) for kind, text in BLOCK.findall(page.read_text(encoding="utf-8"))]
+
+
 def furnish(folder: Path) -> None:
     """What the pages' words in capitals stand for, in a working directory."""
     (folder / "FOLDER").mkdir()
@@ -61,29 +72,50 @@ def furnish(folder: Path) -> None:
         image = Image.linear_gradient("L").convert("RGB")
         image.paste((level, 40, 40), (60, 60, 180, 200))
         image.save(folder / "FOLDER" / name)
+    (folder / "FOLDER" / "labels.csv").write_text("my photo.png,lion\nanother.png,goose\n", encoding="utf-8")
     shutil.copy(HOME / "conf_models" / "tinycaffenet.onnx", folder / "NETWORK.onnx")
+    furnish_data_set(folder / "tiny-imagenet-200" / "train" / "n01443537")
+
+
+def furnish_data_set(folder: Path) -> None:
+    """One class of a data set with boxes, as Tiny ImageNet lays it out."""
+    (folder / "images").mkdir(parents=True)
+    lines = []
+    for number, level in enumerate((60, 160)):
+        image = Image.linear_gradient("L").convert("RGB").resize((64, 64))
+        image.paste((level, 120, 20), (10, 12, 50, 44))
+        image.save(folder / "images" / f"n01443537_{number}.JPEG")
+        lines.append(f"n01443537_{number}.JPEG\t10\t12\t49\t43\n")
+    (folder / "n01443537_boxes.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def commands(block: Block) -> Iterator[list[str]]:
     """The words of every line, lines that end in a backslash joined; nothing here is given to a shell."""
     for line in block.text.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
+        backslashes = block.language == "powershell"
+        words = shlex.split(line.replace("\\", "\\\\") if backslashes else line, comments=True)
         if words:
             yield words
 
 
 def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of one command: `make` says what it would do, the project's programs do it, with few steps."""
-    if words[0] == "make":
+    """The exit code of one command: `make` says what it would do, the project's programs do it, with few steps.
+
+    Commands of the shell, of pip and of Ray are checked as far as that is possible without changing this machine.
+    """
+    program = re.sub(r"^\.venv[/\\](bin|Scripts)[/\\]", "", words[0])
+    if program == "make":
         return subprocess.run([*words, "--dry-run"], cwd=HOME, capture_output=True).returncode
-    program = words[0].removeprefix(".venv/bin/")
+    if program in CHECKED:
+        CHECKED[program](words[1:])
+        return 0
     assert program in PROGRAMS, f"not a program of the project: {words[0]}"
     arguments = here(words[1:]) if program == "deepinside" else words[1:]
     complete = pipeline.run
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "run", lambda config, folder: complete(quick(config), folder))
         patch.setattr(cli.Outcome, "complete", True)
-        patch.setattr(sys, "argv", [words[0], *arguments])
+        patch.setattr(sys, "argv", [program, *arguments])
         try:
             return int(PROGRAMS[program]() or 0)
         except SystemExit as end:
@@ -100,7 +132,7 @@ def quick(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def here(words: list[str]) -> list[str]:
     """The words of a run, without a launcher, and on the network that ships where another would have to be fetched."""
-    kept = [word for word in words if not word.startswith(LAUNCHERS)]
+    kept = [word for word in words if not word.startswith(LAUNCHERS) and word not in unable()]
     if any(word in ("--help", "--repeat") for word in kept):
         return kept
     own = {path.stem for path in Path("conf_models").glob("*.yaml")} if Path("conf_models").is_dir() else set()
@@ -108,6 +140,74 @@ def here(words: list[str]) -> list[str]:
     if named and set(named[0].removeprefix("network=").split(",")) <= own | {"tinycaffenet"}:
         return kept
     return [*(word for word in kept if word not in named), "network=tinycaffenet"]
+
+
+def unable() -> tuple[str, ...]:
+    """Words that need a GPU, where there is none."""
+    return () if torch.cuda.is_available() else ("runtime=cuda", "runtime.device=cuda", "runtime.precision=tf32")
+
+
+# ---- commands that are not the project's -----------------------------------------------------------------------------
+
+
+def check_pip(words: list[str]) -> None:
+    """What it is given is there: options of files, extras of the project, a wheel of this version."""
+    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert words[0] in ("install", "wheel")
+    for word, value in pairwise([*words, ""]):
+        assert word != "-c" or (HOME / value).is_file(), value
+        wheel = re.search(r"deepinside-([\d.]+)-py3-none-any\.whl$", word)
+        assert wheel is None or wheel[1] == project["version"], word
+        extras = re.search(r"^(?:\.|deepinside)\[([\w,]+)\]$", word)
+        assert extras is None or set(extras[1].split(",")) <= set(project["optional-dependencies"]), word
+
+
+def check_python(words: list[str]) -> None:
+    """A module that is installed, or a script of the project."""
+    if words[0] != "-m":
+        assert (HOME / words[0]).is_file(), words[0]
+    elif words[1] == "pip":
+        check_pip(words[2:])
+    else:
+        assert importlib.util.find_spec(words[1]), words[1]
+
+
+def check_pytest(words: list[str]) -> None:
+    for word in words:
+        assert word.startswith("-") or (HOME / word).exists() or (HOME / word).parent.is_dir(), word
+
+
+def check_source(words: list[str]) -> None:
+    assert words == [".venv/bin/activate"]
+
+
+def check_git(words: list[str]) -> None:
+    assert words[0] == "clone"
+
+
+def check_ray(words: list[str]) -> None:
+    """Ray's own parser takes the words, where Ray is installed."""
+    if importlib.util.find_spec("ray"):
+        from ray.scripts.scripts import cli as ray_cli
+
+        ray_cli.commands[words[0]].make_context(words[0], list(words[1:]))
+
+
+def check_assignment(words: list[str]) -> None:
+    assert all(re.match(r"[A-Z_]+=\S+$", word) for word in words)
+
+
+CHECKED: dict[str, Callable[[list[str]], None]] = {
+    "cd": lambda words: None,
+    "export": check_assignment,
+    "git": check_git,
+    "pip": check_pip,
+    "py": check_python,
+    "pytest": check_pytest,
+    "python": check_python,
+    "ray": check_ray,
+    "source": check_source,
+}
 
 
 def execute(block: Block, names: dict[str, Any]) -> None:

@@ -40,29 +40,36 @@ def page_of(name: str) -> Path:
     return next(page for page in pages.PAGES if page.name == name)
 
 
-def of_every_page(language: str) -> list[object]:
-    """One test a page that has such blocks, slow but for those in `FREE`."""
-    found = [page.name for page in DOCS if any(b.file is None for b in pages.blocks(language, [page]))]
+def pages_with_code() -> list[object]:
+    """Every page with commands or Python, slow but for those in `FREE`."""
+    kinds = (*pages.SHELL, "python")
+    found = [page.name for page in DOCS if any(b.file is None for kind in kinds for b in pages.blocks(kind, [page]))]
     return [pytest.param(name, marks=() if name in FREE else pytest.mark.slow) for name in found]
 
 
-@pytest.mark.parametrize("name", of_every_page("bash"))
-def test_the_commands_run(name: str, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages.furnish(bench)
-    for block in pages.blocks("bash", [page_of(name)]):
-        for words in pages.commands(block):
-            assert pages.run(words, monkeypatch) == 0, words
-    for block in pages.blocks("python", [page_of(name)]) if name == "reproducibility.md" else []:
-        pages.execute(block, {})  # it compares what the commands left
-
-
-@pytest.mark.parametrize("name", [one for one in of_every_page("python") if "reproducibility.md" not in str(one)])
-def test_the_python_runs(name: str, bench: Path) -> None:
+@pytest.mark.parametrize("name", pages_with_code())
+def test_a_page_works_from_top_to_bottom(name: str, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks of a page in the order in which they are printed, in one folder; files it shows are written first."""
     pages.furnish(bench)
     names: dict[str, object] = {}
-    for block in pages.blocks("python", [page_of(name)]):
-        if block.file is None:
+    for block in pages.all_blocks(page_of(name)):
+        if block.language in pages.SHELL:
+            for words in pages.commands(block):
+                assert pages.run(words, monkeypatch) == 0, words
+        elif block.file is None and block.language == "python":
             pages.execute(block, names)
+        elif block.language == "yaml" and not str(block.file).startswith(("configs/", "None")):
+            pages.compose(block)
+
+
+def test_no_block_hides_commands_from_the_tests() -> None:
+    """Blocks of other languages hold no commands."""
+    programs = {*pages.PROGRAMS, *pages.CHECKED, "make"}
+    for page in pages.PAGES:
+        for block in pages.all_blocks(page):
+            if block.language not in (*pages.SHELL, "python", "yaml"):
+                first = {line.split()[0] for line in block.text.splitlines() if line.strip()}
+                assert not first & programs, block
 
 
 @pytest.mark.parametrize("block", [block for block in pages.blocks("yaml", DOCS) if block.file], ids=str)
