@@ -1,5 +1,6 @@
 """The pages: their commands, Python and YAML work, their links lead somewhere, and nothing is out of date."""
 
+import json
 import os
 import re
 import shutil
@@ -32,8 +33,9 @@ CITED = {
     "keywords",
     "references",
 }
+OWN_TEST = "adding_a_technique.md"
 FREE = ("library.md", "networks.md")
-"""Pages whose blocks are run on every occasion; the others are, with the slow tests."""
+"""Pages that `make test` runs; `make test-all` runs the others too."""
 
 
 def page_of(name: str) -> Path:
@@ -43,7 +45,7 @@ def page_of(name: str) -> Path:
 def pages_with_code() -> list[object]:
     """Every page with commands or Python, slow but for those in `FREE`."""
     kinds = (*pages.SHELL, "python")
-    found = [page.name for page in DOCS if any(b.file is None for kind in kinds for b in pages.blocks(kind, [page]))]
+    found = [page.name for page in DOCS if page.name != OWN_TEST and any(b.file is None for kind in kinds for b in pages.blocks(kind, [page]))]
     return [pytest.param(name, marks=() if name in FREE else pytest.mark.slow) for name in found]
 
 
@@ -87,7 +89,7 @@ def test_a_technique_is_added_as_the_page_says(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile"):
         shutil.copy(HOME / name, tmp_path / name)
     shutil.copytree(HOME / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("pictures"))
-    page = [page_of("adding_a_technique.md")]
+    page = [page_of(OWN_TEST)]
     written = [block for language in ("python", "yaml") for block in pages.blocks(language, page) if block.file]
     assert len(written) == 3
     for block in written:
@@ -104,9 +106,12 @@ def test_a_technique_is_added_as_the_page_says(tmp_path: Path) -> None:
         return ended.stdout
 
     start = "from deepinside.cli import main; main()"
+    pages.furnish(tmp_path)
+    for words in (words for block in pages.blocks("bash", page) for words in pages.commands(block)):
+        starts = {"deepinside": ("-c", start), "pytest": ("-m", "pytest", "-p", "no:cacheprovider")}
+        done(*starts[words[0]], *words[1:], *(["runtime.threads=1"] if words[0] == "deepinside" else []))
     assert "largest_fall" in done("-c", start, "technique=occlusion", "images.names=[chelsea]", "runtime.threads=1")
     assert len(list(tmp_path.glob("results/*/*/*/panels/fall/chelsea.png"))) == 1
-    done("-m", "pytest", "tests/techniques/test_occlusion.py", "-p", "no:cacheprovider")
     done("-m", "pytest", "tests/test_import_direction.py", "-p", "no:cacheprovider")
     done("tools/reference_docs.py")
     assert "## technique=occlusion" in (tmp_path / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -165,6 +170,45 @@ def test_the_tests_that_are_named_exist() -> None:
     known = {name for text in files for name in re.findall(r"^def (test_\w+)", text, re.M)}
     assert named
     assert named <= known
+
+
+def test_every_metric_of_the_reference_is_in_the_glossary() -> None:
+    text = (HOME / "docs" / "glossary.md").read_text(encoding="utf-8")
+    defined = set(re.findall(r"^\| `([^`]+)` \|", text, re.M))
+    for path in (HOME / "results" / "reference").glob("*.json"):
+        for name in json.loads(path.read_text(encoding="utf-8"))["metrics"]:
+            last = name.rpartition("/")[2]
+            assert ("rank_correlation/A~B" if "~" in last else last) in defined, f"{path.stem}: {name}"
+
+
+def test_what_is_where_exists() -> None:
+    text = (HOME / "docs" / "where-is-what.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|`]+ \| `([^`]+)` \|$", text, re.M)
+    assert len(rows) == 10
+    for path in [*rows, *re.findall(r"^\| `([^`]+)/` \|", text, re.M)]:
+        assert (HOME / path).exists(), path
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    listed = re.findall(r": ([\w-]+\.(?:md|ipynb))$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted(page.name for page in (HOME / "docs").glob("*.*"))
+
+
+def test_the_timings_name_every_experiment() -> None:
+    text = (HOME / "docs" / "timings.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| \[(\w+)\]\(\.\./experiments/\1\.yaml\) \| \d+ \|$", text, re.M)
+    assert sorted(named) == sorted(path.stem for path in (HOME / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material")
+    words = ["-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run([sys.executable, *words], cwd=HOME, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert (tmp_path / "site" / "search" / "search_index.js").is_file()  # search works from disk
+    assert "<math" in (tmp_path / "site" / "saliency.html").read_text(encoding="utf-8")
+    assert "data:image/png" in (tmp_path / "site" / "tour.html").read_text(encoding="utf-8")
 
 
 def test_the_citation_is_whole_and_of_this_version() -> None:

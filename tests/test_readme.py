@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pages
 import pytest
+import results_tables
 
 from deepinside.home import HOME
 
@@ -28,10 +29,19 @@ def test_the_python_runs(bench: Path) -> None:
     assert found
 
 
-def test_the_figure_is_there_and_the_place_for_the_bench_table() -> None:
+def test_the_figure_is_there_and_the_page_is_short() -> None:
     text = README.read_text(encoding="utf-8")
     for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (HOME / path).is_file(), path
+    assert len(text.splitlines()) < 150
+
+
+def test_the_claims_table_is_that_of_the_committed_results() -> None:
+    assert results_tables.is_current(), "run `make docs`"
+
+
+def test_the_benchmarks_have_a_place() -> None:
+    text = (HOME / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert re.search(r"<!-- bench -->.*<!-- /bench -->", text, re.DOTALL)
 
 

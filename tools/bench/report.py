@@ -1,4 +1,4 @@
-"""What was measured: on the screen, as JSON, as Markdown for the README, and as a picture."""
+"""What was measured: on the screen, as JSON, as Markdown for docs/benchmarks.md, and as a picture."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -110,7 +110,7 @@ def part(ratio: Mapping[str, float]) -> str:
 
 
 def markdown(record: Record) -> str:
-    """The README's table: one line a way that others are measured beside, the machine under it."""
+    """The table of docs/benchmarks.md: one line a way that others are measured beside, the machine under it."""
     lines = [
         "| work | beside | deepinside is | time a unit | of the matrix product |",
         "| --- | --- | --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""What stands on the screen, in the JSON, in the README's table and in the picture."""
+"""What stands on the screen, in the JSON, in the table of docs/benchmarks.md and in the picture."""
 
 import io
 import json
