@@ -45,7 +45,8 @@ def page_of(name: str) -> Path:
 def pages_with_code() -> list[object]:
     """Every page with commands or Python, slow but for those in `FREE`."""
     kinds = (*pages.SHELL, "python")
-    found = [page.name for page in DOCS if page.name != OWN_TEST and any(b.file is None for kind in kinds for b in pages.blocks(kind, [page]))]
+    coded = {block.page for kind in kinds for block in pages.blocks(kind, DOCS) if block.file is None}
+    found = [name for name in NAMES if name in coded - {OWN_TEST}]
     return [pytest.param(name, marks=() if name in FREE else pytest.mark.slow) for name in found]
 
 

@@ -41,7 +41,7 @@ def linked(files: Files) -> set[str]:
 
 
 def site_name(path: str) -> str:
-    """Where a file of the repository is in the site; Markdown is shown as text, since its links would be wrong there."""
+    """Where a file of the repository is in the site; Markdown is text there, since its links would be wrong."""
     return f"files/{path}.txt" if path.endswith(".md") else f"files/{path}"
 
 
