@@ -50,6 +50,7 @@ def pages_with_code() -> list[object]:
     return [pytest.param(name, marks=() if name in FREE else pytest.mark.slow) for name in found]
 
 
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec:FutureWarning")  # PyTorch's exporter warns of itself
 @pytest.mark.parametrize("name", pages_with_code())
 def test_a_page_works_from_top_to_bottom(name: str, bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All blocks of a page in the order in which they are printed, in one folder; files it shows are written first."""
