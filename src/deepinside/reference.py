@@ -103,7 +103,9 @@ def claims_across(rows: "Sequence[ClaimRow]") -> "Table":
     from deepinside.pages.claim_table import networks
 
     columns = networks(rows)
-    table = Table("claim", "experiment", "expected", *columns, title="The papers' claims, by network", show_lines=True)
+    table = Table(title="The papers' claims, by network", show_lines=True)
+    for name in ("claim", "experiment", "expected", *columns):
+        table.add_column(name, overflow="fold")
     for row in rows:
         where = f"{row.experiment}\n{row.label}" if row.label else row.experiment
         cells = [said(row.cells[network]) if network in row.cells else "" for network in columns]

@@ -233,6 +233,20 @@ def test_a_cut_that_collapses_is_held_to_what_the_map_marks():
     assert saliency[result.mask & marked].sum() >= 0.7 * saliency[marked].sum()
 
 
+def test_a_mask_that_holds_too_little_of_the_map_is_not_found_and_one_that_holds_half_of_it_is():
+    photo, mask = square()
+    both = partial_saliency(mask)
+    both[50:62, 2:14] = both.max() * 0.6  # marked too, and of the background's colour
+    result = seg.segment(photo, both)
+    marked = seg.most_and_least(both)[0]
+    held = both[result.mask & marked].sum() / both[marked].sum()
+    assert result.found == bool(held >= 0.35) and result.found
+    strict = seg.segment(photo, both, constraints=seg.Constraints(least_mass=1.0))
+    assert strict.halvings <= seg.HALVINGS
+    far = np.random.default_rng(0).random(mask.shape)
+    assert not seg.segment(np.random.default_rng(1).integers(0, 255, photo.shape).astype(np.uint8), far).found
+
+
 def test_seeds_are_on_their_side_whatever_their_colour():
     photo, mask = square()
     saliency = partial_saliency(mask)

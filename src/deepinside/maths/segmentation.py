@@ -71,8 +71,8 @@ class Constraints:
     Pixels on or above the quantile `foreground_seeds` of the map are tied to the foreground, those below the quantile
     `background_seeds` to the background; None ties none. The mask must hold `least_mass` of the map's sum over the
     pixels of the foreground's colour model, else the border's weight is halved and the photo is cut again, `HALVINGS`
-    times at most; 0 asks for nothing. `piece` says which connected piece is the object: that with most of the map's
-    mass ("salient"), or with most pixels ("largest").
+    times at most, after which the mask that holds most is taken; 0 asks for nothing. `piece` says which connected piece
+    is the object: that with most of the map's mass ("salient"), or with most pixels ("largest").
     """
 
     foreground_seeds: float | None = 0.995
@@ -85,8 +85,8 @@ DEFAULT = Constraints()
 AS_PUBLISHED = Constraints(None, None, 0.0, "largest")
 """The paper's text to the letter."""
 HALVINGS = 6
-LEAST_SHARE = 0.005
-"""A mask that covers less of the photo than this is no object found: it would be told as 0 %."""
+LEAST_SHARE, MOST_SHARE = 0.005, 0.99
+"""A mask that covers less of the photo, told as 0 %, or more, which sets nothing apart, is no object found."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,9 @@ def segment(
     `smoothness` is that of a photo whose shorter side is 256 pixels, where the authors used 150, and is scaled with
     the side: a border's length grows with it and an area with its square, so one value means the same at every size.
     No object is found where the map is constant, where colours tell nothing (a photo of one colour), and where the
-    mask is below `LEAST_SHARE` of the photo, is one pixel, or lacks `constraints.least_mass` to the end: the answer is
-    then the whole image with `found` False, the guess a person without a map would make.
+    mask is below `LEAST_SHARE` or above `MOST_SHARE` of the photo, is one pixel, or holds less than half of
+    `constraints.least_mass` after all: the answer is then the whole image with `found` False, the guess a person
+    without a map would make.
     """
     models = colour_models(
         photo,
@@ -142,18 +143,24 @@ def _held(
     smoothness: float,
     constraints: Constraints,
 ) -> Segmentation:
-    """The piece of the first cut that holds enough of the map's mass on `marked` pixels."""
-    pairs, ties = _pairs(photo, 1.0), seeds(saliency, constraints)
-    needed = constraints.least_mass * saliency[marked].sum()
+    """The piece of the first cut that holds enough of the map's mass on `marked` pixels, or of the one with most."""
+    pairs, ties, total = _pairs(photo, 1.0), seeds(saliency, constraints), saliency[marked].sum()
+    best, most = Segmentation(np.zeros_like(marked), whole_image(marked.shape), False), -1.0
     for halvings in range(HALVINGS + 1):
         cut = _minimum_cut(balance, pairs, smoothness / 2**halvings, ties)
         mask = salient_component(cut, saliency) if constraints.piece == "salient" else largest_component(cut)
-        if saliency[mask & marked].sum() >= needed:
+        held = float(saliency[mask & marked].sum() / total)
+        if held > most:
+            best, most = Segmentation(mask, bounding_box(mask), _is_object(mask), halvings), held
+        if held >= constraints.least_mass:
             break
-    enough = bool(saliency[mask & marked].sum() >= needed)
-    if enough and mask.sum() > 1 and mask.mean() >= LEAST_SHARE:
-        return Segmentation(mask, bounding_box(mask), True, halvings)
-    return Segmentation(np.ones_like(mask), whole_image(mask.shape), False, halvings)
+    if best.found and most >= constraints.least_mass / 2:
+        return best
+    return Segmentation(np.ones_like(marked), whole_image(marked.shape), False, best.halvings)
+
+
+def _is_object(mask: Mask) -> bool:
+    return bool(mask.sum() > 1 and LEAST_SHARE <= mask.mean() <= MOST_SHARE)
 
 
 def seeds(saliency: NDArray[Any], constraints: Constraints) -> tuple[Mask, Mask]:
