@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from torch import Tensor
 from toys import alone, ready
 
+import deepinside as di
 from deepinside import claims
 from deepinside.claims.simonyan import leads_by_size
 from deepinside.errors import DeepInsideError
+from deepinside.home import HOME
 from deepinside.maths.boxes import SIZES
 from deepinside.metrics.summary import means, means_by_group
 from deepinside.networks.network import Network
@@ -286,3 +288,31 @@ def test_unmarked_photos_leave_the_claims_unmeasured(network: Network) -> None:
     for name in ("localises_better_than_baselines", "localises_small_objects", "points_at_the_object"):
         with pytest.raises(claims.NotMeasuredError, match="nobody has marked"):
             claims.CLAIMS[f"saliency_{name}"](seen)
+
+
+# ---- real weights, where they are at hand ----------------------------------------------------------------------------
+
+SHARED = HOME.parent / "shared"
+
+
+@pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="no networks with real weights here")
+def test_an_animal_that_the_cut_alone_loses_is_cut_out_on_a_real_network() -> None:
+    """The dalmatian's head alone without the constraints, head and body with them."""
+    network = di.load(SHARED / "models" / "squeezenet1.0.onnx")
+    photo = SHARED / "data" / "photos" / "n02110341_dalmatian.jpg"
+    found = di.localisation(network, photo)
+    assert found.metrics["found"] == 1
+    assert 0.2 < found.metrics["mask_share"] < 0.7
+    published = di.localisation(
+        network, photo, foreground_seeds=None, background_seeds=None, least_mass=0.0, piece="largest"
+    )
+    assert published.metrics["mask_share"] < found.metrics["mask_share"]
+
+
+@pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="no networks with real weights here")
+def test_a_deconvnets_map_of_zeros_is_told_on_a_real_network() -> None:
+    network = di.load(SHARED / "models" / "squeezenet1.0.onnx")
+    photo = SHARED / "data" / "photos" / "n01443537_goldfish.jpg"
+    found = di.saliency(network, photo, relu_rule="deconvnet")
+    assert not found.map.any()
+    assert any(note.startswith("1 maps, of 1 of 1 items, tell nothing") for note in found.notes)

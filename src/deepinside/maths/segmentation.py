@@ -150,9 +150,9 @@ def _held(
         cut = _minimum_cut(balance, pairs, smoothness / 2**halvings, ties)
         mask = salient_component(cut, saliency) if constraints.piece == "salient" else largest_component(cut)
         held = float(saliency[mask & marked].sum() / total)
-        if held > most:
-            best, most = Segmentation(mask, bounding_box(mask), _is_object(mask), halvings), held
-        if held >= constraints.least_mass:
+        if held > most and _is_object(mask):
+            best, most = Segmentation(mask, bounding_box(mask), True, halvings), held
+        if constraints.least_mass == 0 or most >= constraints.least_mass:
             break
     if best.found and most >= constraints.least_mass / 2:
         return best
