@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 import torch
+from torch import nn
 
 from deepinside import catalogue, complaints, defaults
 from deepinside.errors import DeepInsideError
@@ -30,7 +31,7 @@ from deepinside.maths.relu_rules import ReluRule
 from deepinside.networks.load import load as load_spec
 from deepinside.networks.network import Network
 from deepinside.networks.precision import Precision, brought, placed
-from deepinside.networks.spec import NetworkSpec
+from deepinside.networks.spec import Channels, InputConvention, NetworkSpec
 from deepinside.settings import construct
 from deepinside.techniques.saliency import Show
 from deepinside.values import ImageBatch, Seeds
@@ -61,7 +62,24 @@ ROOM_FOR_CROPS = 1.143
 # ---- networks and photos ---------------------------------------------------------------------------------------------
 
 
-def load(network: str | Path, *, device: str = "cpu", precision: Precision = "float32") -> Network:
+class Convention(TypedDict, total=False):
+    """How a module wants its pixels."""
+
+    size: int | tuple[int, int]
+    mean: Sequence[float]
+    std: Sequence[float]
+    channels: Channels
+    scale: float
+
+
+def load(
+    network: str | Path | nn.Module,
+    *,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    labels: str | Sequence[str] | None = None,
+    **convention: Unpack[Convention],
+) -> Network:
     """A network, verified: torch and onnxruntime agree at each of its layers, which are frozen.
 
     `network` is a name that `deepinside-model list` knows (its file is fetched at first use), the path of a YAML, or
@@ -69,18 +87,48 @@ def load(network: str | Path, *, device: str = "cpu", precision: Precision = "fl
     network's `notes` and in those of every result; `deepinside-model draft` writes the YAML to correct. On a GPU
     `precision` is a setting of the whole process (`deepinside.networks.precision`).
 
+    It may also be a torch module that torch can export, from images to class scores; it stays as it is, and nothing is
+    written. Then `size` (a number or height and width), `mean` and `std` have to be given, and may be `channels` and
+    `scale` (255: images of 0 to 1), as `deepinside.networks.spec.InputConvention` has them, and `labels`: the names of
+    the classes in order, or the stem of a list in conf_models/labels/.
+
     Raises DeepInsideError for an unknown name or device, a file that is not what it should be, and wherever the two
     disagree.
     """
     runtime = construct(Runtime, {"device": device, "precision": precision}, "load")
-    return placed(load_spec(declaration(network)), runtime.device, runtime.precision)
+    if isinstance(network, nn.Module):
+        from deepinside.networks.module import from_module
+
+        found = from_module(network, stated(convention), labels)
+    elif convention or labels is not None:
+        raise DeepInsideError(
+            f"load: {', '.join([*convention, *(['labels'] if labels is not None else [])])}: these are for a torch "
+            f"module; the YAML of {network} says them: write them there."
+        )
+    else:
+        found = load_spec(declaration(network))
+    return placed(found, runtime.device, runtime.precision)
+
+
+def stated(given: Convention) -> InputConvention:
+    """What was said of a module's input; sizes, mean and deviation have no default, because nothing else says them."""
+    missing = [name for name in ("size", "mean", "std") if name not in given]
+    if missing:
+        raise DeepInsideError(
+            f"load: a torch module does not say how it wants its pixels: give {', '.join(missing)}, as in "
+            f"di.load(module, size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))."
+        )
+    size = given["size"]
+    square = (size, size) if isinstance(size, int) else size
+    return construct(InputConvention, {"scale": 255.0, **given, "size": square}, "load")
 
 
 def declaration(network: str | Path) -> NetworkSpec:
     """What is known of a network, or guessed from its file."""
     if not isinstance(network, str | Path):
         raise DeepInsideError(
-            f"load: expected the name of a network or the path of a .yaml or .onnx file, found {network!r}."
+            f"load: expected the name of a network, the path of a .yaml or .onnx file, or a torch module, "
+            f"found {network!r}."
         )
     path = Path(network)
     if path.suffix == ".onnx":

@@ -72,7 +72,7 @@ def draft(path: Path, *, name: str | None = None, labels: str | None = None, tri
         "checked": False,
     }
     prepared = operate(model, make_spec(values, origin=str(path)))
-    target, note = _target(prepared)
+    target, note = target_of(prepared)
     values["output"] = prepared.posterior or "scores"
     values["layers"] = {layer.name: layer.value for layer in prepared.layers}
     values["labels"] = labels or _labels_of(target)
@@ -136,7 +136,7 @@ def _convention(image: str, shape: tuple[int | str, ...]) -> dict[str, Any]:
     return {"size": size, **usual}
 
 
-def _target(prepared: Prepared) -> tuple[Layer, str]:
+def target_of(prepared: Prepared) -> tuple[Layer, str]:
     """The layer of class scores: the last one, or the one before a ReLU that only averaging follows; and why."""
     by_value = {layer.value: layer for layer in prepared.layers}
     graph = Graph(prepared.body.graph, prepared.weights)

@@ -10,6 +10,7 @@ from onnx import ModelProto
 from deepinside.errors import DeepInsideError
 from deepinside.networks.convert import convert
 from deepinside.networks.network import Network
+from deepinside.networks.onnx.scopes import blocks
 from deepinside.networks.probabilities import said_of_scores
 from deepinside.networks.quick import quicken
 from deepinside.networks.remembered import facts, recall, remember
@@ -151,12 +152,12 @@ def _guesses(spec: NetworkSpec) -> tuple[str, ...]:
 
 
 def _synonyms(prepared: Prepared, spec: NetworkSpec) -> dict[str, str]:
-    """Further names: ONNX values, the spec's names of values that were spliced out, aliases."""
+    """Further names: ONNX values, the spec's names of spliced values, the exported module's parts, aliases."""
     values = {layer.value: layer.name for layer in prepared.layers}
     spliced = {gone: values[stays] for gone, stays in prepared.same.items() if stays in values}
     layers = set(values.values())
     drops = {name: spliced[value] for name, value in spec.layers.items() if value in spliced}
-    known = {**drops, **spliced, **values}
+    known = {**blocks(prepared.body.graph.node, values), **drops, **spliced, **values}
     return {
         **known,
         **{alias: name if name in layers else known.get(name, name) for alias, name in spec.aliases.items()},

@@ -5,8 +5,8 @@ a file of half a gigabyte is not copied at every step. The model handed in is ne
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -127,13 +127,12 @@ def operate(model: ModelProto, spec: NetworkSpec, *, alone: bool = False) -> Pre
     _drop_unused(body.graph)
     _state_padding(body.graph, _shapes(body, weights))
     shapes = _shapes(body, weights)
-    if not alone:
-        _free_reshapes(body.graph, weights, shapes, batch or 1)
+    rows = 1 if alone else batch or 1
+    _free_reshapes(body.graph, weights, shapes, rows)
     _drop_unused(body.graph)
     own = {value for node in model.graph.node for value in node.output}
     kinds = {n.output[0]: n.op_type for n in body.graph.node if len(n.output) == 1 and n.output[0] in own}
-    rows = 1 if alone else batch or 1
-    layers = _layers(kinds, {name: _of_one(shape, rows, alone) for name, shape in shapes.items()}, same, spec)
+    layers = tuple(_rows_of_one(_layers(kinds, shapes, same, spec), rows, alone))
     _rewrite_average_pools(body, weights, shapes)
     if not alone:
         _free_batch(body.graph)
@@ -564,8 +563,8 @@ def _divisor(node: NodeProto, pads: list[int], sizes: tuple[int, ...]) -> np.nda
 
 
 def _layers(kinds: Mapping[str, str], shapes: Shapes, same: Mapping[str, str], spec: NetworkSpec) -> tuple[Layer, ...]:
-    """All floating values of one image, named by the spec where it names them and by derivation elsewhere."""
-    values = {value: kind for value, kind in kinds.items() if shapes.get(value)}
+    """All floating values with rows, named by the spec where it names them and by derivation elsewhere."""
+    values = {value: kind for value, kind in kinds.items() if len(shapes.get(value, ())) >= 2}
     given = {same.get(value, value): name for name, value in reversed(spec.layers.items()) if value not in same}
     derived = canonical_names({value: kind for value, kind in values.items() if value not in given})
     names = {value: given.get(value) or derived[value] for value in values}
@@ -574,11 +573,13 @@ def _layers(kinds: Mapping[str, str], shapes: Shapes, same: Mapping[str, str], s
     return tuple(Layer(names[value], value, kind, shapes[value]) for value, kind in values.items())
 
 
-def _of_one(shape: tuple[int, ...], batch: int, alone: bool) -> tuple[int, ...]:
-    """What a value of the graph holds of one image, () where its rows are not images."""
-    if len(shape) < 2:
-        return ()
-    return shape[1:] if shape[0] == batch else shape if alone else ()
+def _rows_of_one(layers: Iterable[Layer], batch: int, alone: bool) -> Iterator[Layer]:
+    """Layers with the shape of one image; `alone`, what has other rows than images keeps them, and goes elsewhere."""
+    for layer in layers:
+        if layer.shape[0] == batch:
+            yield replace(layer, shape=layer.shape[1:])
+        elif alone:
+            yield layer
 
 
 def _derive(value: str, kind: str, count: int) -> str:
