@@ -13,6 +13,7 @@ import yaml
 from onnx import ModelProto, NodeProto
 
 from deepinside.errors import DeepInsideError
+from deepinside.networks.onnx.guard import one_sentence
 from deepinside.networks.onnx.head import LAYOUT
 from deepinside.networks.onnx.nodes import Graph
 from deepinside.networks.onnx.plain import TO_CHANNELS_FIRST, channels_last, sizes_of
@@ -59,6 +60,11 @@ def draft(path: Path, *, name: str | None = None, labels: str | None = None, tri
     Raises `DeepInsideError` if the file is not ONNX, or not a graph from one image to class scores.
     """
     model = read(path)
+    with one_sentence(str(path)):
+        return _drafted(model, path, name, labels, tried)
+
+
+def _drafted(model: ModelProto, path: Path, name: str | None, labels: str | None, tried: bool) -> Draft:
     image, shape = _image_input(model, path)
     values: dict[str, Any] = {
         "name": name or re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem),

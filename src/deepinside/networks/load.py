@@ -10,6 +10,7 @@ from onnx import ModelProto
 from deepinside.errors import DeepInsideError
 from deepinside.networks.convert import convert
 from deepinside.networks.network import Network
+from deepinside.networks.onnx.guard import one_sentence
 from deepinside.networks.onnx.scopes import blocks
 from deepinside.networks.probabilities import said_of_scores
 from deepinside.networks.quick import quicken
@@ -36,7 +37,8 @@ def load(spec: NetworkSpec, *, cache: Path | None = None, anew: bool = False) ->
     digest = check_hash(path, spec.sha256)
     original, further = read_all(path)
     files = " ".join([digest, *(check_hash(file, None) for file in further)])
-    return verified(original, spec, sha256=digest, files=files, cache=cache, anew=anew)
+    with one_sentence(spec.file):
+        return verified(original, spec, sha256=digest, files=files, cache=cache, anew=anew)
 
 
 def verified(
