@@ -1,20 +1,20 @@
-# deepinside. Two commands matter: `make reproduce` and `make test`; both set themselves up.
+# deepinside. The two main commands are `make reproduce` and `make test`; both create .venv if needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce report verify reference models test test-all bench bench-check lint format docs docs-pictures timings notebook site clean
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
-# the two experiments that take longest run beside all others, each side on one core
+# the two slowest experiments run in parallel with the others, each side on one core
 LONG ?= caffe_class_model_cat,mahendran_inversion_caffenet
 OTHERS ?= glob(*,exclude=[$(LONG)])
 RESULTS ?= results
 BIN := .venv/bin
 READY := .venv/ready
-# the launchers' libraries, 80 MB to fetch: only the long tests need them
+# the launchers' libraries (80 MB), which only the slow tests need
 EXTRAS ?= dev,joblib,submitit,ray
 EVERYTHING := .venv/everything
-# what speed is measured beside: Captum, Zennit, torch-lucent
+# the tools that make bench compares with: Captum, Zennit, torch-lucent
 PEERS := .venv/peers
 # the generator of `make site`: mkdocs-material, mkdocstrings
 SITE := .venv/site
@@ -43,7 +43,7 @@ $(SITE): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
-setup: $(READY) ## the virtual environment in .venv, from the exact pins of constraints.txt
+setup: $(READY) ## create .venv from the exact pins of constraints.txt
 
 reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
 	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" 'network=$(NETWORK)' 'runtime.results=$(RESULTS)' runtime.threads=1; }; \
@@ -51,44 +51,44 @@ reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers
 	$(BIN)/deepinside-results claims --results '$(RESULTS)' --network '$(NETWORK)'; \
 	echo 'report: $(RESULTS)/index.html'; exit $$((others + long))
 
-report: $(READY) ## write results/index.html, the report people open, anew
+report: $(READY) ## write the report results/index.html
 	@$(BIN)/deepinside-results report --results '$(RESULTS)'
 
 verify: $(READY) ## run everything again and compare with the committed numbers in results/reference
-	@rm -rf build/verify # or what is done already would be skipped
+	@rm -rf build/verify # else finished runs would be skipped
 	@$(MAKE) --no-print-directory reproduce RESULTS=build/verify NETWORK=tinycaffenet
 	@$(BIN)/deepinside-results compare --results build/verify --network tinycaffenet
 
-reference: $(READY) ## make the numbers in results/ the committed ones
+reference: $(READY) ## store the numbers in results/ as the committed reference
 	@$(BIN)/deepinside-results keep --results '$(RESULTS)' --network tinycaffenet
 
 models: $(READY) ## fetch NETWORK into the cache and check it
 	@$(BIN)/deepinside-model fetch '$(NETWORK)'
 
-test: $(READY) ## the test suite but its slow tests, a process a core
+test: $(READY) ## the tests that are not slow, one process per core
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-test-all: $(EVERYTHING) ## every test: clusters of processes, kills, whole data sets
+test-all: $(EVERYTHING) ## all tests: clusters of processes, kills, complete data sets
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 	@$(MAKE) --no-print-directory bench-check
 
-bench: $(PEERS) ## how fast it is beside its peers, in results/bench; ONLY=caffenet_saliency SECONDS=20 measures that
+bench: $(PEERS) ## compare the speed with other tools, in results/bench; ONLY=caffenet_saliency SECONDS=20 chooses
 	@$(BENCH) run $(if $(ONLY),--only '$(ONLY)') $(if $(SECONDS),--seconds $(SECONDS))
 
-bench-check: $(PEERS) ## no ratio to the peers below its floor
+bench-check: $(PEERS) ## fail if a speed ratio is below its floor
 	@$(BENCH) check --seconds 10
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-format: $(READY) ## let ruff put the code in order
+format: $(READY) ## format the code with ruff
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 docs: $(READY) ## write the generated pages: the configuration reference, the results table, the timings
 	@$(BIN)/python tools/reference_docs.py
 	@$(BIN)/python tools/results_tables.py
 
-docs-pictures: $(READY) ## the pictures of docs/, anew
+docs-pictures: $(READY) ## make the pictures of docs/
 	@OMP_NUM_THREADS=1 $(BIN)/python tools/docs_pictures.py
 
 timings: $(READY) ## write docs/timings.md from the results of make reproduce

@@ -93,7 +93,7 @@ def notes(work: Mapping[str, Any]) -> list[str]:
     ]  # fmt: skip
     coarse = max((found.get("tolerance") or 0 for found in work["ways"].values()), default=0)
     if coarse > 1e-3:
-        approximations.append(f"float32 itself is off float64 by {coarse / 2:.0e} here: some rectifier stands at zero")
+        approximations.append(f"float32 itself is off float64 by {coarse / 2:.0e} here: a ReLU input is almost zero")
     parts = [
         f"{way} ({found['why']}) is {part(found['ratio'])}"
         for way, found in work["ways"].items() if found.get("part") and "ratio" in found
@@ -112,7 +112,7 @@ def part(ratio: Mapping[str, float]) -> str:
 def markdown(record: Record) -> str:
     """The table of docs/benchmarks.md: one line a way that others are measured beside, the machine under it."""
     lines = [
-        "| work | beside | deepinside is | time a unit | of the matrix product |",
+        "| work | compared with | deepinside is | time per unit | of the matrix product |",
         "| --- | --- | --- | --- | --- |",
     ]
     for work in record["workloads"].values():
