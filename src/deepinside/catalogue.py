@@ -17,8 +17,8 @@ from deepinside.home import HOME
 if TYPE_CHECKING:
     from hydra.core.config_store import ConfigNode
 
-GROUPS = {"network": "conf_models", "experiment": "experiments"}
-PACKAGES = {"network": None, "experiment": "_global_"}
+GROUPS = {"network": "conf_models", "judge": "conf_models", "experiment": "experiments"}
+PACKAGES = {"network": None, "judge": None, "experiment": "_global_"}
 """The package of each group: None puts the keys under the group's name, `_global_` at the top."""
 FLOAT = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
 
@@ -72,7 +72,7 @@ def entry(group: str, name: str, path: Path) -> "ConfigNode":
 
     class Entry(ConfigNode):
         def __copy__(self) -> ConfigNode:  # the store returns copies of its entries
-            node = network_node(name, path) if group == "network" else {"name": name, **read(path)}
+            node = network_node(name, path) if group != "experiment" else {"name": name, **read(path)}
             return ConfigNode(f"{name}.yaml", OmegaConf.create(node), group, package, None)
 
     return Entry(f"{name}.yaml", OmegaConf.create(), group, package, None)

@@ -147,7 +147,10 @@ class Save:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Experiment:
-    """A network, images, a technique in one or more variants, the claims to measure and the figure to draw."""
+    """A network, images, a technique in one or more variants, the claims to measure and the figure to draw.
+
+    `judge` is another network, which tells whether it recognises computed images that should show a class.
+    """
 
     name: str
     title: str
@@ -160,6 +163,7 @@ class Experiment:
     save: Save
     runtime: Runtime
     seed: NonNegativeInt
+    judge: NetworkSpec | None = None
     departures: tuple[str, ...] = ()
 
 
@@ -178,6 +182,8 @@ def read_experiment(config: Mapping[str, Any]) -> Experiment:
     if not isinstance(technique, Mapping) or "_target_" not in technique:
         raise DeepInsideError("technique: expected a technique such as technique=saliency, found none.")
     sections = {name: construct(kind, plain.pop(name, {}), name) for name, kind in SECTIONS.items()}
+    if plain.get("judge") is not None:
+        sections["judge"] = construct(NetworkSpec, plain.pop("judge"), "judge")
     plain["techniques"] = build_variants(technique, variants or {})
     refuse_unknown(plain)
     return construct(Experiment, {**plain, **sections}, "")

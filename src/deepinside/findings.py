@@ -81,7 +81,11 @@ class Finding:
     @property
     def images(self) -> dict[str, Tensor]:
         """The computed images by name, each (3, H, W) RGB, intensities 0–255, not clipped."""
-        return {n: p.values for n, p in self.panels.items() if p.look == "photo" and n not in ("photo", "box")}
+        return {
+            n: p.values
+            for n, p in self.panels.items()
+            if p.look in ("photo", "stretched") and n not in ("photo", "box")
+        }
 
     @property
     def image(self) -> Tensor:

@@ -21,17 +21,19 @@ from deepinside.images.settings import loaded_size
 from deepinside.images.sources import Source, listed
 from deepinside.maths.watching import watching
 from deepinside.memory import keep_freed
+from deepinside.metrics.recognition import with_recognition
 from deepinside.metrics.summary import BLANK, blank_note, means, means_by_group, numbers
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.precision import brought, placed
+from deepinside.networks.spec import NetworkSpec
 from deepinside.provenance import provenance, sources_digest, versions
 from deepinside.store import ArrayFile, Row, Table
 from deepinside.values import Claim, ImageBatch, Item, Seeds, Visual
 from deepinside.work import WAIT, Chunk, Record, Work, plan, remove_leftover
 
 LOADED: dict[str, Network] = {}
-"""The last network loaded and verified in this process, by its declaration. Networks never change, so it is shared."""
+"""The last networks loaded and verified in this process, by its declaration. Networks never change, so it is shared."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Run:
     photos: Sequence[Source]
     config: Mapping[str, Any]
     folder: Path
+    judge: Network | None = None
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     @property
@@ -67,10 +70,10 @@ def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return known
     with recorded(folder, config):
         prepare(experiment)
-        network = load_network(experiment)
+        network, judge = load_network(experiment), load_judge(experiment)
     check(experiment, network, config)
     with recorded(folder, config):
-        return execute(Run(experiment, network, photos, config, folder))
+        return execute(Run(experiment, network, photos, config, folder, judge))
 
 
 def read(config: Mapping[str, Any]) -> tuple[Experiment, list[Source]]:
@@ -122,10 +125,23 @@ def prepare(experiment: Experiment) -> None:
 
 def load_network(experiment: Experiment) -> Network:
     """The experiment's network where and as precise as its runtime says; loaded once by runs that follow each other."""
-    cache, key = experiment.runtime.model_cache, repr(experiment.network)
+    return loaded(experiment.network, experiment, others=(experiment.judge,))
+
+
+def load_judge(experiment: Experiment) -> Network | None:
+    """The network that judges computed images, if the experiment names one."""
+    if experiment.judge is None:
+        return None
+    return loaded(experiment.judge, experiment, others=(experiment.network,))
+
+
+def loaded(spec: NetworkSpec, experiment: Experiment, others: Sequence[NetworkSpec | None]) -> Network:
+    """A network of the experiment on its device; of networks loaded before, only `others` stay in memory."""
+    cache, key = experiment.runtime.model_cache, repr(spec)
     if key not in LOADED:
-        LOADED.clear()  # one at a time: a large network takes half a gigabyte
-        LOADED[key] = load(experiment.network, cache=Path(cache) if cache else None)
+        for old in set(LOADED) - {repr(other) for other in others}:
+            del LOADED[old]  # a large network takes half a gigabyte
+        LOADED[key] = load(spec, cache=Path(cache) if cache else None)
     return placed(LOADED[key], experiment.runtime.device, experiment.runtime.precision)
 
 
@@ -232,7 +248,7 @@ def technique(run: Run, work: Work, batch: ImageBatch, numbers: range) -> Visual
     for name, variant in run.experiment.techniques.items():
         progress.doing(name)
         with watching(work.keeper(numbers, name)):
-            found[name] = variant(run.network, batch, run.seeds)
+            found[name] = with_recognition(variant(run.network, batch, run.seeds), run.network, run.judge)
     return combine(found)
 
 

@@ -44,8 +44,14 @@ def place(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) ->
 
 def differences(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The dotted keys whose values differ from the defaults."""
-    now, before = identity(config), identity(defaults)
+    now, before = (identity(named_judge(node)) for node in (config, defaults))
     return {key: value for key, value in now.items() if key not in before or before[key] != value}
+
+
+def named_judge(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`config` with the judging network's name in place of its specification, for short folder names."""
+    judge = config.get("judge")
+    return {**config, "judge": judge.get("name")} if isinstance(judge, Mapping) else config
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:

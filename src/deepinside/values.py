@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # so that results can be read without torch
     import torch
     from torch import Tensor
 
-Look = Literal["photo", "magnitude", "signed", "colour", "mask"]
+Look = Literal["photo", "stretched", "magnitude", "signed", "colour", "mask"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class ImageBatch:
 class Panel:
     """One picture: raw `values` (H, W) or (3, H, W) float, and how a person should see them.
 
-    photo: RGB pixel values 0-255; magnitude: white to black from 0 to the largest; signed: symmetric about 0;
+    photo: RGB intensities 0–255, clipped; stretched: the same, stretched from its least to its largest value;
+    magnitude: white to black from 0 to the largest; signed: symmetric about 0;
     colour: signed RGB, symmetric about mid-grey; mask: 0 or 1. `caption` stands under it. `boxes` (K, 4) are drawn
     on it, x0 y0 x1 y1 in its own pixels. `blank` says why a map tells nothing, in a few words, and is empty where it
     tells something: numbers and claims leave blank maps out.
@@ -86,6 +87,7 @@ class Item:
 
     `panels` are drawn in one row; `metrics` are its scalars; `trace` maps a name to its value at every step, (T,).
     `group` is the kind of thing it is, where the run's means are to be told by kind too (the size of its object).
+    `depicts` is the WordNet id or name of the class that its computed images should show, if any.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Item:
     trace: "Mapping[str, Tensor]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     group: str | None = None
+    depicts: str | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ def image(panel: Panel, magnitude_map: str, signed_map: str, percentile: float) 
     values = np.nan_to_num(panel.values.detach().cpu().numpy())
     if panel.look == "photo":
         return Image.fromarray(rgb(values))
+    if panel.look == "stretched":
+        return Image.fromarray(rgb(stretched(values)))
     values = values.astype(np.float64)
     if panel.look == "mask":
         return coloured(values, "mask")
@@ -61,6 +63,12 @@ def scale_sentence(percentile: float) -> str:
         f"Maps: the scale is linear from zero to percentile {percentile:g} of the absolute values; larger values take "
         "its last colour."
     )
+
+
+def stretched(values: np.ndarray) -> np.ndarray:
+    """`values` mapped linearly to 0–255 from their least to their largest."""
+    least, largest = float(values.min()), float(values.max())
+    return 255 * (values - least) / ((largest - least) or 1.0)
 
 
 def rgb(values: np.ndarray) -> np.ndarray:

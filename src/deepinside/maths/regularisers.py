@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -52,3 +53,46 @@ def blur(x: Tensor, sigma: float) -> Tensor:
     padded = F.pad(x, [radius] * 4, mode="replicate")
     rows = F.conv2d(padded, kernel.transpose(2, 3), groups=x.shape[1])
     return F.conv2d(rows, kernel, groups=x.shape[1])
+
+
+def diffuse(x: Tensor, amount: float) -> Tensor:
+    """`x` (N, C, H, W) after gradient descent of step `amount` on half its total variation (β = 2); edges repeated.
+
+    Steps are split so that each stays stable (at most 1/8).
+    """
+    parts = max(1, math.ceil(amount / 0.125))
+    for _ in range(parts):
+        padded = F.pad(x, [1] * 4, mode="replicate")
+        neighbours = padded[:, :, 2:, 1:-1] + padded[:, :, :-2, 1:-1] + padded[:, :, 1:-1, 2:] + padded[:, :, 1:-1, :-2]
+        x = x + amount / parts * (neighbours - 4 * x)
+    return x
+
+
+def transform(x: Tensor, placements: Sequence["Placement"]) -> Tensor:
+    """Image i rotated, scaled and moved by `placements[i]`, bilinear, edges repeated; (N, C, H, W)."""
+    height, width = x.shape[-2:]
+    rows = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=x.device, dtype=x.dtype).view(-1, 1)
+    columns = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=x.device, dtype=x.dtype).view(1, -1)
+    grids = [placement.grid(rows, columns, height / width) for placement in placements]
+    # one by one: batch invariance
+    moved = [
+        F.grid_sample(one, grid[None], padding_mode="border", align_corners=False)
+        for one, grid in zip(x.split(1), grids, strict=True)
+    ]
+    return torch.cat(moved)
+
+
+class Placement(NamedTuple):
+    """A rotation in radians, a scale, and offsets in fractions of the image's height and width."""
+
+    angle: float
+    scale: float
+    down: float
+    right: float
+
+    def grid(self, rows: Tensor, columns: Tensor, aspect: float) -> Tensor:
+        """(H, W, 2): where each pixel is sampled, as x and y from −1 to 1; `aspect` is height / width."""
+        cos, sin = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
+        across = cos * columns - sin * aspect * rows + 2 * self.right
+        along = sin / aspect * columns + cos * rows + 2 * self.down
+        return torch.stack(torch.broadcast_tensors(across, along), -1)

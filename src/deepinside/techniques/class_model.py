@@ -1,12 +1,13 @@
 """The class model: the image a class score likes best (Simonyan et al. 2013, Sect. 2)."""
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -25,37 +26,66 @@ from deepinside.maths.optimisers import (
     Request,
     alone,
 )
+from deepinside.maths.parametrisation import Parametrisation, along, limit_contrast, multiplier, root_mean_square
 from deepinside.maths.passes import at_once
+from deepinside.maths.regularisers import Placement
 from deepinside.networks.network import Network, as_scores
 from deepinside.networks.spec import Posterior
 from deepinside.settings import STRICT
-from deepinside.targets import Target, TargetRequest, resolve, target_notes
-from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name, unique
+from deepinside.targets import Target, resolve, target_notes
+from deepinside.values import ImageBatch, Item, Look, Panel, Seeds, Visual, safe_name, unique
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ClassModel:
-    """arg max over I of S_c(I) − l2·‖I‖₂², I in zero-centred pixels, for every target in one batch.
+    """arg max over I of S_c(I) subject to RMS(I) ≤ contrast, I mean-subtracted, for every target in one batch.
 
-    Everything after `start` departs from the paper and is off by default: `p_norm` weighs Σ|I|^6 and
-    `total_variation` Σ TV², both subtracted; before each step the image is moved by up to `jitter` pixels, and
-    after every `blur_every` steps it is blurred by `blur` pixels. The panel shown has the mean added back.
+    `contrast` is in intensities (0–255). The solutions are those of the paper's S_c(I) − λ‖I‖₂²: λ is the constraint's
+    multiplier, and the item's metric `equivalent_l2` reports it. Set `l2` (λ) to use the penalty instead; `contrast`
+    then has no effect.
+
+    Everything after `start` deviates from the paper and is off by default. `jitter` (a fraction of the side),
+    `rotation` (degrees) and `scaling` (a fraction) are the largest random transforms before each step.
+    `total_variation` is the size of a descent step on the image's total variation after each step, `p_norm` weighs a
+    penalty Σ|I|^6, and `blur` (pixels) blurs after every `blur_every` steps. `parametrisation: fourier` ascends in
+    Fourier coefficients with decorrelated colours (Olah et al. 2017). The panel shows the image with the mean added
+    back; `display: min_max` stretches it to the full range instead of clipping it.
     """
 
-    targets: tuple[TargetRequest, ...] = Field(min_length=1)
+    targets: tuple[str | int, ...] = Field(min_length=1)
     objective: Objective = "score"
-    l2: NonNegativeFloat = 1e-3
+    contrast: PositiveFloat = 25.0
+    l2: NonNegativeFloat | None = None
     start: Literal["zero", "mean", "noise", "photo"] = "zero"
     noise: PositiveFloat = 1.0
+    parametrisation: Parametrisation = "pixels"
     p_norm: NonNegativeFloat = 0.0
     total_variation: NonNegativeFloat = 0.0
-    jitter: NonNegativeInt = 0
+    jitter: float = Field(default=0.0, ge=0, lt=0.5)
+    rotation: NonNegativeFloat = 0.0
+    scaling: float = Field(default=0.0, ge=0, lt=1)
     blur: NonNegativeFloat = 0.0
     blur_every: PositiveInt = 4
+    display: Literal["clip", "min_max"] = "clip"
     optimiser: Momentum | AdaGrad | Adam | LBFGS = Field(default_factory=Momentum)
+
+    @property
+    def limit(self) -> float | None:
+        """The contrast limit; None where the penalty `l2` takes its place."""
+        return self.contrast if self.l2 is None else None
+
+    @property
+    def transforms(self) -> bool:
+        """Whether images are rotated or scaled before each step."""
+        return self.rotation > 0 or self.scaling > 0
 
     def check(self, network: Network) -> None:
         """Raise DeepInsideError where the network does not know a target, or the objective is not defined for it."""
+        if isinstance(self.optimiser, LBFGS) and (self.l2 is None or self.parametrisation != "pixels"):
+            raise DeepInsideError(
+                "technique.optimiser: lbfgs needs a penalty and pixels, found a contrast limit or Fourier "
+                "coefficients; set technique.l2 and technique.parametrisation=pixels, or use another optimiser."
+            )
         for target in self.targets:
             check_objective(self.objective, resolve(target, network), network.target)
 
@@ -70,8 +100,8 @@ class ClassModel:
         with torch.no_grad():
             start = self.begin(network, batch, targets, seeds)
         found = yield Request(self.optimiser, start, gain)
-        metrics = numbers(network, start, found.images, targets)
-        items = [item(network, found, i, *row) for i, row in enumerate(zip(targets, metrics, strict=True))]
+        metrics = numbers(self, network, start, found.images, targets)
+        items = [item(self, network, found, i, *row) for i, row in enumerate(zip(targets, metrics, strict=True))]
         names = unique(item.name for item in items)  # ImageNet has two classes called crane
         named = (replace(item, name=name) for item, name in zip(items, names, strict=True))
         return Visual(tuple(named), self.departures())
@@ -96,9 +126,13 @@ class ClassModel:
         """Where these settings leave the paper, one sentence each."""
         said = {
             "maximises the posterior, not the class score": self.objective != "score",
+            f"limits the contrast to {self.contrast:g} instead of penalising it by λ (same solutions)": self.l2 is None,
             f"starts from {self.start}, not from the zero image": self.start != "zero",
-            f"{self.jitter} px of jitter": self.jitter > 0,
-            f"total variation weighted {self.total_variation:g}": self.total_variation > 0,
+            "ascends in Fourier coefficients with decorrelated colours": self.parametrisation == "fourier",
+            f"jitter of up to {self.jitter:.1%} of the side": self.jitter > 0,
+            f"rotation by up to {self.rotation:g}°": self.rotation > 0,
+            f"scaling by up to {self.scaling:.0%}": self.scaling > 0,
+            f"a total-variation step of {self.total_variation:g}": self.total_variation > 0,
             f"sixth-power norm weighted {self.p_norm:g}": self.p_norm > 0,
             f"blurred by {self.blur:g} px every {self.blur_every} steps": self.blur > 0,
         }
@@ -113,16 +147,31 @@ class Model:
     target: Target
     seeds: Seeds
 
-    def offset(self, step: int) -> tuple[int, int]:
-        """Differs from the paper: the image is moved a little before every step, which favours broad shapes."""
-        reach = self.settings.jitter
-        if not reach:
-            return 0, 0
-        draw = torch.randint(-reach, reach + 1, (2,), generator=stream(self.seeds, self.target, f"jitter {step}"))
-        return int(draw[0]), int(draw[1])
+    def draws(self, step: int, count: int) -> list[float]:
+        """`count` random numbers between −1 and 1 for this step, from the target's own stream."""
+        return (2 * torch.rand(count, generator=stream(self.seeds, self.target, f"jitter {step}")) - 1).tolist()
 
-    def blurs_after(self, step: int) -> bool:
-        return self.settings.blur > 0 and (step + 1) % self.settings.blur_every == 0
+    def offset(self, step: int, size: tuple[int, int]) -> tuple[int, int]:
+        """Differs from the paper: the image is moved a little before every step, which favours broad shapes."""
+        reach = self.settings.jitter * min(size)
+        down, right = self.draws(step, 2) if reach else (0.0, 0.0)
+        return round(down * reach), round(right * reach)
+
+    def placement(self, step: int) -> Placement:
+        """Differs from the paper: the image is also rotated and scaled a little before every step."""
+        down, right, angle, scale = self.draws(step, 4)
+        settings = self.settings
+        turn = math.radians(angle * settings.rotation)
+        return Placement(turn, 1 + scale * settings.scaling, down * settings.jitter, right * settings.jitter)
+
+    def after_step(self, x: Tensor, step: int) -> Tensor:
+        """The image (1, C, H, W) after a step's smoothing, blur and contrast limit."""
+        settings = self.settings
+        if settings.total_variation:
+            x = regularisers.diffuse(x, settings.total_variation)
+        if settings.blur > 0 and (step + 1) % settings.blur_every == 0:
+            x = regularisers.blur(x, settings.blur)
+        return x if settings.limit is None else limit_contrast(x, settings.limit)
 
 
 @plain_dataclass(frozen=True)
@@ -135,37 +184,43 @@ class Climb:
 
     @property
     def kind(self) -> Hashable:
-        return self.network, self.objective
+        first = self.models[0].settings
+        return self.network, self.objective, first.l2 is None, first.parametrisation, first.transforms
 
     def join(self, others: Sequence["Climb"]) -> "Climb":
         return replace(self, models=sum((other.models for other in others), self.models))
 
     def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
         models = self.models[items.start : items.stop]
-        seen = x
-        if any(model.settings.jitter for model in models):
-            seen = regularisers.shift(x, [model.offset(step) for model in models])
-        score = measure(self.network, seen, [model.target for model in models], self.objective)
+        x = torch.cat([along(one, m.settings.limit, m.settings.parametrisation) for one, m in pairs(x, models)])
+        score = measure(self.network, self.perturbed(x, step, models), [m.target for m in models], self.objective)
         penalty = penalties(x, [model.settings for model in models])
         return score - penalty, {"score": score, "regulariser": penalty}
 
+    def perturbed(self, x: Tensor, step: int, models: Sequence[Model]) -> Tensor:
+        """The images as the network gets them in this step: rotated, scaled and moved at random."""
+        if any(model.settings.transforms for model in models):
+            return regularisers.transform(x, [model.placement(step) for model in models])
+        if any(model.settings.jitter for model in models):
+            return regularisers.shift(x, [model.offset(step, self.network.size) for model in models])
+        return x
+
     def polish(self, x: Tensor, step: int, items: range) -> Tensor:
-        """Every image blurred whose turn it is."""
+        """The images after a step: smoothed, blurred, and scaled back to the contrast limit."""
         models = self.models[items.start : items.stop]
-        if not any(model.blurs_after(step) for model in models):
-            return x
-        one_by_one = zip(x.split(1), models, strict=True)
-        return torch.cat([regularisers.blur(i, m.settings.blur) if m.blurs_after(step) else i for i, m in one_by_one])
+        return torch.cat([model.after_step(image, step) for image, model in pairs(x, models)])
+
+
+def pairs(x: Tensor, models: Sequence[Model]) -> Iterator[tuple[Tensor, Model]]:
+    """Each image (1, C, H, W) with its model."""
+    return zip(x.split(1), models, strict=True)
 
 
 def penalties(x: Tensor, settings: Sequence[ClassModel]) -> Tensor:
-    """(N,): what is subtracted from the score of each image, by its own weights."""
-    weights = {name: [getattr(one, name) for one in settings] for name in ("l2", "total_variation", "p_norm")}
-    penalty = numbers_like(weights["l2"], x) * regularisers.squared_norm(x)
-    if any(weights["total_variation"]):
-        penalty = penalty + numbers_like(weights["total_variation"], x) * regularisers.total_variation(x)
-    if any(weights["p_norm"]):
-        penalty = penalty + numbers_like(weights["p_norm"], x) * regularisers.p_norm(x, 6)
+    """(N,): the penalty of each image, by its own weights; zero under a contrast limit alone."""
+    penalty = numbers_like([one.l2 or 0.0 for one in settings], x) * regularisers.squared_norm(x)
+    if any(one.p_norm for one in settings):
+        penalty = penalty + numbers_like([one.p_norm for one in settings], x) * regularisers.p_norm(x, 6)
     return penalty
 
 
@@ -181,25 +236,60 @@ def photo(batch: ImageBatch) -> Tensor:
     return batch.pixels[0]
 
 
-def item(network: Network, found: Optimised, index: int, target: Target, metrics: dict[str, float]) -> Item:
-    """One class model with its numbers: what the network says of the image after the last step."""
+def item(
+    settings: ClassModel, network: Network, found: Optimised, index: int, target: Target, metrics: dict[str, float]
+) -> Item:
+    """One class model with its metrics; the mean is added back for display, as in the paper."""
     trace = {name: values[index] for name, values in found.trace.items()}
-    # the training mean is added back for display, as in the paper
     shown = (found.images[index] + network.mean).cpu()
-    panel = Panel("class_model", shown, "photo", f"score {metrics['score']:.1f}")
-    return Item(safe_name(target.name), target.name, (panel,), metrics, trace, target_notes(None, target))
+    look: Look = "photo" if settings.display == "clip" else "stretched"
+    panel = Panel("class_model", shown, look, f"score {metrics['score']:.1f}")
+    return Item(
+        safe_name(target.name),
+        target.name,
+        (panel,),
+        metrics,
+        trace,
+        target_notes(None, target),
+        depicts=depicted(target, network),
+    )
 
 
-def numbers(network: Network, start: Tensor, images: Tensor, targets: Sequence[Target]) -> Iterator[dict[str, float]]:
-    """By image what the network says of it, and its size; for a class also how its posterior was gained."""
+def depicted(target: Target, network: Network) -> str | None:
+    """The WordNet id or name of the class that the image should show; None for groups and units."""
+    if target.layer != network.target or len(target.channels) != 1 or not network.labels:
+        return None
+    label = network.labels[target.channels[0]]
+    return label.wnid or label.name
+
+
+def numbers(
+    settings: ClassModel, network: Network, start: Tensor, images: Tensor, targets: Sequence[Target]
+) -> Iterator[dict[str, float]]:
+    """The metrics of each image: its score, contrast and λ; for a class also how its posterior was gained."""
     after = seen(network, images, {network.target, *(target.layer for target in targets)})
     before, scores = (as_scores(one[network.target]) for one in (seen(network, start, {network.target}), after))
     values = outcomes(after, targets, "score", network).tolist()
+    weights = [] if settings.l2 is not None else equivalent_l2(settings, network, images, targets).tolist()
     for i, target in enumerate(targets):
-        metrics = {"score": values[i], "rms": images[i].square().mean().sqrt().item()}
+        metrics = {"score": values[i], "contrast": root_mean_square(images[i : i + 1]).item()}
+        metrics |= {"equivalent_l2": weights[i]} if weights else {}
         if target.layer == network.target and len(target.channels) < network.classes:
             metrics |= against_others(before[i : i + 1], scores[i : i + 1], target, network.posterior)
         yield metrics
+
+
+def equivalent_l2(settings: ClassModel, network: Network, images: Tensor, targets: Sequence[Target]) -> Tensor:
+    """(N,): the λ for which each image is a stationary point of S − λ‖I‖², from ∇S = 2λI; 0 if the limit is slack."""
+    several = at_once(network.size)
+    found = []
+    for first in range(0, len(images), several):
+        x = images[first : first + several].detach().requires_grad_()
+        with torch.enable_grad():
+            value = measure(network, x, targets[first : first + several], settings.objective)
+            (gradient,) = torch.autograd.grad(value.sum(), x)
+        found.append(multiplier(gradient, x.detach()).flatten().clamp(min=0) / 2)
+    return torch.cat(found)
 
 
 def seen(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:

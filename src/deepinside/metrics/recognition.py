@@ -1,0 +1,76 @@
+"""Whether networks recognise a computed image as what it should show, from the picture as a person sees it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deepinside.networks.network import Network
+from deepinside.values import Item, Panel, Visual
+
+IMAGES = ("photo", "stretched")
+NOT_COMPUTED = ("photo", "box", "regions")
+
+
+def with_recognition(visual: Visual, network: Network, judge: Network | None) -> Visual:
+    """The output with each item's recognition metrics, for items that should depict a class."""
+    return replace(visual, items=tuple(recognised(item, network, judge) for item in visual.items))
+
+
+def recognised(item: Item, network: Network, judge: Network | None) -> Item:
+    """`item` with `recognised_top1`, `recognised_top5` and `clipped`; with a judge also `judge_top1`, `judge_top5`.
+
+    Each is 1 or 0: whether the class is the first, or among the first five. A judge that does not know the class adds
+    a note instead.
+    """
+    panel = computed_image(item)
+    if item.depicts is None or panel is None:
+        return item
+    metrics = {"clipped": share_clipped(panel.values), **ranks(panel.values, item.depicts, network, "recognised")}
+    notes = item.notes
+    if judge is not None:
+        found = ranks(panel.values, item.depicts, judge, "judge")
+        metrics |= found
+        notes += () if found else (f"{judge.name} does not know the class {item.title}",)
+    return replace(item, metrics={**item.metrics, **metrics}, notes=notes)
+
+
+def computed_image(item: Item) -> Panel | None:
+    """The item's only computed image, if it has just one."""
+    found = [panel for panel in item.panels if panel.look in IMAGES and panel.name not in NOT_COMPUTED]
+    return found[0] if len(found) == 1 else None
+
+
+def share_clipped(intensities: Tensor) -> float:
+    """The share of values outside 0–255, which a screen cannot show."""
+    return ((intensities < 0) | (intensities > 255)).double().mean().item()
+
+
+def ranks(intensities: Tensor, depicts: str, network: Network, name: str) -> dict[str, float]:
+    """`{name}_top1` and `{name}_top5` for an image (3, H, W) of intensities; empty if the class is unknown."""
+    classes = list(class_numbers(depicts, network))
+    if not classes:
+        return {}
+    scores = network.scores(as_input(intensities, network))[0]
+    better = int((scores > scores[classes].max()).sum())
+    return {f"{name}_top1": float(better < 1), f"{name}_top5": float(better < 5)}
+
+
+def class_numbers(depicts: str, network: Network) -> Iterator[int]:
+    """The positions of the classes with this WordNet id or name."""
+    for number, label in enumerate(network.labels):
+        if depicts in (label.wnid, label.name):
+            yield number
+
+
+def as_input(intensities: Tensor, network: Network) -> Tensor:
+    """(1, C, H, W): the image in eight bits and the network's size, mean-subtracted."""
+    shown = intensities.round().clamp(0, 255)[None].to(network.mean)
+    if shown.shape[1] != network.input.count:
+        shown = shown.mean(1, keepdim=True).expand(-1, network.input.count, -1, -1)
+    if tuple(shown.shape[2:]) != tuple(network.size):
+        shown = F.interpolate(shown, network.size, mode="bilinear", antialias=True, align_corners=False)
+    with torch.no_grad():
+        return shown - network.mean
