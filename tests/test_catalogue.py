@@ -65,13 +65,6 @@ def test_powers_of_ten_are_numbers_as_on_the_command_line(tmp_path: Path) -> Non
     assert found == {"a": 1e-4, "b": 1500.0, "c": "n01443537", "d": "1e-4x", "e": 5.0, "f": "1e-4"}
 
 
-def test_a_weight_per_value_falls_with_the_image() -> None:
-    assert catalogue.per_value(1.2e-3, (10, 10)) == 4e-6
-    tiny = cli.compose_plain(["technique=class_model"])["technique"]["l2"]
-    large = cli.compose_plain(["technique=class_model", "network=caffenet"])["technique"]["l2"]
-    assert tiny * 64 * 64 == pytest.approx(large * 224 * 224, rel=1e-2)
-
-
 def test_composing_disturbs_no_run_in_progress() -> None:
     from hydra.core.global_hydra import GlobalHydra
 
@@ -93,7 +86,7 @@ def test_a_broken_file_is_in_nobodys_way_and_is_named_when_asked_for(text: str, 
             cli.compose_plain([f"{group}=odd"])
         assert "odd.yaml: expected" in catalogue.titles(group)["odd"]
         assert "Saliency maps" in catalogue.titles("experiment")["fig2_saliency"]
-        shipped = catalogue.files(group)[{"network": "tinycaffenet", "experiment": "fig2_saliency"}[group]]
+        shipped = catalogue.files(group)[{"experiment": "fig2_saliency"}.get(group, "tinycaffenet")]
         path.write_bytes(shipped.read_bytes())
         assert cli.compose_plain([f"{group}=odd"])["technique"]
 

@@ -53,7 +53,7 @@ def climbs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_weights_seeds_classes_and_starts_share_a_batch(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = configs(
         MODEL, [], ["technique.l2=1e-5"], ["technique.total_variation=1e-6"], ["technique.start=noise"],
-        ["technique.start=noise", "seed=3"], ["technique.targets=[goldfish,goose]"], ["technique.jitter=3"],
+        ["technique.start=noise", "seed=3"], ["technique.targets=[goldfish,goose]"], ["technique.jitter=0.1"],
         ["technique.blur=0.7", "technique.blur_every=2"], ["technique.p_norm=1e-12"],
     )  # fmt: skip
     seen = climbs(monkeypatch)

@@ -26,8 +26,10 @@ from deepinside.images.given import Given, gather
 from deepinside.images.settings import ImageSettings
 from deepinside.maths.objectives import Objective
 from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum
+from deepinside.maths.parametrisation import Parametrisation
 from deepinside.maths.preimage import Mahendran2014, Mahendran2016
 from deepinside.maths.relu_rules import ReluRule
+from deepinside.metrics.recognition import with_recognition
 from deepinside.networks.load import load as load_spec
 from deepinside.networks.network import Network
 from deepinside.networks.precision import Precision, brought, placed
@@ -167,14 +169,19 @@ Energy = Mahendran2014 | Mahendran2016 | Mapping[str, Any] | Literal["mahendran2
 
 class ClassModelSettings(TypedDict, total=False):
     objective: Objective
-    l2: float
+    contrast: float
+    l2: float | None
     start: Literal["zero", "mean", "noise", "photo"]
     noise: float
+    parametrisation: Parametrisation
     p_norm: float
     total_variation: float
-    jitter: int
+    jitter: float
+    rotation: float
+    scaling: float
     blur: float
     blur_every: int
+    display: Literal["clip", "min_max"]
     optimiser: Optimiser
 
 
@@ -234,16 +241,20 @@ class FaithfulnessSettings(TypedDict, total=False):
 
 def class_model(
     network: Network, targets: str | int | Sequence[str | int], *, photo: Photos | None = None, seed: int = 0,
-    **settings: Unpack[ClassModelSettings],
+    judge: Network | None = None, **settings: Unpack[ClassModelSettings],
 ) -> Findings:  # fmt: skip
     """The image that maximises a class score, one result per target: `image` (3, H, W), RGB intensities 0–255.
 
-    arg max over I of S_c(I) − l2·‖I‖², Simonyan et al. 2013, eq. 1. A target is a class (name, index or WordNet id), a
+    arg max over I of S_c(I) subject to RMS(I) ≤ `contrast`, or S_c(I) − l2·‖I‖² if `l2` is set;
+    Simonyan et al. 2013, eq. 1. A target is a class (name, index or WordNet id), a
     group such as "cats", or a unit `layer:channel`. `photo` is what `start="photo"` starts from. `trace` has the score,
-    the penalty and the gradient's norm at every step. Settings: `deepinside.techniques.class_model.ClassModel`.
+    the penalty and the gradient's norm at every step. Settings: `deepinside.techniques.class_model.ClassModel`. `judge` is another
+    network, whose verdict on the shown image goes to the metrics `judge_top1` and `judge_top5`.
     """
     several = targets if isinstance(targets, list | tuple) else (targets,)
-    return look("class_model", network, photo, seed, {"targets": several, **settings})
+    if judge is not None:
+        check_network(judge)
+    return look("class_model", network, photo, seed, {"targets": several, **settings}, judge)
 
 
 def saliency(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[SaliencySettings]) -> Findings:
@@ -312,7 +323,10 @@ def faithfulness(
 # ---- implementation --------------------------------------------------------------------------------------------------
 
 
-def look(name: str, network: Network, photo: Photos | None, seed: int, settings: Mapping[str, Any]) -> Findings:
+def look(
+    name: str, network: Network, photo: Photos | None, seed: int, settings: Mapping[str, Any],
+    judge: Network | None = None,
+) -> Findings:  # fmt: skip
     """Check everything, then run the technique on batches of `AT_ONCE` photos."""
     check_network(network)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -323,7 +337,8 @@ def look(name: str, network: Network, photo: Photos | None, seed: int, settings:
     batch = none(network) if photo is None else photos(network, photo, **room)
     with exact(network.device):
         visuals = [technique(network, part, Seeds(seed)) for part in parts(batch, network)]
-    return Findings.of(name, network.name, visuals, network.notes)
+    judged = [with_recognition(visual, network, judge) for visual in visuals]
+    return Findings.of(name, network.name, judged, network.notes)
 
 
 def none(network: Network) -> ImageBatch:

@@ -5,7 +5,6 @@ of the same names in the working directory are included.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +48,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def publish() -> None:
-    """Register `network=NAME`, `experiment=NAME` and the resolver `${per_value:…}` with Hydra."""
+    """Register `network=NAME`, `judge=NAME` and `experiment=NAME` with Hydra."""
     from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
 
-    OmegaConf.register_new_resolver("per_value", per_value, replace=True)
     repository = ConfigStore.instance().repo
     for group in GROUPS:
         repository[group] = {f"{name}.yaml": entry(group, name, path) for name, path in files(group).items()}
@@ -94,11 +91,6 @@ def publish_result(place: Path) -> None:
     own = read(HOME / "configs" / "config.yaml")
     logs = [entry for entry in own["defaults"] if any(str(key).startswith("override ") for key in entry)]
     ConfigStore.instance().store(name="repeated", node={"defaults": ["_self_", *logs], **config, "hydra": own["hydra"]})
-
-
-def per_value(weight: float, size: Sequence[int]) -> float:
-    """`weight` per value of an RGB image of `size`, so that pixel sums weigh the same at every size."""
-    return float(f"{weight / (3 * size[0] * size[1]):.3g}")
 
 
 def network_node(name: str, path: Path) -> dict[str, Any]:

@@ -126,7 +126,6 @@ class ClassModel:
         """Where these settings leave the paper, one sentence each."""
         said = {
             "maximises the posterior, not the class score": self.objective != "score",
-            f"limits the contrast to {self.contrast:g} instead of penalising it by λ (same solutions)": self.l2 is None,
             f"starts from {self.start}, not from the zero image": self.start != "zero",
             "ascends in Fourier coefficients with decorrelated colours": self.parametrisation == "fourier",
             f"jitter of up to {self.jitter:.1%} of the side": self.jitter > 0,
