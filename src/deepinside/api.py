@@ -248,7 +248,7 @@ def class_model(
     arg max over I of S_c(I) subject to RMS(I) ≤ `contrast`, or S_c(I) − l2·‖I‖² if `l2` is set;
     Simonyan et al. 2013, eq. 1. A target is a class (name, index or WordNet id), a
     group such as "cats", or a unit `layer:channel`. `photo` is what `start="photo"` starts from. `trace` has the score,
-    the penalty and the gradient's norm at every step. `judge` is another network, whose verdict on the shown image goes to
+    the penalty and the gradient's norm at every step. `judge` is another network, whose verdict on the image goes to
     the metrics `judge_top1` and `judge_top5`. Settings: `deepinside.techniques.class_model.ClassModel`.
     """
     several = targets if isinstance(targets, list | tuple) else (targets,)
