@@ -113,7 +113,7 @@ def test_a_technique_is_added_as_the_page_says(tmp_path: Path) -> None:
         starts = {"deepinside": ("-c", start), "pytest": ("-m", "pytest", "-p", "no:cacheprovider")}
         done(*starts[words[0]], *words[1:], *(["runtime.threads=1"] if words[0] == "deepinside" else []))
     assert "largest_fall" in done("-c", start, "technique=occlusion", "images.names=[chelsea]", "runtime.threads=1")
-    assert len(list(tmp_path.glob("results/*/*/*/panels/fall/chelsea.png"))) == 1
+    assert len(list(tmp_path.glob("results/*/*/*/panels/fall/chelsea.png"))) == 4  # the page's three runs, and this
     done("-m", "pytest", "tests/test_import_direction.py", "-p", "no:cacheprovider")
     done("tools/reference_docs.py")
     assert "## technique=occlusion" in (tmp_path / "docs" / "configuration.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""docs/configuration.md, made from the settings classes and the YAMLs, so that it cannot say what is not so.
+"""docs/configuration.md, generated from the settings classes and the YAMLs, so that it is always current.
 
     python tools/reference_docs.py            write it
     python tools/reference_docs.py --check    say whether the one that is there is current
@@ -32,9 +32,9 @@ START = """\
 
 <!-- Made by tools/reference_docs.py (`make docs`). Do not edit: a test compares. -->
 
-Every key of every section, with its type and its value in each YAML of its group. `images=none` chooses another YAML
-of a group, `images.limit=4` changes a key. A key that is not listed here is refused, with the nearest one that is. The
-whole of a run's configuration, without running it:
+Every key with its type and its value in each YAML of its group. `images=none` chooses another YAML of a group,
+`images.limit=4` changes a key. Unknown keys fail at once, with suggestions. To see the complete configuration of a run
+without running it:
 
 ```bash
 deepinside --cfg job experiment=fig1_class_models network=tinycaffenet
@@ -59,7 +59,7 @@ def top() -> str:
     kinds = {name: words(info) for name, info in Experiment.__pydantic_fields__.items()}  # type: ignore[attr-defined]
     names = [name for name in values if name not in ("defaults", "hydra")]
     rows = [[code(name), kinds.get(name, "mapping"), value(values[name]), said.get(name, "")] for name in names]
-    return f"## At the top\n\n{table(['key', 'type', 'default', ''], rows)}"
+    return f"## Top level\n\n{table(['key', 'type', 'default', ''], rows)}"
 
 
 def section(group: str) -> str:
@@ -114,7 +114,7 @@ def network() -> str:
 def fields(kind: type) -> str:
     """A class's keys without YAMLs."""
     rows = [
-        [code(key), words(info), "needed" if info.is_required() else value(info.get_default(call_default_factory=True))]
+        [code(key), words(info), "required" if info.is_required() else value(info.get_default(call_default_factory=True))]
         for key, info in kind.__pydantic_fields__.items()  # type: ignore[attr-defined]
     ]
     return table(["key", "type", "default"], rows)
@@ -128,7 +128,7 @@ def experiments() -> str:
 
 def claim_list() -> str:
     rows = [[code(name), first_line(function)] for name, function in sorted(claims.CLAIMS.items())]
-    return f"## claims\n\nWhat `claims` may name; each is measured at the end of a run.\n\n{table(['id', ''], rows)}"
+    return f"## claims\n\nValues of `claims`; each is measured at the end of a run.\n\n{table(['id', ''], rows)}"
 
 
 # ---- what they are made of -------------------------------------------------------------------------------------------
