@@ -114,7 +114,11 @@ def network() -> str:
 def fields(kind: type) -> str:
     """A class's keys without YAMLs."""
     rows = [
-        [code(key), words(info), "required" if info.is_required() else value(info.get_default(call_default_factory=True))]
+        [
+            code(key),
+            words(info),
+            "required" if info.is_required() else value(info.get_default(call_default_factory=True)),
+        ]
         for key, info in kind.__pydantic_fields__.items()  # type: ignore[attr-defined]
     ]
     return table(["key", "type", "default"], rows)
