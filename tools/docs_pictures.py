@@ -1,4 +1,4 @@
-"""The pictures of docs/: every technique on the network and the photographs that ship, as the library gives them.
+"""The pictures of docs/: every technique on the embedded network and the photographs that ship.
 
     python tools/docs_pictures.py                  all of them, in about two minutes on one core
     python tools/docs_pictures.py saliency         some of them
@@ -47,7 +47,7 @@ def tile(panel: Panel, words: str, magnitude_map: str = "inferno") -> Tile:
 
 
 def sheet(rows: Sequence[Sequence[Tile]], side: int = SIDE) -> Image.Image:
-    """Rows of pictures of one size with a line of words under each, on white."""
+    """Rows of pictures of one size with a caption under each, on white."""
     columns = max(map(len, rows))
     page = Image.new("RGB", (columns * (side + GAP) - GAP, len(rows) * (side + LINE + GAP) - GAP), "white")
     pen = ImageDraw.Draw(page)
@@ -60,9 +60,12 @@ def sheet(rows: Sequence[Sequence[Tile]], side: int = SIDE) -> Image.Image:
 
 
 def class_model() -> Image.Image:
-    """Six classes by the paper's objective, and by one that also asks for smoothness and moves the image."""
+    """Six classes by the paper's objective, and with Fourier parametrisation, random transforms and total variation."""
     plain = di.class_model(network(), CLASSES)
-    clearer = di.class_model(network(), CLASSES, jitter=4, total_variation=1.2e-2 / (3 * 64 * 64))
+    clearer = di.class_model(
+        network(), CLASSES, contrast=35, parametrisation="fourier", jitter=0.05, rotation=15, scaling=0.2,
+        total_variation=0.1, optimiser={"rate": 6.0},
+    )  # fmt: skip
     return sheet([[tile(one.panels["class_model"], one.title) for one in found] for found in (plain, clearer)])
 
 
@@ -84,7 +87,7 @@ def maps_of(name: str) -> list[Tile]:
 
 
 def deconvnet() -> Image.Image:
-    """Three rules for the rectifiers, in colour."""
+    """Three ReLU rules, in colour."""
     return sheet([rules_of(name) for name in ("chelsea", "coffee")])
 
 
@@ -106,7 +109,7 @@ def layer_gradients() -> Image.Image:
 
 
 def inversion() -> Image.Image:
-    """One photo found again from nine layers."""
+    """One photo reconstructed from nine layers."""
     layers = ["conv1", "relu2", "norm2", "conv3", "relu4", "conv5", "pool5", "fc6", "fc8"]
     found = di.inversion(network(), photo("chelsea"), layers=layers)[0]
     tiles = [tile(found.panels[f"reconstruction_{layer}"], layer) for layer in layers]
@@ -138,7 +141,7 @@ def rest(found: di.Finding) -> list[Tile]:
 
 
 def randomisation() -> Image.Image:
-    """Maps by two rules while ever more layers are random."""
+    """Maps by two rules as more and more layers are random."""
     found = di.randomisation(network(), photo("chelsea"), rules=["gradient", "guided"], stages=4)
     return sheet([[stage(panel, one.name) for name, panel in one.panels.items() if name != "photo"] for one in found])
 
