@@ -12,7 +12,7 @@ RESULTS ?= results
 BIN := .venv/bin
 READY := .venv/ready
 # the launchers' libraries (80 MB), which only the slow tests need
-EXTRAS ?= dev,joblib,submitit,ray
+EXTRAS ?= dev,docs,joblib,submitit,ray
 EVERYTHING := .venv/everything
 # the tools that make bench compares with: Captum, Zennit, torch-lucent
 PEERS := .venv/peers

@@ -1,0 +1,43 @@
+"""The tables that README and docs show are those of the results they are made from."""
+
+import json
+from pathlib import Path
+
+import pytest
+import results_tables
+
+CLAIM = {
+    "id": "a",
+    "source": "Paper, Sect. 1",
+    "claim": "it holds",
+    "measured": 0.123456,
+    "expected": "≤ 1",
+    "holds": True,
+}
+
+
+def test_a_claim_is_a_row_with_its_verdict(tmp_path: Path) -> None:
+    other = CLAIM | {"id": "b", "measured": 2.0, "holds": False}
+    (tmp_path / "x.json").write_text(json.dumps({"claims": [CLAIM, other]}))
+    (tmp_path / "y.json").write_text(json.dumps({"claims": [CLAIM]}))  # the same value again is no second row
+    lines = results_tables.claims_table(tmp_path).splitlines()
+    assert lines[2:] == [
+        "| it holds | Paper, Sect. 1 | ≤ 1 | 0.12 | holds |",
+        "| it holds | Paper, Sect. 1 | ≤ 1 | 2 | **does not hold** |",
+    ]
+
+
+def test_the_runs_of_a_sweep_are_added_up(tmp_path: Path) -> None:
+    for run, seconds in (("default", 1.4), ("seed=1", 2.3)):
+        folder = tmp_path / "fig" / "tinycaffenet" / run
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps({"seconds": seconds}))
+    (tmp_path / "sweeps").mkdir()
+    assert results_tables.timings_table(tmp_path).splitlines()[2:] == ["| [fig](../experiments/fig.yaml) | 4 |"]
+
+
+def test_text_goes_between_the_marks_of_a_page() -> None:
+    page = "before\n<!-- t -->\nold\n<!-- /t -->\nafter\n"
+    assert results_tables.inserted(page, "t", "new\n") == "before\n<!-- t -->\nnew\n<!-- /t -->\nafter\n"
+    with pytest.raises(ValueError, match="expected the marks"):
+        results_tables.inserted("none", "t", "new\n")
