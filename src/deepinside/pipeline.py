@@ -157,6 +157,7 @@ def check(experiment: Experiment, network: Network, config: Mapping[str, Any]) -
         first = next(iter(refused.values()))
         words = suitable(refused, config.get("variants") or {})
         raise DeepInsideError(f"{first.problem}; add to the command: {words}")
+    claims.check_measurable(experiment.claims, network, experiment.techniques)
 
 
 def suitable(refused: Mapping[str, UnsuitableSettingError], variants: Mapping[str, Any]) -> str:

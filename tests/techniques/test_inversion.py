@@ -20,8 +20,9 @@ from deepinside.claims.mahendran import (
     inversion_loses_pixels_not_representation,
     inversion_matches_every_layer,
     inversion_matches_pool5,
+    last_with_positions,
 )
-from deepinside.claims.registry import Evidence
+from deepinside.claims.registry import Evidence, check_measurable
 from deepinside.errors import DeepInsideError
 from deepinside.maths import regularisers
 from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum
@@ -267,7 +268,7 @@ def snapshot(network: Network) -> tuple[list[str], list[Tensor]]:
 def test_nothing_is_left_on_the_network(caffe: Network, rate: float) -> None:
     nodes, before = snapshot(caffe)
     try:
-        invert(caffe, layers="fc6", optimiser=Momentum(steps=40, rate=rate))
+        invert(caffe, layers="fc6", optimiser=Momentum(steps=40, rate=rate), safeguard=False)
     except DeepInsideError as error:
         assert "lower technique.optimiser.rate" in str(error)
         assert rate > 1
@@ -283,7 +284,10 @@ def declared(name: str) -> Network:
     """A network's declaration without its weights: layers by name, nothing to run."""
     root = Path(__file__).parents[2] / "conf_models"
     spec = construct(NetworkSpec, network_node(name, root / f"{name}.yaml"), "network")
-    layers = {layer: Layer(layer, value, "", (1,)) for layer, value in spec.layers.items()}
+    layers = {
+        layer: Layer(layer, value, "", (1,) if layer.startswith(("fc", "relu6", "relu7", "prob")) else (1, 2, 2))
+        for layer, value in spec.layers.items()
+    }
     synonyms = {**{value: layer for layer, value in spec.layers.items()}, **spec.aliases}
     return Network(spec, torch.fx.symbolic_trace(torch.nn.Identity()), layers, synonyms)
 
@@ -341,3 +345,32 @@ def test_claims_hold_and_fail(claim: Callable[[Evidence], Any], good: Any, bad: 
                    for layer, v in reversed(list(zip(("conv1", "pool5", "fc8"), row, strict=True)))}  # fmt: skip
         evidence = Evidence(network, toys.photos(network, 0), Seeds(0), {"2014": None, "2016": None}, metrics)
         assert claim(evidence).holds is verdict
+
+
+def test_a_step_that_is_unstable_is_halved_and_said(caffe: Network) -> None:
+    """A rate a hundred times too large ends in NaN by itself; safeguarded, it converges and is listed."""
+    batch = toys.photos(caffe, 1, level=60)
+    batch = replace(batch, pixels=batch.pixels.to(caffe.mean))
+    wild = Inversion(layers="fc6", optimiser=Momentum(steps=150, rate=0.4))
+    with pytest.raises(DeepInsideError, match="NaN or infinity"):
+        replace(wild, safeguard=False)(caffe, batch, Seeds(0))
+    found = wild(caffe, batch, Seeds(0))
+    (item,) = found.items
+    assert item.metrics["fc6/step_scale"] < 1
+    assert item.metrics["fc6/error"] < 0.2 * item.trace["fc6/error"][0]
+    assert any("step was halved" in sentence for sentence in found.departures)
+
+
+def test_where_the_step_is_stable_the_safeguard_changes_no_byte(caffe: Network) -> None:
+    (guarded,), (bare,) = (invert(caffe, layers="pool5", optimiser=QUICK, safeguard=on) for on in (True, False))
+    assert torch.equal(panel(guarded, "reconstruction_pool5"), panel(bare, "reconstruction_pool5"))
+    assert guarded.metrics == bare.metrics
+
+
+def test_a_claim_that_cannot_be_measured_is_refused_before_the_work(caffe: Network) -> None:
+    last = last_with_positions(caffe)
+    check_measurable(("inversion_matches_pool5",), caffe, {"": Inversion(layers=("conv1", last))})
+    with pytest.raises(DeepInsideError, match=f"expected {last}, the last layer with positions"):
+        check_measurable(("inversion_matches_pool5",), caffe, {"": Inversion(layers=("conv1", "fc8"))})
+    with pytest.raises(DeepInsideError, match="several layers inverted, found 1"):
+        check_measurable(("inversion_matches_every_layer",), caffe, {"": Inversion(layers="conv1")})

@@ -5,6 +5,15 @@ so that they are known by name.
 """
 
 from deepinside.claims import adebayo, mahendran, simonyan
-from deepinside.claims.registry import CLAIMS, Evidence, NotMeasuredError, check_known
+from deepinside.claims.registry import CLAIMS, Evidence, NotMeasuredError, check_known, check_measurable
 
-__all__ = ["CLAIMS", "Evidence", "NotMeasuredError", "adebayo", "check_known", "mahendran", "simonyan"]
+__all__ = [
+    "CLAIMS",
+    "Evidence",
+    "NotMeasuredError",
+    "adebayo",
+    "check_known",
+    "check_measurable",
+    "mahendran",
+    "simonyan",
+]

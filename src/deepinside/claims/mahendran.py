@@ -1,14 +1,55 @@
 """Claims of Mahendran & Vedaldi 2014 (arXiv 1412.0035) on what representations keep of a photo, as code."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
-from deepinside.claims.registry import Evidence, claim
+from deepinside.claims.registry import Evidence, claim, needs
 from deepinside.errors import DeepInsideError
 from deepinside.maths.similarity import rank_correlation
+from deepinside.networks.network import Network
+from deepinside.techniques.inversion import Inversion, chosen_layers
 from deepinside.values import Claim, safe_name
 
 
+def several_layers(network: Network, techniques: Mapping[str, Any]) -> None:
+    """Refuse a run whose first variant does not invert at least two layers."""
+    count = len(inverted(network, techniques))
+    if count < 2:
+        raise DeepInsideError(
+            f"claims: expected several layers inverted, found {count}; use technique=inversion, name more layers in "
+            "technique.layers, or set claims=[]."
+        )
+
+
+def the_last_with_positions(network: Network, techniques: Mapping[str, Any]) -> None:
+    """Refuse a run whose first variant does not invert the network's last layer with positions."""
+    several_layers(network, techniques)
+    last, found = last_with_positions(network), inverted(network, techniques)
+    if last not in found:
+        raise DeepInsideError(
+            f"claims: expected {last}, the last layer with positions, among the layers inverted, found "
+            f"{', '.join(found)}; add it to technique.layers or set claims=[]."
+        )
+
+
+def inverted(network: Network, techniques: Mapping[str, Any]) -> list[str]:
+    """The layers that a run's first variant inverts, by the network's names."""
+    first = next(iter(techniques.values()), None)
+    return list(chosen_layers(first.layers, network).values()) if isinstance(first, Inversion) else []
+
+
+def last_with_positions(network: Network) -> str:
+    """The last layer whose maps have more than one position: CaffeNet's pool5, whatever it is called elsewhere."""
+    maps = [name for name, one in network.layers.items() if len(one.shape) == 3 and max(one.shape[1:]) > 1]
+    if not maps:
+        raise DeepInsideError(f"claims: expected a layer with positions, {network.name} has none; set claims=[].")
+    return maps[-1]
+
+
 @claim
+@needs(several_layers)
 def inversion_loses_pixels_not_representation(evidence: Evidence) -> Claim:
     """Spearman's rank correlation of the reconstructions' PSNR with the depth of their layers."""
     fidelity = by_depth(evidence, "psnr")
@@ -24,6 +65,7 @@ def inversion_loses_pixels_not_representation(evidence: Evidence) -> Claim:
 
 
 @claim
+@needs(several_layers)
 def inversion_matches_every_layer(evidence: Evidence) -> Claim:
     """The largest normalised error of the representation over all layers inverted, mean over photos."""
     found = max(by_depth(evidence, "error").values())
@@ -38,17 +80,17 @@ def inversion_matches_every_layer(evidence: Evidence) -> Claim:
 
 
 @claim
+@needs(the_last_with_positions)
 def inversion_matches_pool5(evidence: Evidence) -> Claim:
-    """The normalised error at pool5, the last layer with positions, mean over photos."""
-    found = by_depth(evidence, "error").get("pool5")
-    if found is None:
-        raise DeepInsideError(
-            "claims: expected pool5 among the layers inverted, found none; add it to technique.layers or set claims=[]."
-        )
+    """The normalised error at the last layer with positions (CaffeNet's pool5), mean over photos."""
+    layer, errors = last_with_positions(evidence.network), by_depth(evidence, "error")
+    if layer not in errors:
+        raise DeepInsideError(f"claims: expected {layer} among the layers inverted; add it to technique.layers.")
+    found = errors[layer]
     return Claim(
         "inversion_matches_pool5",
         "Mahendran & Vedaldi 2014, Sect. 5.2",
-        "pool5, the last layer with positions, can be inverted: an image is found with nearly its representation",
+        f"{layer}, the last layer with positions, can be inverted: an image is found with nearly its representation",
         found,
         "normalised error ≤ 0.15",
         found <= 0.15,

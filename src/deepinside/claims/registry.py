@@ -52,6 +52,29 @@ def claim(function: Callable[[Evidence], Claim]) -> Callable[[Evidence], Claim]:
     return function
 
 
+NEEDS: dict[str, Callable[[Network, Mapping[str, Any]], None]] = {}
+"""What refuses a run, before any work, on which a claim could not be measured; by the claim's id."""
+
+
+def needs(
+    check: Callable[[Network, Mapping[str, Any]], None],
+) -> Callable[[Callable[[Evidence], Claim]], Callable[[Evidence], Claim]]:
+    """Have `check(network, techniques)` raise DeepInsideError where the claim could not be measured in the end."""
+
+    def remembered(function: Callable[[Evidence], Claim]) -> Callable[[Evidence], Claim]:
+        NEEDS[function.__name__] = check
+        return function
+
+    return remembered
+
+
+def check_measurable(names: tuple[str, ...], network: Network, techniques: Mapping[str, Any]) -> None:
+    """Refuse claims that this network and these techniques could not tell, before any work."""
+    for name in names:
+        if name in NEEDS:
+            NEEDS[name](network, techniques)
+
+
 def check_known(names: tuple[str, ...]) -> None:
     """Refuse a claim that is not there before any work."""
     for name in names:

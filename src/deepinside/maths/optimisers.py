@@ -72,6 +72,8 @@ class Stepwise:
     """A rule that moves all images of a batch once a step. Raises DeepInsideError on a zero gradient at the start and
     on NaN or infinity."""
 
+    diverging_is_refused = True
+
     def length(self) -> int:
         """How many steps it takes."""
         raise NotImplementedError
@@ -84,6 +86,22 @@ class Stepwise:
         """The images after this step, and its memory."""
         raise NotImplementedError
 
+    def starts_phase(self, step: int) -> bool:
+        """Whether this step is the first of a phase, at whose rate the rule starts anew."""
+        return step == 0
+
+    def noted(self, memory: Memory) -> Parts:
+        """What the trace keeps of its memory at every step, each (N,)."""
+        return {}
+
+    def advance(self, x: Tensor, memory: Memory, gradient: Tensor, gain: Tensor, step: int) -> tuple[Tensor, Memory]:
+        """As `move`, for rules that look at the gain (N,), too."""
+        return self.move(x, memory, gradient, step)
+
+    def outcome(self, x: Tensor, memory: Memory) -> Tensor:
+        """The images that were found, from those after the last step."""
+        return x
+
     def maximise(self, start: Tensor, gain: Gain, polish: Polish | None = None) -> Optimised:
         """Climb from `start` (N, C, H, W); a climb that a watcher remembers goes on where it was left."""
         known = watching.recall() or {"step": 0, "images": start, "memory": self.begin(start), "trace": {}}
@@ -91,12 +109,12 @@ class Stepwise:
         x = known["images"].to(start).clone()
         for step in range(known["step"], self.length()):
             gradient, parts = climb(gain, x, step, range(len(x)))
-            trace.add(step, parts, gradient)
-            x, memory = self.move(x, memory, gradient, step)
+            trace.add(step, {**parts, **self.noted(memory)}, gradient, refuse=self.diverging_is_refused)
+            x, memory = self.advance(x, memory, gradient, parts["gain"], step)
             x = x if polish is None else polish(x, step, range(len(x)))
             state = partial(snapshot, step + 1, x, memory, trace)
             watching.report(watching.Step(step + 1, self.length(), x, trace.rows[-1], state))
-        return trace.close(x)
+        return trace.close(self.outcome(x, memory))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -117,6 +135,9 @@ class Momentum(Stepwise):
 
     def length(self) -> int:
         return length(self.schedule) or self.steps
+
+    def starts_phase(self, step: int) -> bool:
+        return phase(self.schedule or ((self.steps, self.rate),), step)[1]
 
     def begin(self, start: Tensor) -> Memory:
         return {"velocity": torch.zeros_like(start), "largest": start.new_zeros(len(start), 1, 1, 1)}
@@ -146,6 +167,9 @@ class AdaGrad(Stepwise):
 
     def length(self) -> int:
         return length(self.schedule) or self.steps
+
+    def starts_phase(self, step: int) -> bool:
+        return phase(self.schedule or ((self.steps, self.rate),), step)[1]
 
     def begin(self, start: Tensor) -> Memory:
         return {"velocity": torch.zeros_like(start), "squares": torch.zeros_like(start)}
@@ -244,7 +268,7 @@ Rule = Momentum | AdaGrad | Adam | LBFGS
 class Request:
     """An optimisation that a technique asks for: from `start` (N, C, H, W), what `gain` says, by `optimiser`."""
 
-    optimiser: Rule
+    optimiser: Stepwise | LBFGS
     start: Tensor
     gain: Joinable
 
@@ -324,15 +348,15 @@ class Trace:
         self.before = [known] if known else []
         self.rows: list[dict[str, Tensor]] = []
 
-    def add(self, step: int, parts: Parts, gradient: Tensor, *, first: int = 0) -> None:
-        """One step of the images whose first is number `first`."""
+    def add(self, step: int, parts: Parts, gradient: Tensor, *, first: int = 0, refuse: bool = True) -> None:
+        """One step of the images whose first is number `first`; NaN and infinity stop it unless `refuse` is false."""
         if step == 0:
             refuse_dead_start(gradient, first)
         if len(self.rows) == self.TOGETHER:
             self.before.append(stacked(self.rows))
             self.rows = []
         self.rows.append({**parts, "gradient_norm": gradient.flatten(1).norm(dim=1)})
-        if step % self.CHECK_EVERY == 0:
+        if refuse and step % self.CHECK_EVERY == 0:
             refuse_divergence(self.rows[-1]["gradient_norm"], step)
 
     def stacked(self) -> dict[str, Tensor]:
@@ -380,6 +404,6 @@ def refuse_dead_start(gradient: Tensor, first: int) -> None:
 def refuse_divergence(values: Tensor, step: int) -> None:
     if not values.isfinite().all():
         raise DeepInsideError(
-            f"optimisation: NaN or infinity by step {step}; lower technique.optimiser.rate (a tenth is a good try) "
-            "or strengthen technique.l2."
+            f"optimisation: NaN or infinity by step {step}; lower technique.optimiser.rate (a tenth is a good "
+            "try), or choose another rule, such as technique/optimiser=adam."
         )

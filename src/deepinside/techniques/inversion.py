@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from deepinside.errors import DeepInsideError
 from deepinside.maths.batching import Groups, grouped
 from deepinside.maths.gradients import centre_crop
-from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Climbs, Momentum, Parts, Request, alone
+from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Climbs, Momentum, Parts, Request, Stepwise, alone
 from deepinside.maths.preimage import Mahendran2014, Mahendran2016
 from deepinside.maths.regularisers import squared_norm
+from deepinside.maths.safeguard import Safeguarded
 from deepinside.networks.network import Network
 from deepinside.settings import STRICT
 from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name
@@ -41,12 +42,16 @@ class Goal:
 
 @plain_dataclass(frozen=True)
 class Preimage:
-    """What was found for one goal: the image (C, H, W), its normalised error, and the error at every step (steps,)."""
+    """What was found for one goal: the image (C, H, W), its normalised error, and the error at every step (steps,).
+
+    `step_scale` is the share of the optimiser's step that was stable to the end.
+    """
 
     goal: Goal
     image: Tensor
     error: float
     trace: Tensor
+    step_scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -56,13 +61,15 @@ class Inversion:
     `layers` are any of the network's, by any of their names; "all" of them; alternatives as in "block3_conv1 | conv3",
     of which the first known is taken; or "40%", the layer at that share of the depth. `energy` is R with its weights,
     of 2014 or of 2016. `restarts` images are found for each layer from different noise, and that with the smallest
-    error is shown. `layers_at_once` layers share a batch, which changes the speed only.
+    error is shown. `layers_at_once` layers share a batch, which changes the speed only. With `safeguard` the
+    optimiser's step is halved, photo by photo and layer by layer, wherever the energy rises plainly instead of falling.
     """
 
     layers: str | tuple[str, ...] = "all"
     energy: Mahendran2014 | Mahendran2016 = Field(default_factory=Mahendran2014)
     restarts: PositiveInt = 1
     layers_at_once: PositiveInt = 4
+    safeguard: bool = True
     optimiser: Momentum | AdaGrad | Adam | LBFGS = Field(
         default_factory=lambda: Momentum(schedule=((100, 0.004), (200, 0.0004), (100, 0.00004)))
     )
@@ -75,7 +82,8 @@ class Inversion:
         """One item a photo: the photo, then one reconstruction a layer, `reconstruction_LAYER`, pixels 0-255.
 
         Metrics: `LAYER/error`, the normalised squared error of the representation, and with several restarts
-        `LAYER/error_restart_K` of each. Raises DeepInsideError where a photo's representation is zero.
+        `LAYER/error_restart_K` of each; `LAYER/step_scale`, the share of the optimiser's step that was left, where the
+        safeguard had to act. Raises DeepInsideError where a photo's representation is zero.
         """
         return alone(self.climbs(network, batch, seeds))
 
@@ -90,7 +98,7 @@ class Inversion:
         for group in self.groups(list(layers.values()), network):
             found += yield from self.invert(network, photos, self.goals(group, batch, seeds))
         items = (self.item(network, batch, photos, layers, found, place) for place in range(len(batch)))
-        return Visual(tuple(items), self.departures(network))
+        return Visual(tuple(items), (*self.departures(network), *lowered(found)))
 
     def groups(self, layers: Sequence[str], network: Network) -> Iterator[list[str]]:
         """Neighbouring layers whose images have one size, at most `layers_at_once` together."""
@@ -110,11 +118,20 @@ class Inversion:
         shape = (photos.shape[1], photos.shape[2] + margin, photos.shape[3] + margin)
         start = torch.stack([self.energy.start(shape, goal.generator("start")) for goal in goals]).to(photos)
         match = Match(network, tuple(goals), tuple(photos.shape[1:]), representations(network, photos, goals))
-        found = yield Request(self.optimiser, start, match)
+        found = yield Request(self.rule, start, match)
         with torch.no_grad():
             images = match.window(found.images, [(margin // 2, margin // 2)] * len(goals))
             errors = match.errors(images, range(len(goals))).tolist()
-        return [Preimage(g, images[i], errors[i], found.trace["error"][i]) for i, g in enumerate(goals)]
+        scales = found.trace["step_scale"].amin(1).tolist() if "step_scale" in found.trace else [1.0] * len(goals)
+        traces = found.trace["error"]
+        return [Preimage(g, images[i], errors[i], traces[i], scales[i]) for i, g in enumerate(goals)]
+
+    @property
+    def rule(self) -> Stepwise | LBFGS:
+        """The optimiser, safeguarded where it has no line search of its own."""
+        if not self.safeguard or isinstance(self.optimiser, LBFGS):
+            return self.optimiser
+        return Safeguarded(self.optimiser)
 
     def item(
         self, network: Network, batch: ImageBatch, photos: Tensor, layers: Mapping[str, str],
@@ -130,6 +147,7 @@ class Inversion:
             panels.append(reconstruction(network, f"reconstruction_{name}", best))
             metrics[f"{name}/error"] = best.error
             trace[f"{name}/error"] = best.trace
+            metrics |= {f"{name}/step_scale": best.step_scale} if best.step_scale < 1 else {}
             if self.restarts > 1:
                 metrics |= {f"{name}/error_restart_{one.goal.restart + 1}": one.error for one in tried}
         return Item(stem, stem, tuple(panels), metrics, trace, batch.photos[place].notes)
@@ -147,6 +165,7 @@ class Inversion:
             f"optimised by {used}, not by the paper's {self.energy.paper_optimiser}": used
             != self.energy.paper_optimiser,
             f"weights by share of the depth: the paper gives them for twenty layers, these are {count}": count != 20,
+            "layers that stand in for those named first, which this network has not": stands_in(self.layers, network),
         }
         return tuple(sentence for sentence, differs in said.items() if differs)
 
@@ -238,6 +257,20 @@ def representations(network: Network, photos: Tensor, goals: Sequence[Goal]) -> 
                 "leave the layer out of technique.layers."
             )
     return tuple(wanted[goal.layer][goal.photo : goal.photo + 1] for goal in goals)
+
+
+def lowered(found: Sequence[Preimage]) -> tuple[str, ...]:
+    """What is said where the safeguard acted; the same whatever photos share a batch."""
+    if all(one.step_scale == 1 for one in found):
+        return ()
+    # Differs from the paper: its step is one for all layers of its own networks.
+    return ("the step was halved where the energy rose instead of falling; LAYER/step_scale says how far",)
+
+
+def stands_in(wanted: str | Sequence[str], network: Network) -> bool:
+    """Whether the first alternative of any layer asked for is not known to the network."""
+    first = [one.split("|")[0].strip() for one in ([wanted] if isinstance(wanted, str) else wanted) if "|" in one]
+    return any(name not in {*network.layers, *network.synonyms} for name in first if not name.endswith("%"))
 
 
 def reconstruction(network: Network, name: str, best: Preimage) -> Panel:
