@@ -32,7 +32,7 @@ from deepinside.maths.regularisers import Placement
 from deepinside.networks.network import Network, as_scores
 from deepinside.networks.spec import Posterior
 from deepinside.settings import STRICT
-from deepinside.targets import Target, resolve, target_notes
+from deepinside.targets import Target, TargetRequest, resolve, target_notes
 from deepinside.values import ImageBatch, Item, Look, Panel, Seeds, Visual, safe_name, unique
 
 
@@ -52,7 +52,7 @@ class ClassModel:
     back; `display: min_max` stretches it to the full range instead of clipping it.
     """
 
-    targets: tuple[str | int, ...] = Field(min_length=1)
+    targets: tuple[TargetRequest, ...] = Field(min_length=1)
     objective: Objective = "score"
     contrast: PositiveFloat = 25.0
     l2: NonNegativeFloat | None = None
