@@ -137,7 +137,7 @@ def test_parts_of_the_settings_may_be_words_mappings_or_objects(net: di.Network)
     assert by_word.optimiser == Adam(steps=200, rate=1.0)
     assert defaults_of("inversion", optimiser=Adam(steps=5)).optimiser == Adam(steps=5)
     assert defaults_of("class_model", optimiser={"steps": 7}).optimiser.steps == 7
-    assert defaults_of("class_model", optimiser={"steps": 7}).optimiser.rate == 2.0
+    assert defaults_of("class_model", optimiser={"steps": 7}).optimiser.rate == 4.0
 
 
 def defaults_of(name: str, **settings: Any) -> Any:
