@@ -111,7 +111,7 @@ def posterior_shows_less(evidence: Evidence) -> Claim:
     return Claim(
         "posterior_shows_less",
         "Simonyan et al. 2013, Sect. 2",
-        "images that maximise the posterior are not visually prominent: at equal contrast their class score is far lower",
+        "images that maximise the posterior are not visually prominent: at equal contrast their class score is lower",
         ratio,
         "≤ 0.5",
         ratio <= 0.5,
