@@ -18,6 +18,7 @@ import pytest
 import torch
 from graphs import caffe, save
 
+from deepinside.errors import DeepInsideError
 from deepinside.networks import load as loading
 from deepinside.networks import remembered
 from deepinside.networks.load import load
@@ -193,10 +194,10 @@ def test_a_failed_verification_is_not_remembered(
     spec: NetworkSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> dict[str, float]:
-        raise RuntimeError("differs")
+        raise DeepInsideError("differs")
 
     monkeypatch.setattr(loading, "verify", refuse)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(DeepInsideError, match="differs"):
         load(spec, cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 

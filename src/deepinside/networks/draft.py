@@ -59,9 +59,8 @@ def draft(path: Path, *, name: str | None = None, labels: str | None = None, tri
 
     Raises `DeepInsideError` if the file is not ONNX, or not a graph from one image to class scores.
     """
-    model = read(path)
     with one_sentence(str(path)):
-        return _drafted(model, path, name, labels, tried)
+        return _drafted(read(path), path, name, labels, tried)
 
 
 def _drafted(model: ModelProto, path: Path, name: str | None, labels: str | None, tried: bool) -> Draft:

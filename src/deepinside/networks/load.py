@@ -35,9 +35,9 @@ def load(spec: NetworkSpec, *, cache: Path | None = None, anew: bool = False) ->
     """
     path = locate(spec, cache=cache)
     digest = check_hash(path, spec.sha256)
-    original, further = read_all(path)
-    files = " ".join([digest, *(check_hash(file, None) for file in further)])
     with one_sentence(spec.file):
+        original, further = read_all(path)
+        files = " ".join([digest, *(check_hash(file, None) for file in further)])
         return verified(original, spec, sha256=digest, files=files, cache=cache, anew=anew)
 
 

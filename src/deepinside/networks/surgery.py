@@ -28,7 +28,7 @@ from onnx import (
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.onnx import head, plain, relus
+from deepinside.networks.onnx import head, plain, plausible, relus
 from deepinside.networks.onnx.nodes import Graph, Shapes, Weights, attribute
 from deepinside.networks.spec import Layer, NetworkSpec, Posterior
 
@@ -90,7 +90,9 @@ def read_all(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise DeepInsideError(f"{path} is not an ONNX model: it has no graph with nodes and an output")
     further = _load_external(model, path)
-    return _inlined(model, path), further
+    whole = _inlined(model, path)
+    plausible.check(whole, path.name)
+    return whole, further
 
 
 def _inlined(model: ModelProto, path: Path) -> ModelProto:
@@ -311,7 +313,10 @@ def _evaluate(node: NodeProto, weights: Weights, body: ModelProto) -> Weights:
     )
     one = helper.make_model(graph, opset_imports=list(body.opset_import), ir_version=IR_VERSION)
     try:
+        plausible.check_result(one, (weights[name] for name in dict.fromkeys(node.input) if name))
         values = ReferenceEvaluator(one).run(None, feeds)
+    except DeepInsideError:
+        raise
     except Exception as error:
         raise DeepInsideError(f"{_where(node)} of constants cannot be computed: {_first_line(error)}") from None
     return {
@@ -439,6 +444,7 @@ def _shapes(body: ModelProto, weights: Weights) -> dict[str, tuple[int, ...]]:
         tensor = value.type.tensor_type
         if tensor.HasField("shape") and tensor.elem_type == TensorProto.FLOAT:
             sizes = tuple(dim.dim_value for dim in tensor.shape.dim)
+            plausible.check_size(sizes, f"the value {value.name!r}")
             if all(sizes):
                 known[value.name] = sizes
     return known

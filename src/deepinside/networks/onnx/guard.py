@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from deepinside.errors import DeepInsideError
 
 
 @contextmanager
 def one_sentence(file: str) -> Iterator[None]:
-    """Turn whatever libraries raise over a file into a `DeepInsideError` that names it; the cause stays attached."""
+    """Turn whatever libraries raise over a file into a `DeepInsideError` that names it; the cause stays attached.
+
+    A `DeepInsideError` that names neither the file nor the network gets the file's name in front.
+    """
     try:
         yield
-    except (DeepInsideError, KeyboardInterrupt):
+    except DeepInsideError as error:
+        if Path(file).stem not in str(error):
+            error.args = (f"{file}: {error}",)
         raise
     except (Exception, RecursionError) as error:
         words = " ".join(str(error).encode("utf-8", "replace").decode().split())[:200]

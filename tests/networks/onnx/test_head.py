@@ -1,0 +1,267 @@
+"""Heads x layouts x spellings of a ReLU: scores, saliency maps and guided maps are those of the plain network."""
+
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import graphs
+import numpy as np
+import onnx
+import pytest
+import torch
+import torch.nn.functional as F
+from graphs import filters, node
+from onnx import ModelProto, NodeProto, helper
+from torch import Tensor
+
+from deepinside.maths.gradients import image_gradient
+from deepinside.maths.objectives import probability
+from deepinside.maths.relu_rules import count_rectifiers, with_rule
+from deepinside.networks.draft import draft
+from deepinside.networks.load import load
+from deepinside.networks.network import Network
+from deepinside.networks.spec import InputConvention
+from deepinside.targets import Target
+
+SIDE, CLASSES = 10, 5
+RNG = np.random.default_rng(7)
+WEIGHTS = {**filters(RNG, "c", (4, 3, 3, 3)), **filters(RNG, "d", (6, 4, 3, 3)), **filters(RNG, "f", (CLASSES, 6))}
+NUMBERS = {
+    "zero": np.float32(0), "one": np.float32(1), "half": np.float32(0.5), "minus": np.float32(-1), "two": np.float32(2),
+    "slope": np.zeros((1, 1, 1), np.float32), "axis": np.array([1]), "flat": np.array([1, CLASSES]),
+    "ends": np.array([2, 3]),
+}  # fmt: skip
+
+# ----------------------------------------------------------------------------- from x to y, in several operators each
+
+RELUS: dict[str, Callable[[str, str], list[NodeProto]]] = {
+    "relu": lambda x, y: [node("Relu", x, y)],
+    "clip": lambda x, y: [helper.make_node("Clip", [x, "zero", ""], [y])],
+    "max": lambda x, y: [node("Max", f"zero {x}", y)],
+    "where": lambda x, y: [node("Greater", f"{x} zero", f"{y}_c"), node("Where", f"{y}_c {x} zero", y)],
+    "where_not": lambda x, y: [node("Less", f"{x} zero", f"{y}_c"), node("Where", f"{y}_c zero {x}", y)],
+    "prelu": lambda x, y: [node("PRelu", f"{x} slope", y)],
+    "leaky": lambda x, y: [node("LeakyRelu", x, y, alpha=0.0)],
+    "mask": lambda x, y: [
+        node("Greater", f"{x} zero", f"{y}_c"),
+        node("Cast", f"{y}_c", f"{y}_m", to=1),
+        node("Mul", f"{x} {y}_m", y),
+    ],
+    "size": lambda x, y: [
+        node("Abs", x, f"{y}_a"), node("Add", f"{x} {y}_a", f"{y}_s"), node("Mul", f"{y}_s half", y),
+    ],
+    "function": lambda x, y: [helper.make_node("MyRelu", [x], [y], domain="mine")],
+}  # fmt: skip
+HEADS: dict[str, Callable[[str, str], list[NodeProto]]] = {
+    "none": lambda x, y: [node("Identity", x, y)],
+    "softmax": lambda x, y: [node("Softmax", x, y, axis=1)],
+    "log_softmax": lambda x, y: [node("LogSoftmax", x, y, axis=1)],
+    "sigmoid": lambda x, y: [node("Sigmoid", x, y)],
+    "softmax_out": lambda x, y: [
+        node("Exp", x, "e"), node("ReduceSum", "e axis", "sum", keepdims=1), node("Div", "e sum", y),
+    ],
+    "softmax_max": lambda x, y: [
+        node("ReduceMax", x, "m", axes=[1], keepdims=1), node("Sub", f"{x} m", "low"), node("Exp", "low", "e"),
+        node("ReduceSum", "e axis", "sum", keepdims=1), node("Div", "e sum", y),
+    ],
+    "log_out": lambda x, y: [
+        node("Exp", x, "e"), node("ReduceSum", "e axis", "sum", keepdims=1), node("Log", "sum", "l"),
+        node("Sub", f"{x} l", y),
+    ],
+    "sigmoid_out": lambda x, y: [
+        node("Neg", x, "n"), node("Exp", "n", "e"), node("Add", "e one", "s"), node("Div", "one s", y),
+    ],
+    "softmax_log": lambda x, y: [node("Softmax", x, "p", axis=1), node("Log", "p", y)],
+}  # fmt: skip
+POSTERIORS = {name: "sigmoid" if "sigmoid" in name else "softmax" for name in HEADS}
+LAYOUTS: dict[str, Callable[[str, str], list[NodeProto]]] = {
+    "identity": lambda x, y: [node("Identity", x, y)],
+    "flatten": lambda x, y: [node("Flatten", x, y, axis=1)],
+    "reshape": lambda x, y: [node("Reshape", f"{x} flat", y)],
+    "squeeze": lambda x, y: [node("Unsqueeze", f"{x} ends", f"{y}_u"), node("Squeeze", f"{y}_u ends", y)],
+    "transpose": lambda x, y: [
+        node("Transpose", x, f"{y}_t", perm=[1, 0]),
+        node("Transpose", f"{y}_t", y, perm=[1, 0]),
+    ],
+    "cast": lambda x, y: [node("Cast", x, y, to=1)],
+    "dropout": lambda x, y: [node("Dropout", x, y)],
+}  # fmt: skip
+
+
+def network_of(relu: str, before: str, head: str, after: str) -> ModelProto:
+    """Two convolutions, two ReLUs, an average, a matrix; a layout, a head and a layout."""
+    nodes = [
+        node("Conv", "data_0 c_w_0 c_b_0", "a"), *RELUS[relu]("a", "b"),
+        node("Conv", "b d_w_0 d_b_0", "d"), *RELUS[relu]("d", "r"),
+        node("GlobalAveragePool", "r", "g"), node("Flatten", "g", "v"),
+        node("Gemm", "v f_w_0 f_b_0", "score", transB=1),
+        *LAYOUTS[before]("score", "laid"), *HEADS[head]("laid", "made"), *LAYOUTS[after]("made", "out"),
+    ]  # fmt: skip
+    return with_function(graphs.model(nodes, {**WEIGHTS, **NUMBERS}, output="out", shape=(1, 3, SIDE, SIDE), opset=13))
+
+
+def with_function(model: ModelProto) -> ModelProto:
+    """The model with a function of its own, a ReLU."""
+    body = [node("Relu", "x", "y")]
+    model.functions.append(helper.make_function("mine", "MyRelu", ["x"], ["y"], body, [helper.make_opsetid("", 13)]))
+    model.opset_import.append(helper.make_opsetid("mine", 1))
+    return model
+
+
+def loaded(model: ModelProto, folder: Path) -> Network:
+    """As a draft declares it: nothing is said of target or output."""
+    onnx.save(model, folder / "net.onnx")
+    return load(draft(folder / "net.onnx").spec)
+
+
+# ------------------------------------------------------------------------------------------ the same in plain float64
+
+
+class Guided(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, above):  # type: ignore[no-untyped-def]
+        return above * (ctx.saved_tensors[0] > 0) * (above > 0)
+
+
+def plain_scores(x: Tensor, relu: Callable[[Tensor], Tensor]) -> Tensor:
+    w = {name: torch.from_numpy(values).double() for name, values in WEIGHTS.items()}
+    x = relu(F.conv2d(x, w["c_w_0"], w["c_b_0"]))
+    x = relu(F.conv2d(x, w["d_w_0"], w["d_b_0"]))
+    return x.mean((2, 3)) @ w["f_w_0"].T + w["f_b_0"]
+
+
+@cache
+def photos() -> Tensor:
+    return 40 * torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+
+
+def plain(native: Tensor, relu: Callable[[Tensor], Tensor], channel: int) -> tuple[Tensor, Tensor]:
+    x = native.double().requires_grad_()
+    scores = plain_scores(x, relu)
+    (slope,) = torch.autograd.grad(scores[:, channel].sum(), x)
+    return scores.detach(), slope
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    assert expected.abs().max() > 0
+    assert (found.double() - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def assert_is_plain(network: Network, channel: int = 2) -> None:
+    """Class scores, gradients and guided gradients, in image space, are those of plain autograd."""
+    convention: InputConvention = network.input
+    native = convention.native(photos())
+    scores, slope = plain(native, torch.relu, channel)
+    _, guided = plain(native, Guided.apply, channel)
+    assert_close(network.scores(photos()), scores)
+    target = [Target("one", network.target, (channel,))] * 2
+    ruled, count = with_rule(network, "guided")
+    assert count == 2
+    assert_close(image_gradient(network, photos(), target), seen(slope, convention))
+    assert_close(image_gradient(ruled, photos(), target), seen(guided, convention))
+
+
+def seen(slope: Tensor, convention: InputConvention) -> Tensor:
+    """A gradient by the network's own input as one by the pixels."""
+    slope = slope.flip(1) if convention.channels == "bgr" else slope
+    return slope / torch.tensor(convention.pixels_per_unit, dtype=torch.float64).view(-1, 1, 1)
+
+
+# ------------------------------------------------------------------------------------------------------- the property
+
+PLAIN = ("relu", "identity", "softmax", "identity")
+CASES = [
+    *[(relu, "identity", "softmax", "identity") for relu in RELUS],
+    *[("relu", before, head, "identity") for head, before in product(HEADS, LAYOUTS)],
+    *[
+        (relu, "flatten", head, after)
+        for (head, after), relu in zip(product(HEADS, LAYOUTS), 7 * list(RELUS), strict=False)
+    ],
+]
+
+
+@pytest.mark.parametrize("case", dict.fromkeys(CASES), ids="-".join)
+def test_scores_and_maps_are_those_of_the_plain_network(case: tuple[str, str, str, str], tmp_path: Path) -> None:
+    network = loaded(network_of(*case), tmp_path)
+    assert network.posterior == POSTERIORS[case[2]]
+    assert not network.gates
+    assert_is_plain(network)
+
+
+def test_of_a_sigmoid_posterior_is_the_sigmoid(tmp_path: Path) -> None:
+    network = loaded(network_of("relu", "identity", "sigmoid_out", "flatten"), tmp_path)
+    scores = network.scores(photos())
+    found = [probability(row, Target("one", network.target, (3,)), network.posterior) for row in scores]
+    assert found == pytest.approx(scores[:, 3].sigmoid().tolist())
+
+
+# --------------------------------------------------------------------------------------------------- several outputs
+
+
+@pytest.mark.parametrize("first", ["v", "out"])
+def test_of_several_outputs_the_scores_are_taken_and_told(first: str, tmp_path: Path) -> None:
+    model = network_of("relu", "identity", "softmax", "flatten")
+    other = {"v": "out", "out": "v"}[first]
+    model.graph.output[0].name = first
+    model.graph.output.append(helper.make_tensor_value_info(other, 1, None))
+    network = loaded(model, tmp_path)
+    assert_is_plain(network)
+    (note,) = [note for note in network.notes if "2 outputs" in note]
+    assert "'out'" in note and "not 'v'" in note
+
+
+def test_an_average_written_either_way_has_the_same_target(tmp_path: Path) -> None:
+    found = []
+    for number, mean in enumerate((node("GlobalAveragePool", "r", "m"), node("ReduceMean", "r", "m", axes=[2, 3]))):
+        nodes = [node("Conv", "data_0 c_w_0 c_b_0", "maps"), node("Relu", "maps", "r"), mean]
+        nodes += [node("Flatten", "m", "flat"), node("Softmax", "flat", "out")]
+        (tmp_path / str(number)).mkdir()
+        model = graphs.model(nodes, dict(WEIGHTS), output="out", shape=(1, 3, SIDE, SIDE), opset=13)
+        found.append(loaded(model, tmp_path / str(number)))
+    one, other = found
+    assert one.layers[one.target].value == other.layers[other.target].value == "maps"
+    assert torch.equal(one.scores(photos()), other.scores(photos()))
+
+
+def test_a_draft_says_on_every_run_what_is_guessed(tmp_path: Path) -> None:
+    (note,) = loaded(network_of(*PLAIN), tmp_path).notes
+    assert "is a guess" in note and "checked: true" in note
+
+
+# ------------------------------------------------------------------------------------------------------------- gates
+
+
+def hard_swish(written_out: bool) -> ModelProto:
+    """Convolution, hard-swish, convolution, ReLU, average, matrix."""
+    gate = [
+        node("Add", "a three", "s"),
+        node("Clip", "s zero six", "k"),
+        node("Mul", "a k", "p"),
+        node("Div", "p six", "b"),
+    ]
+    nodes = [
+        node("Conv", "data_0 c_w_0 c_b_0", "a"), *(gate if written_out else [node("HardSwish", "a", "b")]),
+        node("Conv", "b d_w_0 d_b_0", "d"), node("Relu", "d", "r"), node("GlobalAveragePool", "r", "g"),
+        node("Flatten", "g", "v"), node("Gemm", "v f_w_0 f_b_0", "score", transB=1),
+    ]  # fmt: skip
+    weights = {**WEIGHTS, **NUMBERS, "three": np.float32(3), "six": np.float32(6)}
+    return graphs.model(nodes, weights, output="score", shape=(1, 3, SIDE, SIDE), opset=14)
+
+
+def test_both_spellings_of_hard_swish_have_the_same_guided_map(tmp_path: Path) -> None:
+    maps = []
+    for written_out in (False, True):
+        folder = tmp_path / str(written_out)
+        folder.mkdir()
+        network = loaded(hard_swish(written_out), folder)
+        assert count_rectifiers(network, network.target) == 1
+        assert bool(network.gates) == written_out
+        target = [Target("one", network.target, (2,))] * 2
+        maps.append(image_gradient(with_rule(network, "guided")[0], photos(), target))
+    assert_close(maps[0], maps[1].double())
