@@ -210,7 +210,7 @@ def test_a_run_that_diverges_is_recorded_and_the_others_of_the_sweep_go_on(
     bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("technique=class_model", "images=none", "technique.targets=[lion]", "technique.optimiser.steps=2",
-             "technique.optimiser.rate_in=gradient")  # fmt: skip
+             "technique.optimiser.rate_in=gradient", "technique.l2=1e-6")  # fmt: skip
     sentence = str(call(monkeypatch, "-m", *words, "technique.optimiser.rate=1e38,0.1"))
     assert sentence.startswith("deepinside: 1 of 2 runs were not done")
     folders = {path.name[-3:]: path for path in (bench / "results" / "adhoc" / "tinycaffenet").iterdir()}

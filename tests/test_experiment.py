@@ -49,13 +49,13 @@ def test_sections_become_typed_and_nothing_is_changed_in_the_configuration() -> 
 
 def test_variants_change_the_technique_key_by_key() -> None:
     adam = {"_target_": "deepinside.maths.optimisers.Adam", "rate": 2.0}
-    variants = {"paper": {}, "slow": {"optimiser": {"rate": 0.1}}, "adam": {"optimiser": adam, "jitter": 4}}
+    variants = {"paper": {}, "slow": {"optimiser": {"rate": 0.1}}, "adam": {"optimiser": adam, "jitter": 0.05}}
     found = read_experiment(config(variants=variants, technique__optimiser__rate=0.7)).techniques
     assert list(found) == ["paper", "slow", "adam"]
     assert (found["paper"].optimiser.rate, found["slow"].optimiser.rate) == (0.7, 0.1)
     assert found["slow"].optimiser.momentum == found["paper"].optimiser.momentum
     assert found["adam"].optimiser == Adam(rate=2.0)
-    assert (found["paper"].jitter, found["adam"].jitter) == (0, 4)
+    assert (found["paper"].jitter, found["adam"].jitter) == (0, 0.05)
 
 
 def test_merging_leaves_the_base_alone() -> None:

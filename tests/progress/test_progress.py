@@ -280,7 +280,7 @@ def test_tensorboard_writes_where_it_is_told_and_nothing_without_optimisation(ne
 
 def test_without_the_extra_tensorboard_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepinside.experiment.find_spec", lambda name: None)
-    with pytest.raises(DeepInsideError, match=r"runtime\.tensorboard: expected the package tensorboardX; pip install"):
+    with pytest.raises(DeepInsideError, match=r"runtime\.tensorboard: expected the package tensorboardX; install"):
         construct(Runtime, {"tensorboard": True}, "runtime")
     assert construct(Runtime, {"tensorboard": False}, "runtime").tensorboard is False
 
