@@ -13,7 +13,8 @@ pytestmark = pytest.mark.slow
 
 MAIN = "import sys; from deepinside import cli; sys.argv[0] = 'deepinside'; cli.main()"
 WORDS = [
-    "experiment=caffe_class_model_cat", "technique.optimiser.steps=400", "runtime.threads=1", "runtime.preview=0.2",
+    "technique=class_model", "images=none", "technique.targets=[lion]", "technique.optimiser.steps=400",
+    "runtime.threads=1", "runtime.preview=0.2",
     "figure.panels=[nosuch]",
 ]  # fmt: skip
 PLAIN = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
@@ -35,9 +36,9 @@ def test_a_terminal_shows_bars_and_then_the_result(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert "optimisation 1" in text
     assert "/400 score" in text
-    assert text.rindex("caffe_class_model_cat on tinycaffenet:") > text.rindex("optimisation 1")
+    assert text.rindex("adhoc on tinycaffenet:") > text.rindex("optimisation 1")
     assert "note: figure.panels: expected some of class_model; found 'nosuch'" in " ".join(text.split())
-    folder = tmp_path / "results" / "caffe_class_model_cat" / "tinycaffenet"
+    folder = tmp_path / "results" / "adhoc" / "tinycaffenet"
     assert not [path for path in folder.iterdir() if path.name.endswith(".part")]  # and no preview is left
 
 

@@ -66,6 +66,8 @@ class OneByOne(nn.Module):
 
 def together(values: Sequence[Tensor]) -> Tensor:
     """(N, …) of what one graph gave for each of N images."""
+    if len(values) == 1 and len(values[0]) == 1:
+        return values[0]  # itself, so that it can be differentiated at
     return torch.cat(list(values)) if len(values[0]) == 1 else torch.stack(list(values))
 
 

@@ -57,9 +57,10 @@ class LayerGradients:
         if not len(batch):
             return Visual(())
         names, notes = choose(self.layers, network)
-        glance, targets = centred(network, batch, self.target, names)
-        found = gradients_at(glance, targets, names, self.objective)
-        found, mixed = by_photo(found, len(batch))
+        parts = one_by_one(batch) if network.alone else [batch]
+        several = [self.part(network, part, names) for part in parts]
+        targets = [target for _, some in several for target in some]
+        found, mixed = by_photo(joined([layers for layers, _ in several]), len(batch))
         missing = [name for name in names if name not in found and name not in mixed]
         if missing and isinstance(self.layers, tuple):
             raise DeepInsideError(
@@ -69,6 +70,13 @@ class LayerGradients:
         notes += (f"Left out, their first axis is not the photos': {', '.join(mixed)}.",) if mixed else ()
         items = [item(photo, t, name, found[name], i, notes) for i, (photo, t) in enumerate(rows) for name in found]
         return Visual(tuple(items), self.departures())
+
+    def part(
+        self, network: Network, batch: ImageBatch, names: Sequence[str]
+    ) -> tuple[dict[str, "AtLayer"], list[Target]]:
+        """Every layer's activations and gradients for photos that one pass takes, and the photos' targets."""
+        forward, targets = centred(network, batch, self.target, names)
+        return gradients_at(forward, targets, names, self.objective), targets
 
     def departures(self) -> tuple[str, ...]:
         """Where these settings leave the Caffe project's, one sentence each."""
@@ -99,6 +107,21 @@ def gradients_at(
         name: AtLayer(found[name].detach(), gradient)
         for name, gradient in zip(found, gradients, strict=True)
         if gradient is not None
+    }
+
+
+def one_by_one(batch: ImageBatch) -> list[ImageBatch]:
+    """One batch for each photo."""
+    return [ImageBatch((photo,), batch.pixels[i : i + 1]) for i, photo in enumerate(batch.photos)]
+
+
+def joined(parts: Sequence[dict[str, AtLayer]]) -> dict[str, AtLayer]:
+    """The layers of several passes over some photos each, as of one pass over all."""
+    if len(parts) == 1:
+        return parts[0]
+    return {
+        name: AtLayer(*(torch.cat([getattr(part[name], of) for part in parts]) for of in ("activation", "gradient")))
+        for name in parts[0]
     }
 
 
