@@ -18,7 +18,7 @@ EVERYTHING := .venv/everything
 PEERS := .venv/peers
 # the generator of `make site`: mkdocs-material, mkdocstrings
 SITE := .venv/site
-BENCH := PYTHONPATH=tools:tests $(BIN)/python -m bench
+BENCH := PYTHONPATH=tools:tests/support $(BIN)/python -m bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'

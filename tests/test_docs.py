@@ -14,7 +14,7 @@ import pytest
 import reference_docs
 import yaml
 
-from deepinside.home import HOME
+from deepinside.config.paths import ROOT
 
 pytestmark = pytest.mark.timeout(900)  # a page of sweeps on a machine with other work to do
 DOCS = [page for page in pages.PAGES if page.name != "README.md"]
@@ -87,10 +87,10 @@ def test_the_yamls_are_what_they_say(block: pages.Block, bench: Path) -> None:
 def test_a_technique_is_added_as_the_page_says(tmp_path: Path) -> None:
     """Its three files, put into a copy of the project: it runs, its oracle agrees, it stands in the reference."""
     for part in ("src", "configs", "conf_models", "experiments", "tests", "tools"):
-        shutil.copytree(HOME / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "Makefile"):
-        shutil.copy(HOME / name, tmp_path / name)
-    shutil.copytree(HOME / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("pictures"))
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("pictures"))
     page = [page_of(OWN_TEST)]
     written = [block for language in ("python", "yaml") for block in pages.blocks(language, page) if block.file]
     assert len(written) == 3
@@ -107,7 +107,7 @@ def test_a_technique_is_added_as_the_page_says(tmp_path: Path) -> None:
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
 
-    start = "from deepinside.cli import main; main()"
+    start = "from deepinside.cli.run import main; main()"
     pages.furnish(tmp_path)
     for words in (words for block in pages.blocks("bash", page) for words in pages.commands(block)):
         starts = {"deepinside": ("-c", start), "pytest": ("-m", "pytest", "-p", "no:cacheprovider")}
@@ -132,7 +132,7 @@ def test_links_lead_somewhere(name: str) -> None:
             continue
         there = (page.parent / path).resolve() if path else page
         assert there.exists(), f"{name}: {target}"
-        assert there.is_relative_to(HOME), f"{name}: {target}"
+        assert there.is_relative_to(ROOT), f"{name}: {target}"
         if anchor:
             assert anchor in anchors(there), f"{name}: {target}"
 
@@ -144,12 +144,12 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_every_page_can_be_reached_from_the_first() -> None:
-    index = (HOME / "docs" / "index.md").read_text(encoding="utf-8")
-    assert {page.name for page in (HOME / "docs").glob("*.*")} - {"index.md"} <= set(LINK.findall(index))
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert {page.name for page in (ROOT / "docs").glob("*.*")} - {"index.md"} <= set(LINK.findall(index))
 
 
 def test_every_technique_has_a_page_with_its_picture_command_and_settings() -> None:
-    named = {path.stem.removesuffix("_2016") for path in (HOME / "configs" / "technique").glob("*.yaml")}
+    named = {path.stem.removesuffix("_2016") for path in (ROOT / "configs" / "technique").glob("*.yaml")}
     for name in named:
         text = page_of(f"{name}.md").read_text(encoding="utf-8")
         assert f"](pictures/{name}.png)" in text
@@ -160,53 +160,53 @@ def test_every_technique_has_a_page_with_its_picture_command_and_settings() -> N
 
 
 def test_pictures_are_shown_and_small() -> None:
-    pictures = list((HOME / "docs" / "pictures").iterdir())
+    pictures = list((ROOT / "docs" / "pictures").iterdir())
     text = "".join(page.read_text(encoding="utf-8") for page in pages.PAGES)
     assert all(f"pictures/{path.name})" in text for path in pictures)
     assert sum(path.stat().st_size for path in pictures) < 1_500_000
 
 
 def test_the_tests_that_are_named_exist() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (HOME / "docs" / "faq.md").read_text(encoding="utf-8")))
-    files = [path.read_text(encoding="utf-8") for path in (HOME / "tests").rglob("test_*.py")]
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")))
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
     known = {name for text in files for name in re.findall(r"^def (test_\w+)", text, re.M)}
     assert named
     assert named <= known
 
 
 def test_every_metric_of_the_reference_is_in_the_glossary() -> None:
-    text = (HOME / "docs" / "glossary.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     defined = set(re.findall(r"^\| `([^`]+)` \|", text, re.M))
-    for path in (HOME / "results" / "reference").glob("*.json"):
+    for path in (ROOT / "results" / "reference").glob("*.json"):
         for name in json.loads(path.read_text(encoding="utf-8"))["metrics"]:
             last = name.rpartition("/")[2]
             assert ("rank_correlation/A~B" if "~" in last else last) in defined, f"{path.stem}: {name}"
 
 
 def test_what_is_where_exists() -> None:
-    text = (HOME / "docs" / "where-is-what.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "where-is-what.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| [^|`]+ \| `([^`]+)` \|$", text, re.M)
     assert len(rows) == 10
     for path in [*rows, *re.findall(r"^\| `([^`]+)/` \|", text, re.M)]:
-        assert (HOME / path).exists(), path
+        assert (ROOT / path).exists(), path
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
-    listed = re.findall(r": ([\w-]+\.(?:md|ipynb))$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
-    assert sorted(listed) == sorted(page.name for page in (HOME / "docs").glob("*.*"))
+    listed = re.findall(r": ([\w-]+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.*"))
 
 
 def test_the_timings_name_every_experiment() -> None:
-    text = (HOME / "docs" / "timings.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "timings.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| \[(\w+)\]\(\.\./experiments/\1\.yaml\) \| \d+ \|$", text, re.M)
-    assert sorted(named) == sorted(path.stem for path in (HOME / "experiments").glob("*.yaml"))
+    assert sorted(named) == sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
 
 
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("material")
     words = ["-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
-    built = subprocess.run([sys.executable, *words], cwd=HOME, capture_output=True, text=True)
+    built = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
     assert (tmp_path / "site" / "search" / "search_index.js").is_file()  # search works from disk
     assert "<math" in (tmp_path / "site" / "saliency.html").read_text(encoding="utf-8")
@@ -215,16 +215,16 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
 
 def test_the_citation_is_whole_and_of_this_version() -> None:
     """The fields that the Citation File Format 1.2.0 requires, of the kinds it allows."""
-    cited = yaml.safe_load((HOME / "CITATION.cff").read_text(encoding="utf-8"))
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert {"cff-version", "message", "title", "authors"} <= set(cited) <= CITED
     assert cited["cff-version"] == "1.2.0"
     assert cited["type"] == "software"
-    project = tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert (cited["version"], cited["license"]) == (project["version"], project["license"])
     for reference in cited["references"]:
         assert {"type", "title", "authors", "year"} <= set(reference)
         assert all({"family-names", "given-names"} == set(author) for author in reference["authors"])
-    log = (HOME / "CHANGELOG.md").read_text(encoding="utf-8")
+    log = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"[{project['version']}]" in log or f"to be {project['version']}" in log
 
 
@@ -239,9 +239,9 @@ PLAIN = (
 @pytest.mark.parametrize("folder", [".", "docs", "experiments", "configs", "conf_models"])
 def test_pages_and_yamls_are_in_plain_english(folder: str) -> None:
     made = {"configuration.md"}  # its words are those of the source
-    paths = [HOME / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "mkdocs.yml")]
+    paths = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "mkdocs.yml")]
     if folder != ".":
-        paths = [path for kind in ("*.md", "*.yaml") for path in sorted((HOME / folder).rglob(kind))]
+        paths = [path for kind in ("*.md", "*.yaml") for path in sorted((ROOT / folder).rglob(kind))]
     assert paths
     for path in paths:
         text = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -250,8 +250,8 @@ def test_pages_and_yamls_are_in_plain_english(folder: str) -> None:
 
 
 def test_readme_and_citation_file_cite_the_same() -> None:
-    cited = yaml.safe_load((HOME / "CITATION.cff").read_text(encoding="utf-8"))
-    entry = re.search(r"```bibtex\n(.*?)```", (HOME / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    entry = re.search(r"```bibtex\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert entry
     fields = dict(re.findall(r"(\w+)\s*= \{+([^{}]+)\}+", entry[1]))
     assert fields["title"] == cited["title"]

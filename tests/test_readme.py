@@ -8,9 +8,9 @@ import pages
 import pytest
 import results_tables
 
-from deepinside.home import HOME
+from deepinside.config.paths import ROOT
 
-README = HOME / "README.md"
+README = ROOT / "README.md"
 
 
 @pytest.mark.parametrize("block", pages.blocks("bash", [README]), ids=str)
@@ -32,7 +32,7 @@ def test_the_python_runs(bench: Path) -> None:
 def test_the_figure_is_there_and_the_page_is_short() -> None:
     text = README.read_text(encoding="utf-8")
     for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
-        assert (HOME / path).is_file(), path
+        assert (ROOT / path).is_file(), path
     assert len(text.splitlines()) < 150
 
 
@@ -41,13 +41,13 @@ def test_the_claims_table_is_that_of_the_committed_results() -> None:
 
 
 def test_the_benchmarks_have_a_place() -> None:
-    text = (HOME / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert re.search(r"<!-- bench -->.*<!-- /bench -->", text, re.DOTALL)
 
 
 def test_every_target_of_make_help_can_be_made() -> None:
-    told = subprocess.run(["make", "help"], cwd=HOME, check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     targets = re.findall(r"^  make ([\w-]+)", told, re.MULTILINE)
     assert {"reproduce", "verify", "models", "test", "test-all", "lint", "docs", "clean"} <= set(targets)
     for target in targets:
-        subprocess.run(["make", "--dry-run", target], cwd=HOME, check=True, capture_output=True)
+        subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)

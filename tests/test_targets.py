@@ -7,11 +7,11 @@ import pytest
 import torch
 import toys
 
-from deepinside.compose import compose_plain
+from deepinside.config.composition import compose_dict
+from deepinside.config.settings import build
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label, find_spec, read_labels
-from deepinside.settings import build
 from deepinside.targets import Target, check, check_even, for_batch, resolve
 
 
@@ -245,11 +245,11 @@ def test_a_group_and_a_class_of_one_name(network: Network) -> None:
 @pytest.mark.parametrize("word", ["true", "True", "TRUE", '"true"', "true | top1"])
 def test_a_bool_of_the_command_line_is_a_word_in_every_technique(word: str, network: Network) -> None:
     for name in ("saliency", "layer_gradients", "localisation", "faithfulness", "randomisation"):
-        config = compose_plain([f"technique={name}", f"technique.target={word}"])
+        config = compose_dict([f"technique={name}", f"technique.target={word}"])
         assert check(build(config["technique"], "technique").target, network) is None
 
 
 def test_one_word_does_for_a_list() -> None:
     for word, expected in (("goldfish", ("goldfish",)), ("4", (4,)), ("[goldfish,4]", ("goldfish", 4))):
-        config = compose_plain(["technique=class_model", f"technique.targets={word}"])
+        config = compose_dict(["technique=class_model", f"technique.targets={word}"])
         assert build(config["technique"], "technique").targets == expected

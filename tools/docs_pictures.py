@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 import deepinside as di
+from deepinside.config.paths import ROOT
 from deepinside.figures import picture
-from deepinside.home import HOME
-from deepinside.values import Panel
+from deepinside.types import Panel
 
-FOLDER = HOME / "docs" / "pictures"
+FOLDER = ROOT / "docs" / "pictures"
 SIDE = 144
 GAP = 6
 LINE = 16
@@ -122,7 +122,7 @@ def localisation() -> Image.Image:
     return sheet([[framed(found), *rest(found)] for found in shown])
 
 
-def framed(found: di.Finding) -> Tile:
+def framed(found: di.Result) -> Tile:
     """The photo with its box."""
     large = Image.fromarray(picture(found.panels["box"], "gray")).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     scale = SIDE / found.photo.shape[1]
@@ -131,7 +131,7 @@ def framed(found: di.Finding) -> Tile:
     return np.asarray(large), "box"
 
 
-def rest(found: di.Finding) -> list[Tile]:
+def rest(found: di.Result) -> list[Tile]:
     panels = found.panels
     return [
         tile(panels["saliency"], panels["saliency"].caption, "gray"),
@@ -187,7 +187,7 @@ def main(names: Sequence[str]) -> None:
     for name in names or PICTURES:
         path = FOLDER / f"{name}.png"
         PICTURES[name]().save(path, optimize=True)
-        print(f"{path.relative_to(HOME)}: {path.stat().st_size // 1024} kB")
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1024} kB")
 
 
 if __name__ == "__main__":

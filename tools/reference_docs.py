@@ -19,12 +19,13 @@ import annotated_types
 import yaml
 from pydantic.fields import FieldInfo
 
-from deepinside import catalogue, claims
-from deepinside.experiment import SECTIONS, Experiment
-from deepinside.home import HOME
+from deepinside import claims
+from deepinside.config import catalogue
+from deepinside.config.paths import ROOT
+from deepinside.experiment.schema import SECTIONS, Experiment
 from deepinside.networks.spec import InputConvention, NetworkSpec, Reference, read_spec
 
-PAGE = HOME / "docs" / "configuration.md"
+PAGE = ROOT / "docs" / "configuration.md"
 COMMENT = re.compile(r"^(\w+):[^#]*#\s*(.*)$")
 TARGET = re.compile(r"^_target_:\s*(\S+)", re.MULTILINE)
 START = """\
@@ -44,7 +45,7 @@ deepinside --cfg job experiment=fig1_class_models network=tinycaffenet
 
 def page() -> str:
     parts = [START, top(), *map(section, sorted(set(SECTIONS) - {"network"})), *map(technique, yamls("technique"))]
-    groups = sorted(path.name for path in (HOME / "configs" / "technique").iterdir() if path.is_dir())
+    groups = sorted(path.name for path in (ROOT / "configs" / "technique").iterdir() if path.is_dir())
     parts += [section(f"technique/{group}") for group in groups]
     return "\n".join([*parts, network(), experiments(), claim_list()]).rstrip() + "\n"
 
@@ -54,7 +55,7 @@ def page() -> str:
 
 def top() -> str:
     """The keys that stand in no section."""
-    path = HOME / "configs" / "config.yaml"
+    path = ROOT / "configs" / "config.yaml"
     values, said = catalogue.read(path), comments(path)
     kinds = {name: words(info) for name, info in Experiment.__pydantic_fields__.items()}  # type: ignore[attr-defined]
     names = [name for name in values if name not in ("defaults", "hydra")]
@@ -83,7 +84,7 @@ def technique(name: str) -> str:
 
 def keys(kind: type, group: str, names: Sequence[str]) -> str:
     """The class's keys: type, and the value in each YAML; what a YAML says beside a key."""
-    files = {name: HOME / "configs" / group / f"{name}.yaml" for name in names}
+    files = {name: ROOT / "configs" / group / f"{name}.yaml" for name in names}
     values = {name: catalogue.read(path) for name, path in files.items()}
     said = {key: text for path in reversed(files.values()) for key, text in comments(path).items()}
     rows = [
@@ -103,7 +104,7 @@ def network() -> str:
     """How a network is declared, and those that ship."""
     rows = [
         [code(spec.name), spec.title, "×".join(map(str, spec.input.size)), spec.licence]
-        for spec in (read_spec(path) for path in sorted((HOME / "conf_models").glob("*.yaml")))
+        for spec in (read_spec(path) for path in sorted((ROOT / "conf_models").glob("*.yaml")))
         if spec.checked is None  # not a draft of somebody's own
     ]
     declared = [f"{notes(kind)}\n\n{fields(kind)}" for kind in (NetworkSpec, InputConvention, Reference)]
@@ -125,7 +126,7 @@ def fields(kind: type) -> str:
 
 
 def experiments() -> str:
-    found = {path.stem: catalogue.read(path) for path in sorted((HOME / "experiments").glob("*.yaml"))}
+    found = {path.stem: catalogue.read(path) for path in sorted((ROOT / "experiments").glob("*.yaml"))}
     rows = [[f"[{name}](../experiments/{name}.yaml)", e["title"], e["source"]] for name, e in found.items()]
     return f"## experiment\n\n{table(['experiment=', '', 'source'], rows)}"
 
@@ -139,12 +140,12 @@ def claim_list() -> str:
 
 
 def yamls(group: str) -> list[str]:
-    return sorted(path.stem for path in (HOME / "configs" / group).glob("*.yaml"))
+    return sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
 
 
 def class_of(group: str, name: str) -> type:
     """The settings class of a YAML: its `_target_`, or the section's own."""
-    found = TARGET.search((HOME / "configs" / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    found = TARGET.search((ROOT / "configs" / group / f"{name}.yaml").read_text(encoding="utf-8"))
     if found is None:
         return SECTIONS[group]
     module, _, attribute = found[1].rpartition(".")
@@ -154,7 +155,7 @@ def class_of(group: str, name: str) -> type:
 
 def read_defaults(group: str, name: str) -> list[tuple[str, str]]:
     """What a YAML takes from groups of its own: (group, choice)."""
-    listed = catalogue.read(HOME / "configs" / group / f"{name}.yaml").get("defaults", [])
+    listed = catalogue.read(ROOT / "configs" / group / f"{name}.yaml").get("defaults", [])
     return [(key, choice) for entry in listed if isinstance(entry, dict) for key, choice in entry.items()]
 
 
@@ -244,7 +245,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{PAGE.name} is {'current' if current else 'out of date; run `make docs`'}")
         return 0 if current else 1
     PAGE.write_text(made, encoding="utf-8")
-    print(f"{PAGE.relative_to(HOME)} is written")
+    print(f"{PAGE.relative_to(ROOT)} is written")
     return 0
 
 

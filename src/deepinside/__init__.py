@@ -5,18 +5,18 @@
     net = di.load("tinycaffenet")
     di.saliency(net, "cat.jpg", target="Egyptian cat")
 
-What it offers is in `deepinside.api`, which is imported, and torch with it, when the first of it is used.
+What it offers is in `deepinside.api.functions`, which is imported, and torch with it, when the first of it is used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepinside.api import (
+    from deepinside.api.functions import (
         DeepInsideError,
-        Finding,
-        Findings,
         Network,
+        Result,
+        Results,
         class_model,
         faithfulness,
         inversion,
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DeepInsideError",
-    "Finding",
-    "Findings",
     "Network",
+    "Result",
+    "Results",
     "class_model",
     "faithfulness",
     "inversion",
@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
         return version("deepinside")
     if name not in __all__:
         raise AttributeError(f"module 'deepinside' has no attribute {name!r}")
-    return getattr(import_module("deepinside.api"), name)
+    return getattr(import_module("deepinside.api.functions"), name)
 
 
 def __dir__() -> list[str]:

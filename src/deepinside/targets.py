@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 from torch import Tensor
 
+from deepinside.config.suggestions import nearest as nearest_names
 from deepinside.errors import DeepInsideError
-from deepinside.names import nearest as nearest_names
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label
-from deepinside.values import ImageBatch, Photo
+from deepinside.types import ImageBatch, Photo
 
 PER_PHOTO = ("top1", "topK", "true")
 """The targets that depend on the photo: the best class, the best K classes (`top5`), the photo's own label."""

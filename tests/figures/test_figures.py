@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from deepinside import figures
-from deepinside.experiment import FigureSettings
-from deepinside.figures.sheet import Sheet
-from deepinside.values import Item, Panel
+from deepinside.experiment.schema import FigureSettings
+from deepinside.figures.grid import Sheet
+from deepinside.types import Item, Panel
 
 ALL = FigureSettings(formats=("png", "pdf", "svg"))
 

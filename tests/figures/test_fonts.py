@@ -12,9 +12,9 @@ import torch
 from fontTools.ttLib import TTFont
 
 from deepinside import figures
-from deepinside.experiment import FigureSettings
+from deepinside.experiment.schema import FigureSettings
 from deepinside.figures.fonts import face
-from deepinside.values import Item, Panel
+from deepinside.types import Item, Panel
 
 
 def fonts(svg: str) -> dict[tuple[str, str], TTFont]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from deepinside.experiment import FigureSettings
+from deepinside.experiment.schema import FigureSettings
 from deepinside.figures.layouts import Row, chosen, letter, rows_of, short_headings
-from deepinside.values import Item, Panel
+from deepinside.types import Item, Panel
 
 
 def item(name: str, *panels: str, title: str = "", caption: str = "said") -> Item:

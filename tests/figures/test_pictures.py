@@ -10,12 +10,12 @@ from PIL import Image
 from deepinside import figures
 from deepinside.figures.maps import colour_map
 from deepinside.figures.pictures import coloured
-from deepinside.values import Look, Panel
+from deepinside.types import Panel, PanelKind
 
 RAMP = torch.tensor([[-1.0, 0.0], [0.5, 2.0]])
 
 
-def seen(values: torch.Tensor, look: Look, magnitude_map: str = "gray") -> np.ndarray:
+def seen(values: torch.Tensor, look: PanelKind, magnitude_map: str = "gray") -> np.ndarray:
     return figures.picture(Panel("p", values, look), magnitude_map)
 
 
@@ -95,7 +95,7 @@ def test_masks_are_black_and_amber_so_that_one_of_all_is_seen_on_white() -> None
     found = seen((RAMP > 0).float(), "mask")
     assert found[0, 0].tolist() == [0, 0, 0] and found[1, 1].tolist() == [255, 176, 0]
     assert (seen(torch.ones(2, 2), "mask") == (255, 176, 0)).all()
-    looks: tuple[Look, ...] = ("mask", "magnitude")
+    looks: tuple[PanelKind, ...] = ("mask", "magnitude")
     for look in looks:
         assert seen(torch.zeros(2, 2), look).max() == 0
 
@@ -109,7 +109,7 @@ def test_nan_is_drawn_as_zero() -> None:
 @pytest.mark.parametrize(
     "panel",
     [Panel("deep/map", torch.rand(5, 7), "magnitude"), Panel("photo", 255 * torch.rand(3, 5, 7), "photo")],
-    ids=lambda panel: panel.look,
+    ids=lambda panel: panel.kind,
 )
 def test_a_panel_is_a_pixel_a_value_and_the_same_bytes(panel: Panel, tmp_path: Path) -> None:
     for name in ("a", "b"):

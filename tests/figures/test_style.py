@@ -6,11 +6,11 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from deepinside.config.paths import STYLES
+from deepinside.config.settings import construct
 from deepinside.errors import DeepInsideError
-from deepinside.experiment import FigureSettings
+from deepinside.experiment.schema import FigureSettings
 from deepinside.figures import style
-from deepinside.home import STYLES
-from deepinside.settings import construct
 
 
 @pytest.mark.parametrize("path", sorted(STYLES.glob("*.mplstyle")), ids=lambda path: path.stem)

@@ -7,7 +7,7 @@ import torch
 
 from deepinside import figures
 from deepinside.figures.traces import draw_traces, widest
-from deepinside.values import Item
+from deepinside.types import Item
 
 
 def traced(count: int, *names: str) -> list[Item]:

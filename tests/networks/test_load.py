@@ -64,7 +64,7 @@ def test_labels_must_be_as_many_as_scores(tmp_path: Path) -> None:
 def test_layers_the_file_has_not_got_are_reported(tmp_path: Path) -> None:
     given = {"conv1": "conv1_1", "prob": "prob_1", "drop6": "fc6_3", "conv9": "conv9_1"}
     network = load(save(caffe(), tmp_path, target="fc8", layers=given))
-    assert [note for note in network.departures if "conv9 (conv9_1)." in note]
+    assert [note for note in network.deviations if "conv9 (conv9_1)." in note]
     assert network.resolve("drop6") == "relu6"
     with pytest.raises(DeepInsideError, match="no layer 'conv9'"):
         network.resolve("conv9")
@@ -153,7 +153,7 @@ sys.meta_path.insert(0, Broken())
 
 def test_a_torchvision_that_cannot_load_does_not_matter(tmp_path: Path) -> None:
     code = CONVERT.format(before=BROKEN, folder=str(tmp_path))
-    tests = Path(__file__).parents[1]
+    tests = Path(__file__).parents[1] / "support"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tests)
     assert done.returncode == 0, done.stderr
     worst, present = json.loads(done.stdout)
@@ -175,7 +175,7 @@ def test_the_real_squeezenet_loads_and_knows_its_reference(squeezenet: Network) 
     assert max(squeezenet.checks.values()) <= 1e-4
     assert len(squeezenet.checks) == len(squeezenet.layers) >= 60
     assert squeezenet.scores(torch.zeros(2, 3, 224, 224)).shape == (2, 1000)
-    assert "spatial mean of layer conv10" in squeezenet.departures[0]
+    assert "spatial mean of layer conv10" in squeezenet.deviations[0]
 
 
 @needs_squeezenet

@@ -9,9 +9,9 @@ from graphs import caffe, linear, save, squeeze
 from torch import fx, nn
 
 from deepinside.errors import DeepInsideError
+from deepinside.networks.kernels.norm import CrossChannelNorm
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
-from deepinside.networks.quick.norm import CrossChannelNorm
 from deepinside.networks.spec import InputConvention
 
 
@@ -51,7 +51,7 @@ def test_what_it_says_of_itself(network: Network) -> None:
     assert (network.name, network.target, network.classes, network.size) == ("tiny", "fc8", 10, (32, 32))
     assert network.mean.flatten().tolist() == [123, 117, 104]
     assert set(network.checks) == set(network.layers)
-    assert network.departures == ()
+    assert network.deviations == ()
     assert not any(parameter.requires_grad for parameter in network.module.parameters())
     assert not any(module.training for module in network.module.modules())
 
@@ -153,12 +153,12 @@ def test_scores_of_a_map_are_its_mean_and_the_report_says_so(tmp_path: Path) -> 
     network = load(save(squeeze(), tmp_path, target="conv10"))
     x = images()
     torch.testing.assert_close(network.scores(x), network.activations(x, ["conv10"])["conv10"].mean(dim=(2, 3)))
-    assert "spatial mean of layer conv10" in network.departures[0]
+    assert "spatial mean of layer conv10" in network.deviations[0]
 
 
 def test_before_the_rectifier_every_class_has_a_gradient_after_it_some_have_none(tmp_path: Path) -> None:
     before, after = (load(save(squeeze(), tmp_path, target=target)) for target in ("conv10", "pool10"))
-    assert after.departures == ()
+    assert after.deviations == ()
     assert after.scores(images()).shape == (2, 6), "[N, C, 1, 1] is flattened"
     assert all(slope(before, k) > 0 for k in range(6))
     assert [slope(after, k) > 0 for k in range(6)] == [False, False, False, True, True, True]

@@ -11,15 +11,15 @@ import toys
 from torch import Tensor
 from torch.nn import functional
 
-from deepinside.catalogue import files, network_node
+from deepinside.attribution.gradients import image_gradient
+from deepinside.config.catalogue import files, network_node
+from deepinside.config.settings import construct
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import image_gradient
-from deepinside.maths.similarity import rank_correlation
+from deepinside.metrics.similarity import rank_correlation
 from deepinside.networks.load import load
 from deepinside.networks.network import computing_dtype
-from deepinside.networks.precision import brought, check_precision, placed, set_up_gpu
+from deepinside.networks.precision import check_precision, pixels_to_device, set_up_gpu, to_device
 from deepinside.networks.spec import NetworkSpec
-from deepinside.settings import construct
 from deepinside.targets import class_target
 
 NAMES = ("chelsea", "coffee", "astronaut", "rocket")
@@ -27,7 +27,7 @@ NAMES = ("chelsea", "coffee", "astronaut", "rocket")
 
 def test_bf16_is_inside_the_network_only(tmp_path: Path) -> None:
     network = toys.caffe(tmp_path)
-    half = placed(network, "cpu", "bf16")
+    half = to_device(network, "cpu", "bf16")
     assert computing_dtype(half.module) == torch.bfloat16
     assert (half.dtype, half.mean.dtype) == (torch.float32, torch.float32)
     x = toys.photos(network).pixels
@@ -39,19 +39,19 @@ def test_bf16_is_inside_the_network_only(tmp_path: Path) -> None:
 
 def test_a_network_goes_there_and_back(tmp_path: Path) -> None:
     network = toys.caffe(tmp_path)
-    half = placed(network, "cpu", "bf16")
+    half = to_device(network, "cpu", "bf16")
     assert half.to() is half
-    assert placed(half, "cpu", "bf16") is half
+    assert to_device(half, "cpu", "bf16") is half
     assert computing_dtype(half.to(dtype=torch.float32).module) == torch.float32
-    assert placed(network, "cpu", "float64").dtype == torch.float64
-    assert placed(network, "cpu", "float32") is network
+    assert to_device(network, "cpu", "float64").dtype == torch.float64
+    assert to_device(network, "cpu", "float32") is network
 
 
 def test_bf16_ranks_the_pixels_of_real_photos_as_float32_does() -> None:
     network = load(construct(NetworkSpec, network_node("tinycaffenet", files("network")["tinycaffenet"]), "network"))
     x = torch.stack([network.input.to_network(small(getattr(skimage.data, name)(), network.size)) for name in NAMES])
     targets = [class_target(int(best), network) for best in network.scores(x).argmax(1)]
-    exact, half = (image_gradient(n, x, targets).abs().amax(1) for n in (network, placed(network, "cpu", "bf16")))
+    exact, half = (image_gradient(n, x, targets).abs().amax(1) for n in (network, to_device(network, "cpu", "bf16")))
     found = [rank_correlation(*pair) for pair in zip(exact, half, strict=True)]
     assert min(found) >= 0.93  # 0.951 was the smallest of 64 photos of Tiny ImageNet, 0.988 the mean
 
@@ -98,9 +98,9 @@ def test_float32_on_a_gpu_is_float32_and_repeats(monkeypatch: pytest.MonkeyPatch
 def test_photos_are_brought_in_the_networks_precision(tmp_path: Path) -> None:
     network = toys.caffe(tmp_path)
     x = toys.photos(network).pixels
-    assert brought(x, network) is x
-    assert brought(x, placed(network, "cpu", "float64")).dtype == torch.float64
-    assert brought(x, placed(network, "cpu", "bf16")).dtype == torch.float32
+    assert pixels_to_device(x, network) is x
+    assert pixels_to_device(x, to_device(network, "cpu", "float64")).dtype == torch.float64
+    assert pixels_to_device(x, to_device(network, "cpu", "bf16")).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("known", "said"), [({"amx_bf16": True}, 0), ({"avx512_bf16": False}, 1), ({}, 1)])
@@ -109,7 +109,7 @@ def test_bf16_on_a_processor_without_it_is_said_to_be_slow(
 ) -> None:
     network = toys.caffe(tmp_path)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
-    placed(network, "cpu", "float32")
+    to_device(network, "cpu", "float32")
     assert not caplog.messages
-    placed(network, "cpu", "bf16")
+    to_device(network, "cpu", "bf16")
     assert len(caplog.messages) == said

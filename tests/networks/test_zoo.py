@@ -14,16 +14,16 @@ from graphs import save, squeeze
 from PIL import Image
 from twins import TWINS, write_twin
 
-from deepinside.cli import compose_plain
+from deepinside.cli.run import compose_plain
+from deepinside.config.paths import ROOT
+from deepinside.config.settings import build
 from deepinside.errors import DeepInsideError
-from deepinside.home import HOME
 from deepinside.images.batches import all_batches
 from deepinside.images.settings import ImageSettings
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec, conf_models, find_spec, read_labels, read_spec
-from deepinside.settings import build
-from deepinside.values import Seeds
+from deepinside.types import Seeds
 
 SHARED = Path(__file__).parents[3] / "shared"
 SQUEEZENET = SHARED / "models" / "squeezenet1.0-9.onnx"
@@ -142,7 +142,7 @@ SMALL = {
 
 
 def test_no_technique_is_left_out() -> None:
-    assert set(SMALL) == {path.stem for path in (HOME / "configs" / "technique").glob("*.yaml")}
+    assert set(SMALL) == {path.stem for path in (ROOT / "configs" / "technique").glob("*.yaml")}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -153,9 +153,9 @@ def test_every_technique_runs(network: Network, name: str) -> None:
     batch = loaded.batch
     assert batch is not None
     technique.check(network)
-    visual = technique(network, batch, Seeds(0))
-    assert visual.items
-    for item in visual.items:
+    output = technique(network, batch, Seeds(0))
+    assert output.items
+    for item in output.items:
         assert item.panels
         assert all(panel.values.isfinite().all() for panel in item.panels)
         assert all(np.isfinite(value) for value in item.metrics.values())

@@ -19,13 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from deepinside import progress
+from deepinside.config.settings import construct
 from deepinside.errors import DeepInsideError
-from deepinside.experiment import Runtime
-from deepinside.maths.optimisers import Adam, Optimised
+from deepinside.experiment.schema import Runtime
 from deepinside.networks.network import Network
+from deepinside.optimisation.optimisers import Adam, Optimised
 from deepinside.progress import observer, screen
-from deepinside.results import NOT_IDENTITY
-from deepinside.settings import construct
+from deepinside.results.folder import NOT_IDENTITY
 
 ESCAPE = "\x1b"
 COLOUR = re.compile(r"\x1b\[[\d;]*3[0-8][\d;]*m")
@@ -57,7 +57,7 @@ def climb(network: Network, steps: int = 40, seconds: float = 0.0) -> Optimised:
 @contextmanager
 def shown(network: Network, folder: Path, photos: int = 0, **runtime: Any) -> Iterator[None]:
     experiment: Any = SimpleNamespace(name="exp[b]", runtime=Runtime(results=str(folder), **runtime))
-    with progress.shown(experiment, network, folder / "exp" / "net" / "default", folder, photos):
+    with progress.show_progress(experiment, network, folder / "exp" / "net" / "default", folder, photos):
         yield
 
 
@@ -87,8 +87,8 @@ def test_a_terminal_shows_bars_with_score_and_rate(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     with terminal(monkeypatch) as written, shown(network, tmp_path, photos=8):
-        progress.at(0)
-        progress.doing("paper")
+        progress.set_position(0)
+        progress.set_variant("paper")
         climb(network, steps=30, seconds=0.02)
         progress.advance(4)
         time.sleep(0.2)
@@ -145,7 +145,7 @@ def test_a_pipe_gets_a_plain_line_every_ten_seconds(
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
     with shown(network, tmp_path, photos=100, preview=None):
-        progress.at(40)  # an earlier process has seen them
+        progress.set_position(40)  # an earlier process has seen them
         climb(network, steps=10, seconds=4.0)
         for _ in range(3):
             time.sleep(6)
@@ -253,7 +253,7 @@ def events(folder: Path) -> dict[str, dict[int, Any]]:
 def test_tensorboard_gets_every_part_by_step_and_pictures(network: Network, tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     with shown(network, tmp_path, tensorboard=True):
-        progress.doing("a b")
+        progress.set_variant("a b")
         trace = climb(network, steps=6).trace
     found = events(tmp_path / "tensorboard" / "exp" / "net" / "default")
     assert set(found) == {
@@ -279,7 +279,7 @@ def test_tensorboard_writes_where_it_is_told_and_nothing_without_optimisation(ne
 
 
 def test_without_the_extra_tensorboard_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepinside.experiment.find_spec", lambda name: None)
+    monkeypatch.setattr("deepinside.experiment.schema.find_spec", lambda name: None)
     with pytest.raises(DeepInsideError, match=r"runtime\.tensorboard: expected the package tensorboardX; install"):
         construct(Runtime, {"tensorboard": True}, "runtime")
     assert construct(Runtime, {"tensorboard": False}, "runtime").tensorboard is False
@@ -300,9 +300,9 @@ def test_how_a_run_is_shown_is_no_part_of_its_identity() -> None:
 
 
 def test_calls_outside_of_a_run_do_nothing() -> None:
-    progress.at(3)
+    progress.set_position(3)
     progress.advance(2)
-    progress.doing("x")
+    progress.set_variant("x")
 
 
 def test_what_is_told_is_the_score_before_the_error_before_the_gain() -> None:

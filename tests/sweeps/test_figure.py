@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from deepinside.sweeps import figure
-from deepinside.sweeps.record import Run, Sweep
+from deepinside.sweeps.runs import Run, Sweep
 
 
 def run(

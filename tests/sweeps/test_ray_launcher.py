@@ -19,7 +19,7 @@ import pytest
 from corridor import call, content
 
 from deepinside.errors import DeepInsideError
-from deepinside.provenance import code
+from deepinside.results.provenance import code
 from deepinside.sweeps import ray_launcher
 from deepinside.sweeps.ray_launcher import RayLauncher
 

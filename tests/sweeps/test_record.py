@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deepinside.results import LONGEST
+from deepinside.results.folder import LONGEST
 from deepinside.sweeps import record
-from deepinside.sweeps.record import Run, Sweep
+from deepinside.sweeps.runs import Run, Sweep
 
 NAMES = ("seen", "tiny")
 

@@ -13,9 +13,9 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import MissingConfigException
 
-from deepinside import catalogue, complaints
+from deepinside.config import catalogue, hydra_errors
+from deepinside.config.paths import ROOT
 from deepinside.errors import DeepInsideError
-from deepinside.home import HOME
 from deepinside.sweeps import ray_launcher, sweeper
 from deepinside.sweeps.sweeper import GridSweeper, Job
 
@@ -45,7 +45,7 @@ def asked(bench: Path) -> Iterator[Any]:
         one.loader = GlobalHydra.instance().config_loader()
         return [run for command in one.commands(list(words)) for run in sweeper.combinations(one.parsed(command))]
 
-    with initialize_config_dir(str(HOME / "configs"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         yield runs
 
 
@@ -192,7 +192,7 @@ def test_a_sweep_that_is_interrupted_is_recorded_and_stops(bench: Path, monkeypa
     monkeypatch.setattr(basic, "launch", launch)
     monkeypatch.setattr("sys.argv", ["deepinside", "-m", *FAST, "seed=0,1"])
     with pytest.raises(KeyboardInterrupt):
-        from deepinside import cli
+        from deepinside.cli import run as cli
 
         cli.main()
     assert [run["status"] for run in record(bench)["runs"]] == ["done", "missing"]
@@ -246,7 +246,7 @@ def test_what_a_job_says_is_what_its_task_returned() -> None:
 )
 def test_a_launcher_that_is_not_installed_is_named_with_its_extra(launcher: str, extra: str) -> None:
     error = MissingConfigException("", missing_cfg_file=f"hydra/launcher/{launcher}", options=["basic", "ray"])
-    assert complaints.sentence(error) == (
+    assert hydra_errors.explain(error) == (
         f"hydra/launcher={launcher} needs an extra: install it with pip install 'deepinside[{extra}]'."
     )
 

@@ -9,15 +9,15 @@ import toys
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.maths.optimisers import LBFGS, Adam, Momentum, Rule
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import conf_models, find_spec
+from deepinside.optimisation.optimisers import LBFGS, Adam, Momentum, Optimiser
 from deepinside.techniques.class_model import ClassModel
-from deepinside.values import ImageBatch, Item, Seeds
+from deepinside.types import ImageBatch, Item, Seeds
 
 NOTHING = ImageBatch((), torch.zeros(0, 3, 32, 32))
-OPTIMISERS: tuple[Rule, ...] = (
+OPTIMISERS: tuple[Optimiser, ...] = (
     Momentum(steps=20, rate=0.4, rate_in="pixels"),
     Momentum(steps=20, rate=100.0),
     Adam(steps=15),
@@ -60,7 +60,7 @@ def raw(network: Network, found: list[Item]) -> Tensor:
     ids=lambda o: type(o).__name__,
 )
 def test_a_linear_scores_class_model_is_its_weights_over_twice_lambda(
-    tmp_path: Path, optimiser: Rule, convention: toys.InputConvention
+    tmp_path: Path, optimiser: Optimiser, convention: toys.InputConvention
 ) -> None:
     toy = toys.linear(tmp_path, convention)
     found = items(toy.network, 0, 1, 2, start="zero", l2=0.5, optimiser=optimiser)
@@ -77,13 +77,13 @@ def test_a_group_of_a_linear_score_is_the_mean_of_its_weights(tmp_path: Path) ->
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda o: type(o).__name__)
 @pytest.mark.parametrize("extra", [{"start": "zero"}, {"jitter": 0.1, "total_variation": 0.1}], ids=["paper", "jitter"])
-def test_many_classes_are_as_one_at_a_time(network: Network, optimiser: Rule, extra: dict[str, Any]) -> None:
+def test_many_classes_are_as_one_at_a_time(network: Network, optimiser: Optimiser, extra: dict[str, Any]) -> None:
     names = ("goose", "cats", "lemon", "conv2:5")
     compare(network, names, optimiser=optimiser, **extra)
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda o: type(o).__name__)
-def test_many_classes_are_as_one_at_a_time_on_the_embedded_network(embedded: Network, optimiser: Rule) -> None:
+def test_many_classes_are_as_one_at_a_time_on_the_embedded_network(embedded: Network, optimiser: Optimiser) -> None:
     compare(embedded, ("goose", "school bus", "cats"), optimiser=optimiser, jitter=0.06, l2=1e-7)
 
 
@@ -153,7 +153,7 @@ def test_a_photo_to_start_from_is_asked_for(network: Network) -> None:
 def test_the_mean_is_added_back_for_display(network: Network) -> None:
     (found,) = items(network, "goose", start="zero", optimiser=still())
     assert found.panels[0].values.flatten(1).mean(1).tolist() == pytest.approx([123, 117, 104])
-    assert found.panels[0].look == "photo"
+    assert found.panels[0].kind == "photo"
 
 
 def test_the_numbers_are_those_of_the_last_image(network: Network) -> None:
@@ -201,8 +201,8 @@ def test_a_network_of_one_class_has_no_others(tmp_path: Path) -> None:
 
 
 def test_paper_settings_depart_in_nothing(network: Network) -> None:
-    assert ClassModel(targets=("goose",)).departures() == ()
-    said = ClassModel(targets=("goose",), objective="posterior", start="noise", jitter=0.07, blur=1.0).departures()
+    assert ClassModel(targets=("goose",)).deviations() == ()
+    said = ClassModel(targets=("goose",), objective="posterior", start="noise", jitter=0.07, blur=1.0).deviations()
     assert len(said) == 4
 
 

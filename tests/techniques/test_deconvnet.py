@@ -13,13 +13,13 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.figures import picture
-from deepinside.metrics.summary import agreement
+from deepinside.metrics.aggregation import agreement
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label
-from deepinside.pipeline import combine
+from deepinside.pipeline.run import combine_variants
 from deepinside.techniques.saliency import Saliency
-from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds
+from deepinside.types import ImageBatch, Item, Panel, Photo, Seeds
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_nothing_is_left_on_the_network(network: Network) -> None:
 
 
 def test_the_report_says_which_rule() -> None:
-    said = Saliency(relu_rule="guided", crops="ten").departures()
+    said = Saliency(relu_rule="guided", crops="ten").deviations()
     assert said == ("the rectifiers pass back by the rule of guided, not the gradient's",)
 
 
@@ -132,6 +132,6 @@ def test_colour_is_drawn_about_mid_grey_and_kept_raw() -> None:
 
 def test_maps_in_colour_are_compared_between_variants(network: Network) -> None:
     techniques = {rule: Saliency(show="colour", relu_rule=rule) for rule in ("gradient", "guided")}
-    visual = combine({name: technique(network, batch(1), Seeds(0)) for name, technique in techniques.items()})
-    correlation = agreement(visual.items[0])["rank_correlation/gradient~guided"]
+    output = combine_variants({name: technique(network, batch(1), Seeds(0)) for name, technique in techniques.items()})
+    correlation = agreement(output.items[0])["rank_correlation/gradient~guided"]
     assert 0 < correlation < 0.95

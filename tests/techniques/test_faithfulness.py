@@ -14,7 +14,7 @@ from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label
 from deepinside.techniques.faithfulness import Faithfulness, area, ranks
-from deepinside.values import ImageBatch, Item, Photo, Seeds
+from deepinside.types import ImageBatch, Item, Photo, Seeds
 
 SQUARE = (slice(8, 16), slice(16, 24))
 SHARE = 64 / 1024

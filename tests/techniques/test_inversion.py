@@ -15,7 +15,6 @@ import toys
 import yaml
 from torch import Tensor
 
-from deepinside.catalogue import network_node
 from deepinside.claims.mahendran import (
     inversion_loses_pixels_not_representation,
     inversion_matches_every_layer,
@@ -23,16 +22,24 @@ from deepinside.claims.mahendran import (
     last_with_positions,
 )
 from deepinside.claims.registry import Evidence, check_measurable
+from deepinside.config.catalogue import network_node
+from deepinside.config.settings import build, construct
 from deepinside.errors import DeepInsideError
-from deepinside.maths import regularisers
-from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Momentum
-from deepinside.maths.preimage import Mahendran2014, Mahendran2016, at_depth
-from deepinside.metrics.summary import fidelity
+from deepinside.metrics.aggregation import fidelity
 from deepinside.networks.network import Network
 from deepinside.networks.spec import InputConvention, Layer, NetworkSpec
-from deepinside.settings import build, construct
-from deepinside.techniques.inversion import Goal, Inversion, Match, chosen_layers, representations, stride
-from deepinside.values import Item, Panel, Seeds
+from deepinside.optimisation import regularisers
+from deepinside.optimisation.optimisers import LBFGS, AdaGrad, Adam, Momentum
+from deepinside.optimisation.priors import Mahendran2014, Mahendran2016, at_depth
+from deepinside.techniques.inversion import (
+    Inversion,
+    InversionTarget,
+    RepresentationLoss,
+    chosen_layers,
+    representations,
+    stride,
+)
+from deepinside.types import Item, Panel, Seeds
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "technique"
 ENERGIES = [Mahendran2014(), Mahendran2016()]
@@ -70,10 +77,10 @@ def panel(item: Item, name: str) -> Tensor:
     return next(panel.values for panel in item.panels if panel.name == name)
 
 
-def match_of(network: Network, layer: str, energy: Mahendran2014 | Mahendran2016) -> Match:
+def match_of(network: Network, layer: str, energy: Mahendran2014 | Mahendran2016) -> RepresentationLoss:
     photos = toys.photos(network, 1, level=60).pixels.to(network.mean)
-    goals = (Goal(layer, 0, 0, 0, Seeds(0), energy),)
-    return Match(network, goals, tuple(photos.shape[1:]), representations(network, photos, goals))
+    goals = (InversionTarget(layer, 0, 0, 0, Seeds(0), energy),)
+    return RepresentationLoss(network, goals, tuple(photos.shape[1:]), representations(network, photos, goals))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +365,7 @@ def test_a_step_that_is_unstable_is_halved_and_said(caffe: Network) -> None:
     (item,) = found.items
     assert item.metrics["fc6/step_scale"] < 1
     assert item.metrics["fc6/error"] < 0.2 * item.trace["fc6/error"][0]
-    assert any("step was halved" in sentence for sentence in found.departures)
+    assert any("step was halved" in sentence for sentence in found.deviations)
 
 
 def test_where_the_step_is_stable_the_safeguard_changes_no_byte(caffe: Network) -> None:

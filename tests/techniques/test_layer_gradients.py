@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deepinside.attribution.gradients import ForwardPass
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import Glance
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label
 from deepinside.targets import Target
 from deepinside.techniques.layer_gradients import AtLayer, LayerGradients, choose, gradients_at, vis_square
-from deepinside.values import ImageBatch, Item, Photo, Seeds
+from deepinside.types import ImageBatch, Item, Photo, Seeds
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def items(network: Network, photos: ImageBatch | None = None, **settings: Any) -
 
 def at(network: Network, layers: list[str], classes: list[int]) -> dict[str, AtLayer]:
     targets = [Target(str(index), "fc8", (index,)) for index in classes]
-    glance = Glance(network, batch(len(classes)).pixels.to(network.mean), [*layers, "fc8"])
+    glance = ForwardPass(network, batch(len(classes)).pixels.to(network.mean), [*layers, "fc8"])
     return gradients_at(glance, targets, layers)
 
 

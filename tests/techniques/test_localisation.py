@@ -14,15 +14,15 @@ from toys import alone, ready
 import deepinside as di
 from deepinside import claims
 from deepinside.claims.simonyan import leads_by_size
+from deepinside.config.paths import ROOT
 from deepinside.errors import DeepInsideError
-from deepinside.home import HOME
-from deepinside.maths.boxes import SIZES
-from deepinside.metrics.summary import means, means_by_group
+from deepinside.localisation.boxes import SIZES
+from deepinside.metrics.aggregation import means, means_by_group
 from deepinside.networks.network import Network
 from deepinside.networks.spec import InputConvention
-from deepinside.store import Row, Table
+from deepinside.results.items import ItemRow, ItemTable
 from deepinside.techniques.localisation import Localisation
-from deepinside.values import ImageBatch, Item, Photo, Seeds
+from deepinside.types import ImageBatch, Item, Photo, Seeds
 
 SIDE = 48
 SQUARE = (10, 14, 26, 32)
@@ -241,18 +241,18 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any], said: str) -> None:
 
 
 def test_what_leaves_the_paper_is_said(network: Network) -> None:
-    said = Localisation(foreground=0.9, relu_rule="guided")(network, photos(1), Seeds(0)).departures
+    said = Localisation(foreground=0.9, relu_rule="guided")(network, photos(1), Seeds(0)).deviations
     assert len(said) == 7
     published = {"foreground_seeds": None, "background_seeds": None, "least_mass": 0, "piece": "largest"}
-    assert not Localisation(crops="ten", **published).departures(replace(photos(1), pixels=torch.zeros(1, 3, 256, 300)))
+    assert not Localisation(crops="ten", **published).deviations(replace(photos(1), pixels=torch.zeros(1, 3, 256, 300)))
 
 
 # ---- the claims ------------------------------------------------------------------------------------------------------
 
 
 def evidence(network: Network, found: tuple[Item, ...]) -> claims.Evidence:
-    table = Table()
-    table.add(Row(item.name, item.title, item.metrics, item.group) for item in found)
+    table = ItemTable()
+    table.add(ItemRow(item.name, item.title, item.metrics, item.group) for item in found)
     columns = table.columns()
     by_group = means_by_group(columns, table.texts["group"])
     return claims.Evidence(network, photos(1), Seeds(0), {}, means(columns), by_group)
@@ -292,7 +292,7 @@ def test_unmarked_photos_leave_the_claims_unmeasured(network: Network) -> None:
 
 # ---- real weights, where they are at hand ----------------------------------------------------------------------------
 
-SHARED = HOME.parent / "shared"
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="no networks with real weights here")

@@ -7,17 +7,17 @@ import graphs
 import pytest
 import torch
 
+from deepinside.attribution.gradients import image_gradient
+from deepinside.attribution.relu_rules import with_rule
 from deepinside.claims import CLAIMS, Evidence, NotMeasuredError
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import image_gradient
-from deepinside.maths.relu_rules import with_rule
-from deepinside.maths.similarity import rank_correlation, ssim
+from deepinside.metrics.similarity import rank_correlation, ssim
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label
 from deepinside.targets import Target
 from deepinside.techniques.randomisation import Randomisation, cascade, item, randomised, summary
-from deepinside.values import ImageBatch, Item, Photo, Seeds
+from deepinside.types import ImageBatch, Item, Photo, Seeds
 
 WEIGHTED = ["fc8", "fc6", "conv2", "conv1"]
 

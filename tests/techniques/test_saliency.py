@@ -9,15 +9,15 @@ import torch
 import toys
 from torch import Tensor, nn
 
+from deepinside.api.results import Results
+from deepinside.attribution.gradients import average_over_crops, image_gradient, ten_crops
 from deepinside.errors import DeepInsideError
-from deepinside.findings import Findings
-from deepinside.maths.gradients import average, image_gradient, ten_crops
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import conf_models, find_spec
 from deepinside.targets import class_target
 from deepinside.techniques.saliency import Saliency
-from deepinside.values import ImageBatch, Item, Seeds, Visual
+from deepinside.types import ImageBatch, Item, Seeds, TechniqueOutput
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_signed_colour_and_input_times_gradient_are_their_formulas(tmp_path: Pat
 def test_looks_say_how_a_map_is_drawn(network: Network) -> None:
     looks = {"magnitude": "magnitude", "signed": "signed", "colour": "colour", "input_times_gradient": "signed"}
     for show, look in looks.items():
-        assert items(network, toys.photos(network, 1), show=show)[0].panels[1].look == look
+        assert items(network, toys.photos(network, 1), show=show)[0].panels[1].kind == look
 
 
 def test_ten_crops_of_a_linear_score_are_put_back_in_place(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_the_photo_is_shown_with_its_mean_and_under_its_stem(network: Network) -
     for photo, item in zip(batch.photos, items(network, batch), strict=True):
         assert item.name == photo.stem
         assert torch.equal(item.panels[0].values, photo.pixels + network.mean)
-        assert item.panels[0].look == "photo"
+        assert item.panels[0].kind == "photo"
 
 
 def test_the_numbers(tmp_path: Path) -> None:
@@ -207,8 +207,8 @@ def test_the_same_bytes_again(network: Network) -> None:
 
 
 def test_paper_settings_depart_in_nothing() -> None:
-    assert Saliency(crops="ten").departures() == ()
-    assert len(Saliency(objective="posterior", show="signed", relu_rule="guided").departures()) == 4
+    assert Saliency(crops="ten").deviations() == ()
+    assert len(Saliency(objective="posterior", show="signed", relu_rule="guided").deviations()) == 4
 
 
 def test_nothing_is_left_behind(network: Network) -> None:
@@ -250,7 +250,7 @@ def test_ten_crops_of_several_targets_are_those_of_one_crop_and_target_at_a_time
     for place, target in enumerate((3, 7)):
         row = [class_target(target, network)] * 2
         single = [image_gradient(network, crop.cut(batch.pixels, (32, 32)), row).abs().amax(1) for crop in crops]
-        expected = average(single, crops, (36, 36))
+        expected = average_over_crops(single, crops, (36, 36))
         assert all(torch.equal(found[i][place], expected[i]) for i in range(2))
 
 
@@ -283,7 +283,7 @@ def test_a_map_that_tells_nothing_says_so_and_why(network: Network) -> None:
         assert "map_spread" not in item.metrics and item.metrics["map_max"] == 0
     alive = items(falling(network), target=3)
     assert not any(item.panels[1].blank for item in alive)
-    result = Findings.of("saliency", "tiny", [Visual(dark)])
+    result = Results.of("saliency", "tiny", [TechniqueOutput(dark)])
     assert "3 maps, of 3 of 3 items, tell nothing" in result.notes[-1]
     assert "the map tells nothing, it is zero everywhere" in repr(result[0])
     assert "tell nothing" in result._repr_html_()

@@ -12,13 +12,13 @@ from bench.gradients import operations
 from bench.networks import Bench, network
 from bench.task import CLIMBED, OURS, Task, Way
 from bench.timing import Work
-from deepinside.maths.gradients import image_gradient
-from deepinside.maths.optimisers import Momentum, Request
+from deepinside.attribution.gradients import image_gradient
 from deepinside.networks.network import Network
+from deepinside.optimisation.optimisers import Momentum, OptimisationRequest
 from deepinside.targets import resolve
 from deepinside.techniques.class_model import ClassModel
 from deepinside.techniques.inversion import Inversion
-from deepinside.values import ImageBatch, Photo, Seeds, Visual
+from deepinside.types import ImageBatch, Photo, Seeds, TechniqueOutput
 
 L2, NOISE = 1e-6, 20.0
 COMPARED = 3
@@ -97,9 +97,9 @@ def freed(bench: Bench, climb: Work, *, frozen: bool) -> Tensor:
         bench.plain.requires_grad_(True).zero_grad()
 
 
-def request(bench: Bench, run: ClassModel) -> Request:
+def request(bench: Bench, run: ClassModel) -> OptimisationRequest:
     """The climb that a run asks for; what is done once, before and after, is left out: there are few steps here."""
-    return next(run.climbs(bench.network, NOTHING, SEEDS))
+    return next(run.optimisation_requests(bench.network, NOTHING, SEEDS))
 
 
 # ---------------------------------------------------------------------------------------------------- a sweep
@@ -138,10 +138,10 @@ def inversion(name: str, photos: int, steps: int) -> Task:
     x = bench.photos(photos)
     singly = [as_batch(x[place : place + 1], place) for place in range(photos)]
 
-    def alone(net: Network, steps: int) -> list[Visual]:
+    def alone(net: Network, steps: int) -> list[TechniqueOutput]:
         return [one_inversion(steps, at_once=1)(net, batch, SEEDS) for batch in singly]
 
-    def together(steps: int) -> list[Visual]:
+    def together(steps: int) -> list[TechniqueOutput]:
         return [one_inversion(steps, at_once=2)(bench.network, as_batch(x), SEEDS)]
 
     numbers, why = reconstructions(bench), "one by one, on the plainly converted network"
@@ -166,11 +166,11 @@ def as_batch(x: Tensor, first: int = 0) -> ImageBatch:
     return ImageBatch(tuple(photos), x)
 
 
-def reconstructions(bench: Bench) -> Callable[[Sequence[Visual]], Tensor]:
+def reconstructions(bench: Bench) -> Callable[[Sequence[TechniqueOutput]], Tensor]:
     mean = bench.network.mean
 
-    def numbers(visuals: Sequence[Visual]) -> Tensor:
-        items = [item for visual in visuals for item in visual.items]
+    def numbers(outputs: Sequence[TechniqueOutput]) -> Tensor:
+        items = [item for output in outputs for item in output.items]
         return torch.stack([panel.values - mean for item in items for panel in item.panels[1:]])
 
     return numbers

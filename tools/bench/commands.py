@@ -35,7 +35,7 @@ class Cost:
 def deepinside(results: Path, threads: int, *words: str) -> list[str]:
     """A command line of deepinside that computes anew, whatever lies there."""
     program = Path(sys.executable).with_name("deepinside")
-    runtime = [f"runtime.results={results}", "runtime.again=true", f"runtime.threads={threads}"]
+    runtime = [f"runtime.results={results}", "runtime.overwrite=true", f"runtime.threads={threads}"]
     return [str(program), *words, *runtime, "runtime.verbosity=quiet"]
 
 

@@ -18,7 +18,7 @@ from bench.timing import Patience
 from deepinside.images.batches import all_batches
 from deepinside.images.settings import ImageSettings
 from deepinside.techniques.saliency import Saliency
-from deepinside.values import ImageBatch, Seeds, Visual
+from deepinside.types import ImageBatch, Seeds, TechniqueOutput
 
 ENLARGE = 1.143
 KEPT = 32
@@ -57,12 +57,12 @@ def end_to_end(count: int, size: tuple[int, int]) -> Task:
     return Task(name, title, "photo", count, tuple(ways), tolerance=1e-3, patience=THRICE)
 
 
-def computation(photos: Path, limit: int) -> Callable[[], list[Visual]]:
+def computation(photos: Path, limit: int) -> Callable[[], list[TechniqueOutput]]:
     """The technique over batches that are read once and kept."""
     bench, technique, seeds = network("tinycaffenet"), Saliency(crops="ten"), Seeds(0)
     held: list[ImageBatch] = []
 
-    def work() -> list[Visual]:
+    def work() -> list[TechniqueOutput]:
         return [technique(bench.network, batch, seeds) for batch in held]
 
     settings = ImageSettings(root=str(photos), enlarge=ENLARGE, resize="short_side_crop", limit=limit)
@@ -70,8 +70,8 @@ def computation(photos: Path, limit: int) -> Callable[[], list[Visual]]:
     return work
 
 
-def visual_maps(visuals: list[Visual]) -> Tensor:
-    items = [item for visual in visuals for item in visual.items][:KEPT]
+def visual_maps(outputs: list[TechniqueOutput]) -> Tensor:
+    items = [item for output in outputs for item in output.items][:KEPT]
     return torch.stack([item.panels[-1].values for item in items])
 
 

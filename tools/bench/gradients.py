@@ -11,10 +11,10 @@ from bench import peers
 from bench.networks import Bench, network
 from bench.task import OURS, Task, Way
 from bench.timing import Work
-from deepinside.maths.gradients import image_gradient
-from deepinside.maths.relu_rules import ReluRule, with_rule
+from deepinside.attribution.gradients import image_gradient
+from deepinside.attribution.relu_rules import ReluRule, with_rule
 from deepinside.networks.network import Network
-from deepinside.networks.precision import placed
+from deepinside.networks.precision import to_device
 from deepinside.targets import Target, resolve
 
 RULES: dict[str, ReluRule] = {"saliency": "gradient", "guided": "guided", "deconvnet": "deconvnet"}
@@ -49,7 +49,7 @@ def ways(bench: Bench, kind: str, x: Tensor, classes: Sequence[int], targets: Se
     if peers.installed("zennit"):
         found.append(Way("zennit", peers.zennit_maps(kind, bench.plain, native, classes), theirs))
     if kind == "saliency":
-        half = gradients(placed(bench.network, "cpu", "bf16"), x, targets)
+        half = gradients(to_device(bench.network, "cpu", "bf16"), x, targets)
         found.append(Way("deepinside bf16", half, magnitudes, "three digits", exact=False))
         work = peers.autograd_maps(bench.plain, native, classes)
         found.append(Way("autograd", work, theirs, why="PyTorch alone, on the plainly converted network"))

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from twins import TWINS, write_twin
 
 from bench import photos
-from deepinside.maths.relu_rules import ReluRule, with_rule
-from deepinside.networks.convert import convert
+from deepinside.attribution.relu_rules import ReluRule, with_rule
 from deepinside.networks.load import assemble
 from deepinside.networks.network import Network
+from deepinside.networks.onnx.convert import convert
+from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph, read
 from deepinside.networks.spec import NetworkSpec, find_spec
-from deepinside.networks.surgery import Prepared, operate, read
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Bench:
     spec: NetworkSpec
 
     @cached_property
-    def prepared(self) -> Prepared:
+    def prepared(self) -> PreparedGraph:
         """The graph without its soft-max and for any batch, before anything is made faster."""
-        return operate(read(self.spec.beside), self.spec)
+        return prepare_graph(read(self.spec.beside), self.spec)
 
     @cached_property
     def network(self) -> Network:

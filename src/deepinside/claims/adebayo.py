@@ -1,7 +1,7 @@
 """Claims of Adebayo et al. 2018, "Sanity Checks for Saliency Maps", as code."""
 
 from deepinside.claims.registry import Evidence, claim
-from deepinside.values import Claim
+from deepinside.types import Claim
 
 SOURCE = "Adebayo et al. 2018, Fig. 2 and 3"
 ALIKE = 0.5

@@ -7,10 +7,10 @@ import torch
 
 from deepinside.claims.registry import Evidence, claim, needs
 from deepinside.errors import DeepInsideError
-from deepinside.maths.similarity import rank_correlation
+from deepinside.metrics.similarity import rank_correlation
 from deepinside.networks.network import Network
 from deepinside.techniques.inversion import Inversion, chosen_layers
-from deepinside.values import Claim, safe_name
+from deepinside.types import Claim, safe_name
 
 
 def several_layers(network: Network, techniques: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
-from deepinside.values import Claim, ImageBatch, Seeds
+from deepinside.types import Claim, ImageBatch, Seeds
 
 
 class NotMeasuredError(Exception):

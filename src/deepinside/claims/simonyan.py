@@ -5,14 +5,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from deepinside.attribution.gradients import forward_centre_crop, image_gradient
+from deepinside.attribution.relu_rules import MASKS, Rectifier, ReluRule, rectifiers, replaced, without_rectifiers
 from deepinside.claims.registry import Evidence, NotMeasuredError, claim
-from deepinside.maths.boxes import SIZES
-from deepinside.maths.gradients import centred, image_gradient
-from deepinside.maths.objectives import measure
-from deepinside.maths.relu_rules import MASKS, Rectifier, ReluRule, rectifiers, replaced, without_rectifiers
+from deepinside.localisation.boxes import SIZES
 from deepinside.networks.network import Network
+from deepinside.optimisation.objectives import measure
 from deepinside.targets import Target
-from deepinside.values import Claim, ImageBatch, Seeds
+from deepinside.types import Claim, ImageBatch, Seeds
 
 
 @claim
@@ -46,7 +46,7 @@ def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     Photos whose gradient is zero everywhere are left out: a dead score is trivially its own expansion.
     """
     exact = network.to(dtype=torch.float64)
-    glance, targets = centred(exact, replace(batch, pixels=batch.pixels.double()), "top1")
+    glance, targets = forward_centre_crop(exact, replace(batch, pixels=batch.pixels.double()), "top1")
     x, slope_of = glance.x.detach(), glance.gradient(targets)
     with torch.no_grad():
         start = measure(exact, x, targets, "score")
@@ -169,7 +169,7 @@ def rule_difference(network: Network, batch: ImageBatch) -> float:
     The gradient's rule in every rectifier against autograd on the untouched network; and, on the network without
     rectifiers, every rule against autograd.
     """
-    glance, targets = centred(network, batch, "top1")
+    glance, targets = forward_centre_crop(network, batch, "top1")
     x = glance.x.detach()
     linear = without_rectifiers(network)
     if not image_gradient(network, x, targets).any():
@@ -190,7 +190,7 @@ def relative_difference(one: Network, other: Network, x: Tensor, targets: list[T
 
 
 BASELINES = ("whole_image", "centre", "random")
-"""Boxes that need no network; see `deepinside.maths.segmentation.baselines`."""
+"""Boxes that need no network; see `deepinside.localisation.segmentation.baselines`."""
 
 
 @claim

@@ -12,12 +12,12 @@ from deepinside.figures.maps import colour_map
 from deepinside.figures.pictures import PERCENTILE, picture, save_panel, scale_sentence
 from deepinside.figures.style import plain, save, styled
 from deepinside.figures.traces import save_traces
-from deepinside.values import Item
+from deepinside.types import Item
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from deepinside.experiment import FigureSettings
+    from deepinside.experiment.schema import FigureSettings
 
 __all__ = [
     "PERCENTILE", "chosen", "colour_map", "complaints", "draw", "draw_rows", "grid", "heading", "heading_of", "picture",
@@ -29,7 +29,7 @@ __all__ = [
 def prepare() -> None:
     """Import what draws figures: half a second, which passes unseen in a thread beside other work."""
     import deepinside.figures.canvas
-    import deepinside.figures.sheet  # noqa: F401
+    import deepinside.figures.grid  # noqa: F401
 
 
 def save_figure(items: Sequence[Item], total: int, title: str, settings: "FigureSettings", path: Path) -> None:
@@ -48,7 +48,7 @@ def save_figure(items: Sequence[Item], total: int, title: str, settings: "Figure
 
 def draw(items: Sequence[Item], title: str, settings: "FigureSettings") -> "Figure":
     """The figure in the style that is set; see `deepinside.figures.layouts` for what stands where."""
-    from deepinside.figures.sheet import Sheet
+    from deepinside.figures.grid import Sheet
 
     return Sheet(rows_of(items, known_panels(items, settings)), title, settings).draw()
 

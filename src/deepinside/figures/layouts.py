@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
-from deepinside.values import Item, Panel
+from deepinside.types import Item, Panel
 
 if TYPE_CHECKING:
-    from deepinside.experiment import FigureSettings
+    from deepinside.experiment.schema import FigureSettings
 
 Thing = TypeVar("Thing")
 WORD = r"[^\W_]+"

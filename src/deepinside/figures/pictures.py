@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from deepinside.figures.maps import colour_map
-from deepinside.values import Panel
+from deepinside.types import Panel
 
 PERCENTILE = 99.5
 """The usual end of a map's scale: what resembles the papers' figures. 100 is the largest value."""
@@ -28,17 +28,17 @@ def image(panel: Panel, magnitude_map: str, signed_map: str, percentile: float) 
     """The same as a Pillow image: of mode RGB, or of mode P, a byte a pixel, where a colour map
     gives the colours."""
     values = np.nan_to_num(panel.values.detach().cpu().numpy())
-    if panel.look == "photo":
+    if panel.kind == "photo":
         return Image.fromarray(rgb(values))
-    if panel.look == "stretched":
+    if panel.kind == "stretched":
         return Image.fromarray(rgb(stretched(values)))
     values = values.astype(np.float64)
-    if panel.look == "mask":
+    if panel.kind == "mask":
         return coloured(values, "mask")
     largest = end_of_scale(values, percentile)
-    if panel.look == "colour":
+    if panel.kind == "colour":
         return Image.fromarray(rgb(127.5 + 127.5 * values / largest))
-    if panel.look == "signed":
+    if panel.kind == "signed":
         return coloured(values / (2 * largest) + 0.5, signed_map)
     return coloured(values / largest, magnitude_map)
 
@@ -109,7 +109,7 @@ def save_panel(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     found = image(panel, magnitude_map, signed_map, percentile)
-    if panel.look == "photo" and panel.boxes is not None:
+    if panel.kind == "photo" and panel.boxes is not None:
         draw_boxes(found, panel.boxes.tolist())
     found.save(path, compress_level=1, compress_type=zlib.Z_RLE if found.mode == "RGB" else zlib.Z_DEFAULT_STRATEGY)
 

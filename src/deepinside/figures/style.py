@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
-from deepinside.home import STYLES
+from deepinside.config.paths import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,12 +9,12 @@ import matplotlib
 
 from deepinside.figures import style
 from deepinside.figures.layouts import heading_of
-from deepinside.values import Item
+from deepinside.types import Item
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from deepinside.experiment import FigureSettings
+    from deepinside.experiment.schema import FigureSettings
 
 DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -89,10 +89,10 @@ def add_legend(figure: "Figure", titles: Sequence[str]) -> None:
     for axis in figure.axes:
         handles, labels = axis.get_legend_handles_labels()
         known |= {int(label): handle for handle, label in zip(handles, labels, strict=True)}
-    from deepinside.figures import lettering
+    from deepinside.figures import text_metrics
 
-    kind = lettering.font("legend.fontsize")
-    words = [lettering.cut(title, 1.4, kind) for title in titles]
+    kind = text_metrics.font("legend.fontsize")
+    words = [text_metrics.cut(title, 1.4, kind) for title in titles]
     columns = math.ceil(len(words) / IN_LEGEND)
     shown: Any = [known[i] for i in sorted(known)]
     legend = figure.legend(shown, words, loc="outside right upper", prop=kind, frameon=False, ncols=columns)

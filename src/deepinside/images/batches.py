@@ -20,7 +20,7 @@ from deepinside.images.load import NOTES, UnreadableImage, decode, to_tensor
 from deepinside.images.settings import ImageSettings, loaded_size
 from deepinside.images.sources import Source, listed
 from deepinside.networks.spec import InputConvention
-from deepinside.values import ImageBatch, Photo
+from deepinside.types import ImageBatch, Photo
 
 THREADS = min(4, os.cpu_count() or 1)
 AHEAD = 2

@@ -5,9 +5,9 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
 from deepinside.networks.spec import InputConvention
-from deepinside.settings import STRICT
 
 PHOTOGRAPHS = {
     "astronaut": "astronaut.png",

@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepinside.networks.network import Network
-from deepinside.values import Item, Panel, Visual
+from deepinside.types import Item, Panel, TechniqueOutput
 
 IMAGES = ("photo", "stretched")
 NOT_COMPUTED = ("photo", "box", "regions")
 
 
-def with_recognition(visual: Visual, network: Network, judge: Network | None) -> Visual:
+def with_recognition(output: TechniqueOutput, network: Network, judge: Network | None) -> TechniqueOutput:
     """The output with each item's recognition metrics, for items that should depict a class."""
-    return replace(visual, items=tuple(recognised(item, network, judge) for item in visual.items))
+    return replace(output, items=tuple(recognised(item, network, judge) for item in output.items))
 
 
 def recognised(item: Item, network: Network, judge: Network | None) -> Item:
@@ -39,7 +39,7 @@ def recognised(item: Item, network: Network, judge: Network | None) -> Item:
 
 def computed_image(item: Item) -> Panel | None:
     """The item's only computed image, if it has just one."""
-    found = [panel for panel in item.panels if panel.look in IMAGES and panel.name not in NOT_COMPUTED]
+    found = [panel for panel in item.panels if panel.kind in IMAGES and panel.name not in NOT_COMPUTED]
     return found[0] if len(found) == 1 else None
 
 

@@ -13,12 +13,12 @@ import yaml
 from onnx import ModelProto, NodeProto
 
 from deepinside.errors import DeepInsideError
+from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph, read
 from deepinside.networks.onnx.guard import one_sentence
 from deepinside.networks.onnx.head import LAYOUT
 from deepinside.networks.onnx.nodes import Graph
 from deepinside.networks.onnx.plain import TO_CHANNELS_FIRST, channels_last, sizes_of
 from deepinside.networks.spec import Layer, NetworkSpec, conf_models, make_spec
-from deepinside.networks.surgery import Prepared, operate, read
 
 USUAL_SIZE = 224  # where the file leaves height and width free
 CAFFE = {"channels": "bgr", "scale": 1.0, "mean": (104.0, 117.0, 123.0)}
@@ -76,7 +76,7 @@ def _drafted(model: ModelProto, path: Path, name: str | None, labels: str | None
         "target": "",
         "checked": False,
     }
-    prepared = operate(model, make_spec(values, origin=str(path)))
+    prepared = prepare_graph(model, make_spec(values, origin=str(path)))
     target, note = target_of(prepared)
     values["output"] = prepared.posterior or "scores"
     values["layers"] = {layer.name: layer.value for layer in prepared.layers}
@@ -141,7 +141,7 @@ def _convention(image: str, shape: tuple[int | str, ...]) -> dict[str, Any]:
     return {"size": size, **usual}
 
 
-def target_of(prepared: Prepared) -> tuple[Layer, str]:
+def target_of(prepared: PreparedGraph) -> tuple[Layer, str]:
     """The layer of class scores: the last one, or the one before a ReLU that only averaging follows; and why."""
     by_value = {layer.value: layer for layer in prepared.layers}
     graph = Graph(prepared.body.graph, prepared.weights)

@@ -129,15 +129,15 @@ def _from_mirrors(spec: Fetchable, path: Path, attempts: int, backoff: float) ->
     raise DeepInsideError(f"{spec.name}: {path.name} could not be fetched ({reasons}); {_by_hand(spec, path)}")
 
 
-def _retrieve(url: str, path: Path, sha256: str | None, download: "_Download", *, again: bool = True) -> Path:
+def _retrieve(url: str, path: Path, sha256: str | None, download: "_Download", *, overwrite: bool = True) -> Path:
     """Pooch checks the hash and moves the file into place. A resumed download with a wrong hash restarts once."""
     pooch.get_logger().setLevel(logging.WARNING)
     download.continued = False
     try:
         return Path(pooch.retrieve(url, sha256, fname=path.name, path=path.parent, downloader=download))
     except ValueError as error:  # the wrong hash; pooch has removed the file
-        if download.continued and again:
-            return _retrieve(url, path, sha256, download, again=False)
+        if download.continued and overwrite:
+            return _retrieve(url, path, sha256, download, overwrite=False)
         raise _MirrorError(_wrong_bytes(str(error))) from None
 
 

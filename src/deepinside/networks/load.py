@@ -8,16 +8,16 @@ import torch
 from onnx import ModelProto
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.convert import convert
+from deepinside.networks.kernels import use_fast_kernels
 from deepinside.networks.network import Network
+from deepinside.networks.onnx.convert import convert
+from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph, read_all
 from deepinside.networks.onnx.guard import one_sentence
 from deepinside.networks.onnx.scopes import blocks
 from deepinside.networks.probabilities import said_of_scores
-from deepinside.networks.quick import quicken
-from deepinside.networks.remembered import facts, recall, remember
 from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_groups, read_labels
-from deepinside.networks.surgery import Prepared, operate, read_all
-from deepinside.networks.verify import LIMIT, UnverifiedError, check_reference, verify
+from deepinside.networks.verification import LIMIT, UnverifiedError, check_reference, verify
+from deepinside.networks.verification_cache import facts, load_cached, store
 
 PRODUCTS = ("MatMul", "Gemm", "Einsum", "Attention", "ConvTranspose")
 """Operators whose kernels add up in an order that depends on how many images there are."""
@@ -48,10 +48,10 @@ def verified(
 
     The sentence raised where neither passes is that of the freed graph.
     """
-    freed, single = operate(original, spec), operate(original, spec, alone=True)
+    freed, single = prepare_graph(original, spec), prepare_graph(original, spec, alone=True)
     _check_rows(freed, single, spec)
 
-    def passed(prepared: Prepared) -> Network:
+    def passed(prepared: PreparedGraph) -> Network:
         return _passed(original, prepared, spec, sha256, files, cache, anew, alone=prepared is single)
 
     if depends_on_company(freed):
@@ -65,7 +65,7 @@ def verified(
             raise refused from None
 
 
-def _check_rows(freed: Prepared, single: Prepared, spec: NetworkSpec) -> None:
+def _check_rows(freed: PreparedGraph, single: PreparedGraph, spec: NetworkSpec) -> None:
     """Class scores must be one row an image; where images run into each other, their rows are not."""
     images, all_layers = ({layer.name: layer for layer in prepared.layers} for prepared in (freed, single))
     if spec.target in all_layers and spec.target not in images:
@@ -75,25 +75,25 @@ def _check_rows(freed: Prepared, single: Prepared, spec: NetworkSpec) -> None:
         )
 
 
-def depends_on_company(prepared: Prepared) -> bool:
+def depends_on_company(prepared: PreparedGraph) -> bool:
     """Whether layers round in other ways for other numbers of images: products of matrices of several rows an image."""
     return any(layer.kind in PRODUCTS and len(layer.shape) > 1 for layer in prepared.layers)
 
 
 def _passed(
-    original: ModelProto, prepared: Prepared, spec: NetworkSpec, sha256: str, files: str, cache: Path | None,
+    original: ModelProto, prepared: PreparedGraph, spec: NetworkSpec, sha256: str, files: str, cache: Path | None,
     anew: bool, *, alone: bool = False,
 ) -> Network:  # fmt: skip
     """The network of a prepared graph, if it passes now or has passed before."""
     limit = prepared.limit or LIMIT
     network = assemble(prepared, spec, sha256=sha256, alone=alone)
     known = facts(network, files, limit=limit)
-    checks = None if anew else recall(known, network, cache=cache)
+    checks = None if anew else load_cached(known, network, cache=cache)
     if checks is None:
         checks = verify(original, network, limit=limit)
         if spec.weights == "trained" and spec.reference is not None:
             check_reference(network, _reference_pixels(spec.reference), spec.reference.classes)
-        remember(known, checks, cache=cache)
+        store(known, checks, cache=cache)
     return replace(network, checks=checks, notes=(*network.notes, *said_of_scores(network)))
 
 
@@ -115,13 +115,13 @@ def check_hash(path: Path, expected: str | None) -> str:
     return found
 
 
-def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "", alone: bool = False) -> Network:
+def assemble(prepared: PreparedGraph, spec: NetworkSpec, *, sha256: str = "", alone: bool = False) -> Network:
     """An unverified network from a prepared graph: converted, its layers named, its target and labels checked."""
     layers = {layer.name: layer for layer in prepared.layers}
     synonyms = _synonyms(prepared, spec)
     labels = read_labels(spec)
     network = Network(
-        spec, quicken(convert(prepared, file=spec.file), layers), layers, synonyms, labels, sha256, alone=alone
+        spec, use_fast_kernels(convert(prepared, file=spec.file), layers), layers, synonyms, labels, sha256, alone=alone
     )
     target = layers[network.target]
     if labels and len(labels) != target.shape[0]:
@@ -129,11 +129,11 @@ def assemble(prepared: Prepared, spec: NetworkSpec, *, sha256: str = "", alone: 
             f"{spec.name}: labels {spec.labels!r} name {len(labels)} classes, "
             f"but the target {target.name!r} has {target.shape[0]} scores"
         )
-    departures = (*prepared.departures, *_departures(target), *_unknown_values(prepared, spec))
+    deviations = (*prepared.deviations, *_departures(target), *_unknown_values(prepared, spec))
     names = {layer.value: layer.name for layer in prepared.layers}
     return replace(
         network,
-        departures=departures,
+        deviations=deviations,
         groups=read_groups(spec, labels),
         posterior=spec.posterior or prepared.posterior or "softmax",
         gates=frozenset(names[value] for value in prepared.gates if value in names),
@@ -153,7 +153,7 @@ def _guesses(spec: NetworkSpec) -> tuple[str, ...]:
     )
 
 
-def _synonyms(prepared: Prepared, spec: NetworkSpec) -> dict[str, str]:
+def _synonyms(prepared: PreparedGraph, spec: NetworkSpec) -> dict[str, str]:
     """Further names: ONNX values, the spec's names of spliced values, the exported module's parts, aliases."""
     values = {layer.value: layer.name for layer in prepared.layers}
     spliced = {gone: values[stays] for gone, stays in prepared.same.items() if stays in values}
@@ -175,7 +175,7 @@ def _departures(target: Layer) -> tuple[str, ...]:
     )
 
 
-def _unknown_values(prepared: Prepared, spec: NetworkSpec) -> tuple[str, ...]:
+def _unknown_values(prepared: PreparedGraph, spec: NetworkSpec) -> tuple[str, ...]:
     """A layer the spec names and the file has not got stays unknown, and the report says so."""
     known = {layer.value for layer in prepared.layers} | set(prepared.same) | set(prepared.cut)
     missing = [f"{name} ({value})" for name, value in spec.layers.items() if value not in known]

@@ -18,8 +18,8 @@ from deepinside.errors import DeepInsideError
 from deepinside.networks.draft import target_of
 from deepinside.networks.load import verified
 from deepinside.networks.network import Network
+from deepinside.networks.onnx.graph import prepare_graph
 from deepinside.networks.spec import InputConvention, Label, NetworkSpec
-from deepinside.networks.surgery import operate
 
 OPSET = 17
 INSTALL = "install what torch.onnx.export needs: pip install 'deepinside[export]'"
@@ -37,7 +37,7 @@ def from_module(module: nn.Module, convention: InputConvention, labels: Sequence
         name=name, title=name, file=f"the module {name}", target="", input=convention, weights="random",
         output=None, labels=labels if isinstance(labels, str) else None,
     )  # fmt: skip
-    spec = replace(spec, target=target_of(operate(model, spec))[0].name)
+    spec = replace(spec, target=target_of(prepare_graph(model, spec))[0].name)
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     network = verified(model, spec, sha256=digest, files=digest)
     return network if labels is None or isinstance(labels, str) else labelled(network, labels)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, fx, nn
 
+from deepinside.config.suggestions import nearest
 from deepinside.errors import DeepInsideError
-from deepinside.names import nearest
-from deepinside.networks.convert import LAYER
 from deepinside.networks.cuda_graphs import Replays
-from deepinside.networks.quick import LAYOUT, fuse
+from deepinside.networks.kernels import LAYOUT, fuse_layers
+from deepinside.networks.onnx.convert import LAYER
 from deepinside.networks.spec import InputConvention, Label, Layer, NetworkSpec, Posterior
 
 Replacement = Callable[[str, nn.Module], nn.Module | None]
@@ -33,7 +33,7 @@ class Part(nn.Module):
     def __init__(self, graph: fx.GraphModule, convention: InputConvention, alone: bool = False) -> None:
         super().__init__()
         self.graph = graph
-        self.run = OneByOne(fuse(_clone(graph))) if alone else fuse(_clone(graph))
+        self.run = OneByOne(fuse_layers(_clone(graph))) if alone else fuse_layers(_clone(graph))
         self.convention = convention
         self.replays = Replays(self.run)
 
@@ -91,7 +91,7 @@ class Network:
     pixels (N, 3, H, W), or (N, 1, H, W) for a grey network. `layers` are in graph order. `synonyms` are the further
     names that `resolve` knows (ONNX values, aliases). `checks` holds, by layer, the largest difference found between
     torch and onnxruntime relative to the layer's largest value. `groups` are sets of classes, such as the cats, by
-    index. `departures` says where scores are not the file's own. `posterior` is what makes probabilities of the scores.
+    index. `deviations` says where scores are not the file's own. `posterior` is what makes probabilities of the scores.
     `gates` are layers that clamp as a ReLU does but scale another signal, so that no ReLU rule acts on them. `notes`
     say what was chosen or guessed, for every run to tell. With `alone` the graph takes one image at a time; all methods
     take any number all the same.
@@ -104,7 +104,7 @@ class Network:
     labels: tuple[Label, ...] = ()
     sha256: str = ""
     checks: Mapping[str, float] = field(default_factory=dict)
-    departures: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     posterior: Posterior = "softmax"
     gates: frozenset[str] = frozenset()

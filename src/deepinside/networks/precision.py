@@ -34,7 +34,7 @@ def check_precision(precision: str, device: str) -> None:
         )
 
 
-def placed(network: Network, device: str, precision: Precision) -> Network:
+def to_device(network: Network, device: str, precision: Precision) -> Network:
     """A copy of `network` on that device, in that precision.
 
     Raises DeepInsideError if the device does not support it.
@@ -62,7 +62,7 @@ def set_up_gpu(precision: Precision) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first matrix product
 
 
-def brought(pixels: Tensor, network: Network) -> Tensor:
+def pixels_to_device(pixels: Tensor, network: Network) -> Tensor:
     """Move images (N, C, H, W) to the network's device; to a GPU through pinned memory, asynchronously."""
     pinned = pixels.pin_memory() if network.device.type == "cuda" and pixels.device.type == "cpu" else pixels
     return pinned.to(device=network.device, dtype=network.dtype, non_blocking=True)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from deepinside.networks.network import Network
-from deepinside.networks.verify import probe_images
+from deepinside.networks.verification import probe_images
 
 ROUNDING = 1e-3
 """How far from one a sum of probabilities may be: half precision and a guard against log 0 leave it that near."""

@@ -14,9 +14,9 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from deepinside.config.paths import ROOT
+from deepinside.config.suggestions import nearest
 from deepinside.errors import DeepInsideError
-from deepinside.home import HOME
-from deepinside.names import nearest
 from deepinside.networks.labels import SUFFIXES, read_names
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class InputConvention:
     255 for networks fed with 0-1. `mean` and `std` stand in the network's own channel order and units, exactly as
     published, e.g. [104, 117, 123] with `bgr` and scale 1, or [0.485, 0.456, 0.406] with `rgb` and scale 255.
 
-    Image space (see `deepinside.values`) is RGB zero-centred pixels, (N, 3, H, W); (N, 1, H, W) for `grey`.
+    Image space (see `deepinside.types`) is RGB zero-centred pixels, (N, 3, H, W); (N, 1, H, W) for `grey`.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -196,7 +196,7 @@ class Layer:
 
 def conf_models() -> Path:
     """The folder of network YAMLs that ships with the program."""
-    return HOME / "conf_models"
+    return ROOT / "conf_models"
 
 
 def make_spec(values: Mapping[str, Any], *, origin: str = "the network's settings") -> NetworkSpec:

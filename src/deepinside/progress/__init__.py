@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from deepinside.experiment import Experiment
-from deepinside.maths.watching import watching
+from deepinside.experiment.schema import Experiment
 from deepinside.networks.network import Network
-from deepinside.progress.board import Board
+from deepinside.optimisation.callbacks import using_callback
 from deepinside.progress.preview import Preview
 from deepinside.progress.screen import Observer, on_screen
+from deepinside.progress.tensorboard import TensorBoardWriter
 
 __all__ = ["advance", "at", "doing", "shown"]
 
@@ -21,7 +21,9 @@ OBSERVERS: ContextVar[tuple[Observer, ...]] = ContextVar("observers", default=()
 
 
 @contextmanager
-def shown(experiment: Experiment, network: Network, result: Path, unfinished: Path, photos: int = 0) -> Iterator[None]:
+def show_progress(
+    experiment: Experiment, network: Network, result: Path, unfinished: Path, photos: int = 0
+) -> Iterator[None]:
     """Show the progress of the block, as `experiment.runtime` configures it.
 
     `result` is the run's future result folder, which also names it in TensorBoard. `unfinished` is the folder for
@@ -33,12 +35,12 @@ def shown(experiment: Experiment, network: Network, result: Path, unfinished: Pa
         observers.append(Preview(network.input, unfinished, runtime.preview))
     if runtime.tensorboard is not False:
         root = Path(runtime.results, "tensorboard") if runtime.tensorboard is True else Path(runtime.tensorboard)
-        observers.append(Board(network.input, root.joinpath(*result.parts[-3:])))
+        observers.append(TensorBoardWriter(network.input, root.joinpath(*result.parts[-3:])))
     with on_screen(f"{experiment.name} on {network.name}", runtime.verbosity, photos) as screens:
         observers += screens
         token = OBSERVERS.set(tuple(observers))
         try:
-            with watching(*observers):
+            with using_callback(*observers):
                 yield
         finally:
             OBSERVERS.reset(token)
@@ -52,13 +54,13 @@ def advance(photos: int) -> None:
         observer.advance(photos)
 
 
-def at(photos: int) -> None:
+def set_position(photos: int) -> None:
     """Report that `photos` photos of the run are done in total, by any process."""
     for observer in OBSERVERS.get():
         observer.at(photos)
 
 
-def doing(words: str) -> None:
+def set_variant(words: str) -> None:
     """Report the variant of the technique that is now being computed."""
     for observer in OBSERVERS.get():
         observer.doing(words)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from deepinside.maths.watching import Snapshot, Step, Watcher
+from deepinside.optimisation.callbacks import Callback, Snapshot, Step
 
 TOLD = ("score", "error", "gain")
 """The objective's term to show: the first of these that exists."""
 
 
-class Observer(Watcher):
+class Observer(Callback):
     """Receives completed photos and optimisation steps. This base class counts and displays nothing."""
 
     def __init__(self, photos: int = 0) -> None:
@@ -20,7 +20,7 @@ class Observer(Watcher):
         self.optimisation, self.words = 0, ""
         self.started = time.monotonic()
 
-    def recall(self) -> Snapshot | None:
+    def restore(self) -> Snapshot | None:
         """A new optimisation begins."""
         self.optimisation += 1
         return None

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from deepinside.maths.watching import Step
 from deepinside.networks.spec import InputConvention
+from deepinside.optimisation.callbacks import Step
 from deepinside.progress.observer import Observer, Seldom
 
 MOST, SIDE, GAP = 24, 128, 4

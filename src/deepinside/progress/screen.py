@@ -13,7 +13,7 @@ from rich.file_proxy import FileProxy
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from deepinside.maths.watching import Snapshot, Step
+from deepinside.optimisation.callbacks import Snapshot, Step
 from deepinside.progress.observer import Observer, Seldom, told
 
 __all__ = ["Bars", "Lines", "Observer", "on_screen"]
@@ -87,8 +87,8 @@ class Bars(Observer):
         super().at(photos)
         self.progress.update(self.photos, completed=photos)
 
-    def recall(self) -> Snapshot | None:
-        super().recall()
+    def restore(self) -> Snapshot | None:
+        super().restore()
         self.progress.reset(self.steps, description=self.title, total=None, visible=True, said="")
         return None
 
@@ -143,8 +143,8 @@ class Lines(Observer):
             rate = pace(photos - (self.before or 0), self.total - photos, self.started)
             self.say(f"{photos} of {self.total} photos", *rate)
 
-    def recall(self) -> Snapshot | None:
-        super().recall()
+    def restore(self) -> Snapshot | None:
+        super().restore()
         self.optimisation_started, self.first = time.monotonic(), -1
         return None
 

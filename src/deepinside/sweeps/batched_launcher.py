@@ -9,8 +9,8 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from deepinside import compose
 from deepinside.errors import DeepInsideError
+from deepinside.results import folder as results
 
 
 class BatchedLauncher(BasicLauncher):
@@ -20,13 +20,13 @@ class BatchedLauncher(BasicLauncher):
     """
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from deepinside.done import known
+        from deepinside.pipeline.finished import known
 
         undone = [(config, folder) for config, folder in self.runs(job_overrides) if known(config, folder) is None]
         if len(undone) > 1:
-            from deepinside.together import climb_together
+            from deepinside.sweeps.batching import optimise_in_batches
 
-            climb_together(undone)
+            optimise_in_batches(undone)
         found: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
         return found
 
@@ -39,6 +39,6 @@ class BatchedLauncher(BasicLauncher):
                 del config["hydra"]
             try:
                 made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-                yield made, compose.place_of(made)
+                yield made, results.folder_of(made)
             except (DeepInsideError, OmegaConfBaseException):
                 continue

@@ -5,15 +5,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deepinside import figures, results
-
-if TYPE_CHECKING:
-    from deepinside.sweeps.record import Run
+from deepinside import figures
+from deepinside.results import folder as results
+from deepinside.sweeps.runs import Run
 
 Axes = Mapping[str, Sequence[Any]]
 
@@ -32,7 +31,7 @@ DECADES = 2
 # ---- the grid of results ----
 
 
-def save_grid(runs: Sequence["Run"], axes: Axes, root: Path, title: str, path: Path) -> None:
+def save_grid(runs: Sequence[Run], axes: Axes, root: Path, title: str, path: Path) -> None:
     """Small multiples of the runs' panels: one axis wraps after six, two make rows and columns, more make nested rows.
 
     Draws at most 400 runs and says so in the title.
@@ -51,7 +50,7 @@ def save_grid(runs: Sequence["Run"], axes: Axes, root: Path, title: str, path: P
     figures.save(figure, path, bbox_inches="tight")
 
 
-def lines(runs: Sequence["Run"], axes: Axes) -> tuple[list[list["Run | None"]], int]:
+def lines(runs: Sequence[Run], axes: Axes) -> tuple[list[list[Run | None]], int]:
     """The runs in rows, and the number of columns; None for combinations that were not run.
 
     The axis with the most values (the last of several) gives the columns; each combination of the others is a row.
@@ -61,7 +60,7 @@ def lines(runs: Sequence["Run"], axes: Axes) -> tuple[list[list["Run | None"]], 
         return [list(islice(runs, i, i + columns)) for i in range(0, len(runs), columns)], columns
     last = max(reversed(list(axes)), key=lambda key: len(axes[key]))
     others = [key for key in axes if key != last]
-    columns_of = [results.text(value) for value in axes[last]] + [absent(last)]
+    columns_of = [results.value_text(value) for value in axes[last]] + [absent(last)]
     found: dict[tuple[str, ...], dict[str, Run]] = {}
     for run in runs:
         found.setdefault(tuple(value_of(run, key) for key in others), {})[value_of(run, last)] = run
@@ -69,15 +68,15 @@ def lines(runs: Sequence["Run"], axes: Axes) -> tuple[list[list["Run | None"]], 
     return [[line.get(name) for name in used] for line in found.values()], len(used)
 
 
-def value_of(run: "Run", key: str) -> str:
-    return results.text(run.overrides[key]) if key in run.overrides else absent(key)
+def value_of(run: Run, key: str) -> str:
+    return results.value_text(run.overrides[key]) if key in run.overrides else absent(key)
 
 
 def absent(key: str) -> str:
     return f"{key} as it is"
 
 
-def label(run: "Run", axes: Axes) -> str:
+def label(run: Run, axes: Axes) -> str:
     """The run's swept values, one line per key: `l2=0.001`."""
     told = [f"{key.rpartition('.')[2]}={value_of(run, key)}" for key in axes if key in run.overrides]
     return "\n".join(cut(line, 34) for line in told)
@@ -87,7 +86,7 @@ def cut(words: str, length: int) -> str:
     return words if len(words) <= length else f"{words[: length - 1]}…"
 
 
-def draw_run(place: Any, run: "Run", root: Path, title: str) -> None:
+def draw_run(place: Any, run: Run, root: Path, title: str) -> None:
     picture = None if run.status != "done" or run.folder is None else mosaic(root / run.folder)
     if picture is None:
         told = "no picture" if run.status == "done" else f"{run.status}: {run.reason or ''}"
@@ -135,7 +134,7 @@ def names(folder: Path) -> tuple[list[str], list[str]]:
     return panels, list((results.read_metrics(folder) or {}).get("items", {}))
 
 
-def what_is_shown(runs: Sequence["Run"], root: Path) -> str:
+def what_is_shown(runs: Sequence[Run], root: Path) -> str:
     """The panels and items that all cells show; empty if the runs differ."""
     told = {
         tuple(path.relative_to(root / run.folder / "panels").with_suffix("").as_posix() for path in found)
@@ -148,7 +147,7 @@ def what_is_shown(runs: Sequence["Run"], root: Path) -> str:
 # ---- the metrics ----
 
 
-def save_metrics(runs: Sequence["Run"], axes: Axes, title: str, path: Path) -> None:
+def save_metrics(runs: Sequence[Run], axes: Axes, title: str, path: Path) -> None:
     """Plot every metric against every axis, one line per combination of the other axes. No axes or metrics, no file.
 
     Numeric values are joined by lines, on a logarithmic axis if they span two powers of ten; other values get dots.
@@ -169,14 +168,14 @@ def save_metrics(runs: Sequence["Run"], axes: Axes, title: str, path: Path) -> N
     figures.save(figure, path)
 
 
-def drawn(runs: Sequence["Run"], metric: str, axis: str) -> bool:
+def drawn(runs: Sequence[Run], metric: str, axis: str) -> bool:
     return any(metric in run.metrics and axis in run.overrides for run in runs)
 
 
-def draw_metric(place: Any, runs: Sequence["Run"], metric: str, axis: str, axes: Axes) -> None:
+def draw_metric(place: Any, runs: Sequence[Run], metric: str, axis: str, axes: Axes) -> None:
     values = axes[axis]
     numeric = all(is_number(value) for value in values)
-    positions = {results.text(value): float(value) if numeric else i for i, value in enumerate(values)}
+    positions = {results.value_text(value): float(value) if numeric else i for i, value in enumerate(values)}
     curves = by_others(runs, metric, axis, axes)
     for name, points in curves.items():
         pairs = sorted((positions[x], y) for x, y in points.items())
@@ -195,7 +194,7 @@ def draw_metric(place: Any, runs: Sequence["Run"], metric: str, axis: str, axes:
         place.legend(fontsize=5, framealpha=0.5)
 
 
-def by_others(runs: Sequence["Run"], metric: str, axis: str, axes: Axes) -> dict[str, dict[str, float]]:
+def by_others(runs: Sequence[Run], metric: str, axis: str, axes: Axes) -> dict[str, dict[str, float]]:
     """The metric against the axis: `{label of the other axes: {value on this axis: metric}}`."""
     curves: dict[str, dict[str, float]] = {}
     for run in runs:

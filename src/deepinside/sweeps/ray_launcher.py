@@ -20,9 +20,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from deepinside.config.paths import PACKAGE, ROOT
 from deepinside.errors import DeepInsideError
-from deepinside.home import HOME, PACKAGE
-from deepinside.provenance import COMMIT, code
+from deepinside.results.provenance import COMMIT, code
 
 PATIENCE = 10
 """Seconds to wait for the head node."""
@@ -160,6 +160,6 @@ def staged(folder: Path) -> Path:
     shutil.copytree(PACKAGE, target, ignore=leave)
     for name in SHIPPED:
         if not (target / name).is_dir():
-            shutil.copytree(HOME / name, target / name, ignore=leave)
+            shutil.copytree(ROOT / name, target / name, ignore=leave)
     (target / COMMIT.name).write_text(json.dumps(code()), encoding="utf-8")
     return target

@@ -5,56 +5,17 @@ import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from deepinside import results
+from deepinside.results import folder as results
 from deepinside.sweeps import figure
-from deepinside.values import safe_name
+from deepinside.sweeps.runs import Run, Sweep
+from deepinside.types import safe_name
 
 SCHEMA = 1
 COLUMNS = ("experiment", "network", "status", "reason", "seconds", "folder")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a sweep: its overrides and its outcome.
-
-    `folder` holds its result, relative to the results root; None if the configuration was refused. A `missing` run left
-    neither a result nor a reason: its worker died, or it never started.
-    """
-
-    overrides: Mapping[str, Any]
-    folder: str | None
-    experiment: str
-    network: str
-    status: Literal["done", "failed", "missing"]
-    reason: str | None = None
-    seconds: float | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """All runs of one command."""
-
-    name: str
-    command: str
-    runs: Sequence[Run]
-
-    @property
-    def axes(self) -> dict[str, list[Any]]:
-        """The keys in which the runs differ, each with its values in the given order."""
-        keys = dict.fromkeys(key for run in self.runs for key in run.overrides)
-        values = {key: distinct([run.overrides[key] for run in self.runs if key in run.overrides]) for key in keys}
-        everywhere = {key: all(key in run.overrides for run in self.runs) for key in keys}
-        return {key: found for key, found in values.items() if len(found) > 1 or not everywhere[key]}
-
-
-def distinct(values: Sequence[Any]) -> list[Any]:
-    """The distinct values in order; also works for lists and mappings, which cannot be hashed."""
-    return list({results.text(value): value for value in values}.values())
 
 
 def sweep_name(experiment: str, changes: Mapping[str, Sequence[Any]]) -> str:
@@ -63,7 +24,7 @@ def sweep_name(experiment: str, changes: Mapping[str, Sequence[Any]]) -> str:
     `changes` holds the values of every key of the command. Keys that change no result are left out.
     """
     counted = {key: list(values) for key, values in changes.items() if key not in results.NOT_IDENTITY}
-    words = [experiment, *(f"{key}={'+'.join(map(results.text, values))}" for key, values in counted.items())]
+    words = [experiment, *(f"{key}={'+'.join(map(results.value_text, values))}" for key, values in counted.items())]
     name = ",".join(safe_name(word) for word in words)
     if len(name) <= results.LONGEST:
         return name
@@ -73,7 +34,7 @@ def sweep_name(experiment: str, changes: Mapping[str, Sequence[Any]]) -> str:
 def as_found(overrides: Mapping[str, Any], folder: Path | None, root: Path, names: tuple[str, str]) -> Run:
     """The outcome of a run without a report, read from its folder."""
     place = None if folder is None else folder.relative_to(root).as_posix()
-    for where in [] if folder is None else [folder, results.failed_beside(folder)]:
+    for where in [] if folder is None else [folder, results.failure_folder(folder)]:
         found = results.read_metrics(where) or {}
         if found.get("status") == "done":
             return Run(overrides, place, *names, "done", None, found.get("seconds"), found.get("metrics", {}))
@@ -126,4 +87,4 @@ def as_csv(sweep: Sweep) -> str:
 
 
 def cell(value: Any) -> str:
-    return "" if value is None else results.text(value)
+    return "" if value is None else results.value_text(value)

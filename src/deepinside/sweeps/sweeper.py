@@ -20,14 +20,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from deepinside import catalogue, compose
+from deepinside.config import catalogue
 from deepinside.errors import DeepInsideError
 
 if TYPE_CHECKING:
-    from deepinside.sweeps.record import Run
+    from deepinside.sweeps.runs import Run
 
 Answer = Mapping[str, Any]
-"""The return value of `deepinside.cli.task` for a run."""
+"""The return value of `deepinside.cli.run.task` for a run."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class GridSweeper(Sweeper):
 
     def job(self, words: Sequence[str]) -> Job:
         """The run that these overrides describe. Raises Hydra's errors if they cannot be composed."""
-        from deepinside import results
+        from deepinside.results import folder as results
 
         config = self.loader.load_sweep_config(self.master, list(words))
         values = {override.get_key_element(): override.value() for override in self.parsed(words)}
@@ -109,14 +109,14 @@ class GridSweeper(Sweeper):
             del config["hydra"]
         try:
             made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            folder = compose.place_of(made)
+            folder = results.folder_of(made)
         except (DeepInsideError, OmegaConfBaseException):
             folder = None  # the run itself reports why
         return Job(tuple(words), overrides, root, folder, names)
 
     def conclude(self, jobs: Sequence[Job], answers: Sequence[Answer | None], trouble: BaseException | None) -> None:
         """Write the record. Raises DeepInsideError if any run is not done."""
-        from deepinside.report import SCREEN
+        from deepinside.console.tables import SCREEN
         from deepinside.sweeps import record
 
         runs = list(settled(jobs, answers))
@@ -127,7 +127,7 @@ class GridSweeper(Sweeper):
         if self.master.runtime.verbosity != "quiet":
             SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
         if self.master.runtime.report:
-            from deepinside.pages import refresh
+            from deepinside.html_report import refresh
 
             refresh(jobs[0].root)
         if isinstance(trouble, KeyboardInterrupt):
@@ -188,7 +188,8 @@ def own_params(experiment: str) -> dict[str, Any]:
 
 def name_of(jobs: Sequence[Job]) -> str:
     """The sweep's folder name: its experiments and all values, in the command's order."""
-    from deepinside.sweeps.record import distinct, sweep_name
+    from deepinside.sweeps.record import sweep_name
+    from deepinside.sweeps.runs import distinct
 
     experiments = distinct([job.names[0] for job in jobs])
     keys = dict.fromkeys(key for job in jobs for key in job.overrides if key != "experiment")
@@ -216,7 +217,8 @@ def settled(jobs: Sequence[Job], answers: Sequence[Answer | None]) -> Iterator["
 
 def one_run(job: Job, answers: Sequence[Answer]) -> "Run":
     """The outcome of a run, from its report or from its folder."""
-    from deepinside.sweeps.record import Run, as_found
+    from deepinside.sweeps.record import as_found
+    from deepinside.sweeps.runs import Run
 
     said = next((a for a in answers if a["status"] == "done"), answers[-1] if answers else None)
     found = as_found(job.overrides, job.folder, job.root, job.names)

@@ -11,29 +11,29 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
-from deepinside.maths import regularisers
-from deepinside.maths.batching import numbers_like
-from deepinside.maths.objectives import Objective, check_objective, class_posterior, measure, outcomes
-from deepinside.maths.optimisers import (
+from deepinside.networks.micro_batches import micro_batch_size
+from deepinside.networks.network import Network, as_scores
+from deepinside.networks.spec import Posterior
+from deepinside.optimisation import regularisers
+from deepinside.optimisation.batching import numbers_like
+from deepinside.optimisation.objectives import Objective, check_objective, class_posterior, measure, outcomes
+from deepinside.optimisation.optimisers import (
     LBFGS,
     AdaGrad,
     Adam,
-    Climbs,
     Momentum,
+    OptimisationRequest,
+    OptimisationRequests,
     Optimised,
     Parts,
-    Request,
-    alone,
+    run_requests,
 )
-from deepinside.maths.parametrisation import Parametrisation, along, limit_contrast, multiplier, root_mean_square
-from deepinside.maths.passes import at_once
-from deepinside.maths.regularisers import Placement
-from deepinside.networks.network import Network, as_scores
-from deepinside.networks.spec import Posterior
-from deepinside.settings import STRICT
+from deepinside.optimisation.parametrisation import Parametrisation, along, limit_contrast, multiplier, root_mean_square
+from deepinside.optimisation.regularisers import Placement
 from deepinside.targets import Target, TargetRequest, resolve, target_notes
-from deepinside.values import ImageBatch, Item, Look, Panel, Seeds, Visual, safe_name, unique
+from deepinside.types import ImageBatch, Item, Panel, PanelKind, Seeds, TechniqueOutput, safe_name, unique
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -89,22 +89,26 @@ class ClassModel:
         for target in self.targets:
             check_objective(self.objective, resolve(target, network), network.target)
 
-    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
         """One item a target: its class model, pixels 0-255, with the trace of every part of the gain."""
-        return alone(self.climbs(network, batch, seeds))
+        return run_requests(self.optimisation_requests(network, batch, seeds))
 
-    def climbs(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Climbs[Visual]:
+    def optimisation_requests(
+        self, network: Network, batch: ImageBatch, seeds: Seeds
+    ) -> OptimisationRequests[TechniqueOutput]:
         """The same as a generator that asks for its one optimisation, so that runs of a sweep can share a batch."""
         targets = [resolve(target, network) for target in self.targets]
-        gain = Climb(network, self.objective, tuple(Model(self, target, seeds) for target in targets))
+        gain = ClassScoreObjective(
+            network, self.objective, tuple(ClassModelSpec(self, target, seeds) for target in targets)
+        )
         with torch.no_grad():
             start = self.begin(network, batch, targets, seeds)
-        found = yield Request(self.optimiser, start, gain)
+        found = yield OptimisationRequest(self.optimiser, start, gain)
         metrics = numbers(self, network, start, found.images, targets)
         items = [item(self, network, found, i, *row) for i, row in enumerate(zip(targets, metrics, strict=True))]
         names = unique(item.name for item in items)  # ImageNet has two classes called crane
         named = (replace(item, name=name) for item, name in zip(items, names, strict=True))
-        return Visual(tuple(named), self.departures())
+        return TechniqueOutput(tuple(named), self.deviations())
 
     def begin(self, network: Network, batch: ImageBatch, targets: Sequence[Target], seeds: Seeds) -> Tensor:
         """The start images, (targets, C, H, W).
@@ -122,7 +126,7 @@ class ClassModel:
             return zero + photo(batch)
         return zero
 
-    def departures(self) -> tuple[str, ...]:
+    def deviations(self) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""
         said = {
             "maximises the posterior, not the class score": self.objective != "score",
@@ -139,7 +143,7 @@ class ClassModel:
 
 
 @plain_dataclass(frozen=True)
-class Model:
+class ClassModelSpec:
     """One class model to be found: its settings, its target, and where its random numbers come from."""
 
     settings: ClassModel
@@ -174,19 +178,19 @@ class Model:
 
 
 @plain_dataclass(frozen=True)
-class Climb:
+class ClassScoreObjective:
     """The gain of class models: of each its score minus its own penalties, with jitter from its own stream."""
 
     network: Network
     objective: Objective
-    models: tuple[Model, ...]
+    models: tuple[ClassModelSpec, ...]
 
     @property
     def kind(self) -> Hashable:
         first = self.models[0].settings
         return self.network, self.objective, first.l2 is None, first.parametrisation, first.transforms
 
-    def join(self, others: Sequence["Climb"]) -> "Climb":
+    def join(self, others: Sequence["ClassScoreObjective"]) -> "ClassScoreObjective":
         return replace(self, models=sum((other.models for other in others), self.models))
 
     def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
@@ -196,7 +200,7 @@ class Climb:
         penalty = penalties(x, [model.settings for model in models])
         return score - penalty, {"score": score, "regulariser": penalty}
 
-    def perturbed(self, x: Tensor, step: int, models: Sequence[Model]) -> Tensor:
+    def perturbed(self, x: Tensor, step: int, models: Sequence[ClassModelSpec]) -> Tensor:
         """The images as the network gets them in this step: rotated, scaled and moved at random."""
         if any(model.settings.transforms for model in models):
             return regularisers.transform(x, [model.placement(step) for model in models])
@@ -204,13 +208,13 @@ class Climb:
             return regularisers.shift(x, [model.offset(step, self.network.size) for model in models])
         return x
 
-    def polish(self, x: Tensor, step: int, items: range) -> Tensor:
+    def post_step(self, x: Tensor, step: int, items: range) -> Tensor:
         """The images after a step: smoothed, blurred, and scaled back to the contrast limit."""
         models = self.models[items.start : items.stop]
         return torch.cat([model.after_step(image, step) for image, model in pairs(x, models)])
 
 
-def pairs(x: Tensor, models: Sequence[Model]) -> Iterator[tuple[Tensor, Model]]:
+def pairs(x: Tensor, models: Sequence[ClassModelSpec]) -> Iterator[tuple[Tensor, ClassModelSpec]]:
     """Each image (1, C, H, W) with its model."""
     return zip(x.split(1), models, strict=True)
 
@@ -241,7 +245,7 @@ def item(
     """One class model with its metrics; the mean is added back for display, as in the paper."""
     trace = {name: values[index] for name, values in found.trace.items()}
     shown = (found.images[index] + network.mean).cpu()
-    look: Look = "photo" if settings.display == "clip" else "stretched"
+    look: PanelKind = "photo" if settings.display == "clip" else "stretched"
     panel = Panel("class_model", shown, look, f"score {metrics['score']:.1f}")
     return Item(
         safe_name(target.name),
@@ -266,8 +270,8 @@ def numbers(
     settings: ClassModel, network: Network, start: Tensor, images: Tensor, targets: Sequence[Target]
 ) -> Iterator[dict[str, float]]:
     """The metrics of each image: its score, contrast and λ; for a class also how its posterior was gained."""
-    after = seen(network, images, {network.target, *(target.layer for target in targets)})
-    before, scores = (as_scores(one[network.target]) for one in (seen(network, start, {network.target}), after))
+    after = network_view(network, images, {network.target, *(target.layer for target in targets)})
+    before, scores = (as_scores(one[network.target]) for one in (network_view(network, start, {network.target}), after))
     values = outcomes(after, targets, "score", network).tolist()
     weights = [] if settings.l2 is not None else equivalent_l2(settings, network, images, targets).tolist()
     for i, target in enumerate(targets):
@@ -280,7 +284,7 @@ def numbers(
 
 def equivalent_l2(settings: ClassModel, network: Network, images: Tensor, targets: Sequence[Target]) -> Tensor:
     """(N,): the λ for which each image is a stationary point of S − λ‖I‖², from ∇S = 2λI; 0 if the limit is slack."""
-    several = at_once(network.size)
+    several = micro_batch_size(network.size)
     found = []
     for first in range(0, len(images), several):
         x = images[first : first + several].detach().requires_grad_()
@@ -291,11 +295,11 @@ def equivalent_l2(settings: ClassModel, network: Network, images: Tensor, target
     return torch.cat(found)
 
 
-def seen(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+def network_view(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
     """The activations of many images at once, as many in a pass as an optimisation takes."""
     names = sorted(layers)
     with torch.no_grad():
-        passes = [network.activations(some, names) for some in images.split(at_once(network.size))]
+        passes = [network.activations(some, names) for some in images.split(micro_batch_size(network.size))]
     return {name: torch.cat([one[name] for one in passes]) for name in names}
 
 

@@ -12,15 +12,15 @@ from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from deepinside.maths.gradients import centred
-from deepinside.maths.objectives import measure
-from deepinside.maths.regularisers import blur
-from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
-from deepinside.maths.similarity import blank
+from deepinside.attribution.gradients import forward_centre_crop
+from deepinside.attribution.relu_rules import ReluRule, check_rule, told, with_rule
+from deepinside.config.settings import STRICT
+from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
-from deepinside.settings import STRICT
+from deepinside.optimisation.objectives import measure
+from deepinside.optimisation.regularisers import blur
 from deepinside.targets import Target, TargetRequest, check, target_notes
-from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual
+from deepinside.types import ImageBatch, Item, Panel, Photo, Seeds, TechniqueOutput
 
 Curves = dict[str, Tensor]
 
@@ -31,7 +31,7 @@ class Faithfulness:
 
     `target` is a class or group (see `deepinside.targets`), "top1" or "true". The pixels go in `steps` equal parts.
     Deleted pixels take the training mean (zero in image space); insertion starts from the photo blurred by
-    `blur` · its shorter side. `relu_rule` as in `deepinside.maths.relu_rules`.
+    `blur` · its shorter side. `relu_rule` as in `deepinside.attribution.relu_rules`.
     """
 
     target: TargetRequest = "top1"
@@ -44,12 +44,12 @@ class Faithfulness:
         target = check(self.target, network)
         check_rule(network, self.relu_rule, [network.target if target is None else target.layer])
 
-    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
         """One item a photo: the photo, its map, the curves by share of pixels as traces, and their areas."""
         if not len(batch):
-            return Visual(())
+            return TechniqueOutput(())
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
-        glance, targets = centred(ruled, batch, self.target)  # a rule changes no score
+        glance, targets = forward_centre_crop(ruled, batch, self.target)  # a rule changes no score
         x, maps = glance.x.detach(), glance.gradient(targets).abs().amax(1)
         del glance  # and all that it remembers
         chance = [
@@ -61,7 +61,7 @@ class Faithfulness:
         shown = (x + network.mean).cpu()
         rows = zip(batch.photos, targets, strict=True)
         rules = told(network, self.relu_rule, targets[0].layer)
-        return Visual(
+        return TechniqueOutput(
             tuple(
                 item(p, shown[i], maps[i].cpu(), curves, i, (*target_notes(p, t), *rules))
                 for i, (p, t) in enumerate(rows)

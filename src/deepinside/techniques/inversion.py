@@ -13,20 +13,30 @@ from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from deepinside.attribution.gradients import centre_crop
+from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
-from deepinside.maths.batching import Groups, grouped
-from deepinside.maths.gradients import centre_crop
-from deepinside.maths.optimisers import LBFGS, AdaGrad, Adam, Climbs, Momentum, Parts, Request, Stepwise, alone
-from deepinside.maths.preimage import Mahendran2014, Mahendran2016
-from deepinside.maths.regularisers import squared_norm
-from deepinside.maths.safeguard import Safeguarded
 from deepinside.networks.network import Network
-from deepinside.settings import STRICT
-from deepinside.values import ImageBatch, Item, Panel, Seeds, Visual, safe_name
+from deepinside.optimisation.batching import Groups, grouped
+from deepinside.optimisation.optimisers import (
+    LBFGS,
+    AdaGrad,
+    Adam,
+    Momentum,
+    OptimisationRequest,
+    OptimisationRequests,
+    Parts,
+    Stepwise,
+    run_requests,
+)
+from deepinside.optimisation.priors import Mahendran2014, Mahendran2016
+from deepinside.optimisation.regularisers import squared_norm
+from deepinside.optimisation.safeguard import Safeguarded
+from deepinside.types import ImageBatch, Item, Panel, Seeds, TechniqueOutput, safe_name
 
 
 @plain_dataclass(frozen=True)
-class Goal:
+class InversionTarget:
     """One image to be found: photo number `photo` of the batch through `layer`, from noise of its own stream."""
 
     layer: str
@@ -41,13 +51,13 @@ class Goal:
 
 
 @plain_dataclass(frozen=True)
-class Preimage:
+class Reconstruction:
     """What was found for one goal: the image (C, H, W), its normalised error, and the error at every step (steps,).
 
     `step_scale` is the share of the optimiser's step that was stable to the end.
     """
 
-    goal: Goal
+    goal: InversionTarget
     image: Tensor
     error: float
     trace: Tensor
@@ -78,27 +88,29 @@ class Inversion:
         """Raise DeepInsideError where the network does not know a layer."""
         chosen_layers(self.layers, network)
 
-    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
         """One item a photo: the photo, then one reconstruction a layer, `reconstruction_LAYER`, pixels 0-255.
 
         Metrics: `LAYER/error`, the normalised squared error of the representation, and with several restarts
         `LAYER/error_restart_K` of each; `LAYER/step_scale`, the share of the optimiser's step that was left, where the
         safeguard had to act. Raises DeepInsideError where a photo's representation is zero.
         """
-        return alone(self.climbs(network, batch, seeds))
+        return run_requests(self.optimisation_requests(network, batch, seeds))
 
-    def climbs(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Climbs[Visual]:
+    def optimisation_requests(
+        self, network: Network, batch: ImageBatch, seeds: Seeds
+    ) -> OptimisationRequests[TechniqueOutput]:
         """The same as a generator that asks for its optimisations, so that runs of a sweep can share a batch."""
         if not len(batch):
-            return Visual(())
+            return TechniqueOutput(())
         layers = chosen_layers(self.layers, network)
         whole = (batch.pixels.shape[2], batch.pixels.shape[3])
         photos = centre_crop(whole, network.size)[0].cut(batch.pixels, network.size)
-        found: list[Preimage] = []
+        found: list[Reconstruction] = []
         for group in self.groups(list(layers.values()), network):
             found += yield from self.invert(network, photos, self.goals(group, batch, seeds))
         items = (self.item(network, batch, photos, layers, found, place) for place in range(len(batch)))
-        return Visual(tuple(items), (*self.departures(network), *lowered(found)))
+        return TechniqueOutput(tuple(items), (*self.deviations(network), *lowered(found)))
 
     def groups(self, layers: Sequence[str], network: Network) -> Iterator[list[str]]:
         """Neighbouring layers whose images have one size, at most `layers_at_once` together."""
@@ -106,25 +118,29 @@ class Inversion:
             group = list(alike)
             yield from (group[i : i + self.layers_at_once] for i in range(0, len(group), self.layers_at_once))
 
-    def goals(self, layers: Sequence[str], batch: ImageBatch, seeds: Seeds) -> list[Goal]:
+    def goals(self, layers: Sequence[str], batch: ImageBatch, seeds: Seeds) -> list[InversionTarget]:
         return [
-            Goal(layer, place, restart, photo.number, seeds, self.energy)
+            InversionTarget(layer, place, restart, photo.number, seeds, self.energy)
             for layer in layers for place, photo in enumerate(batch.photos) for restart in range(self.restarts)
         ]  # fmt: skip
 
-    def invert(self, network: Network, photos: Tensor, goals: Sequence[Goal]) -> Climbs[list[Preimage]]:
+    def invert(
+        self, network: Network, photos: Tensor, goals: Sequence[InversionTarget]
+    ) -> OptimisationRequests[list[Reconstruction]]:
         """One image for every goal, all in one batch."""
         margin = self.energy.margin(stride(network, goals[0].layer))
         shape = (photos.shape[1], photos.shape[2] + margin, photos.shape[3] + margin)
         start = torch.stack([self.energy.start(shape, goal.generator("start")) for goal in goals]).to(photos)
-        match = Match(network, tuple(goals), tuple(photos.shape[1:]), representations(network, photos, goals))
-        found = yield Request(self.rule, start, match)
+        match = RepresentationLoss(
+            network, tuple(goals), tuple(photos.shape[1:]), representations(network, photos, goals)
+        )
+        found = yield OptimisationRequest(self.rule, start, match)
         with torch.no_grad():
             images = match.window(found.images, [(margin // 2, margin // 2)] * len(goals))
             errors = match.errors(images, range(len(goals))).tolist()
         scales = found.trace["step_scale"].amin(1).tolist() if "step_scale" in found.trace else [1.0] * len(goals)
         traces = found.trace["error"]
-        return [Preimage(g, images[i], errors[i], traces[i], scales[i]) for i, g in enumerate(goals)]
+        return [Reconstruction(g, images[i], errors[i], traces[i], scales[i]) for i, g in enumerate(goals)]
 
     @property
     def rule(self) -> Stepwise | LBFGS:
@@ -135,7 +151,7 @@ class Inversion:
 
     def item(
         self, network: Network, batch: ImageBatch, photos: Tensor, layers: Mapping[str, str],
-        found: Sequence[Preimage], place: int,
+        found: Sequence[Reconstruction], place: int,
     ) -> Item:  # fmt: skip
         """The row of one photo, by depth as `layers` (shown name to layer) lists them."""
         stem = batch.photos[place].stem
@@ -152,7 +168,7 @@ class Inversion:
                 metrics |= {f"{name}/error_restart_{one.goal.restart + 1}": one.error for one in tried}
         return Item(stem, stem, tuple(panels), metrics, trace, batch.photos[place].notes)
 
-    def departures(self, network: Network) -> tuple[str, ...]:
+    def deviations(self, network: Network) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""
         used = type(self.optimiser).__name__
         count = len(chosen_layers("all", network))
@@ -171,7 +187,7 @@ class Inversion:
 
 
 @plain_dataclass(frozen=True)
-class Match:
+class RepresentationLoss:
     """The gain that is raised: minus the weighted error of each goal's representation, minus its penalty.
 
     `shape` (C, H, W) is what the network takes; the images may be larger by the energy's margin, so that it sees
@@ -179,7 +195,7 @@ class Match:
     """
 
     network: Network
-    goals: tuple[Goal, ...]
+    goals: tuple[InversionTarget, ...]
     shape: tuple[int, ...]
     wanted: tuple[Tensor, ...]
     held: dict[range, tuple[Groups, Mapping[str, Tensor]]] = field(default_factory=dict, init=False, repr=False)
@@ -188,7 +204,7 @@ class Match:
     def kind(self) -> Hashable:
         return self.network, self.shape
 
-    def join(self, others: Sequence["Match"]) -> "Match":
+    def join(self, others: Sequence["RepresentationLoss"]) -> "RepresentationLoss":
         goals = sum((other.goals for other in others), self.goals)
         return replace(self, goals=goals, wanted=sum((other.wanted for other in others), self.wanted))
 
@@ -224,12 +240,12 @@ class Match:
             self.held[items] = groups, {layer: torch.cat(rows.of(wanted)) for layer, rows in groups.rows.items()}
         return self.held[items]
 
-    def polish(self, x: Tensor, step: int, items: range) -> Tensor:
+    def post_step(self, x: Tensor, step: int, items: range) -> Tensor:
         """The images kept within their energies' bounds."""
         energies = grouped(tuple(goal.energy for goal in self.goals[items.start : items.stop]), x.device)
         return energies.map(lambda energy, rows: energy.project(x[rows.index]))
 
-    def offset(self, goal: Goal, x: Tensor, step: int) -> tuple[int, int]:
+    def offset(self, goal: InversionTarget, x: Tensor, step: int) -> tuple[int, int]:
         """Where a goal's window lies: at random in the first `jitter_steps` steps, then in the middle."""
         margin = x.shape[2] - self.shape[1]
         if step >= goal.energy.jitter_steps or not margin:
@@ -246,7 +262,7 @@ class Match:
         return torch.stack(cut)
 
 
-def representations(network: Network, photos: Tensor, goals: Sequence[Goal]) -> tuple[Tensor, ...]:
+def representations(network: Network, photos: Tensor, goals: Sequence[InversionTarget]) -> tuple[Tensor, ...]:
     """Every goal's activations (1, …); refuses one that is zero, which no image could be found from."""
     with torch.no_grad():
         wanted = network.activations(photos, list(dict.fromkeys(goal.layer for goal in goals)))
@@ -259,7 +275,7 @@ def representations(network: Network, photos: Tensor, goals: Sequence[Goal]) -> 
     return tuple(wanted[goal.layer][goal.photo : goal.photo + 1] for goal in goals)
 
 
-def lowered(found: Sequence[Preimage]) -> tuple[str, ...]:
+def lowered(found: Sequence[Reconstruction]) -> tuple[str, ...]:
     """What is said where the safeguard acted; the same whatever photos share a batch."""
     if all(one.step_scale == 1 for one in found):
         return ()
@@ -273,7 +289,7 @@ def stands_in(wanted: str | Sequence[str], network: Network) -> bool:
     return any(name not in {*network.layers, *network.synonyms} for name in first if not name.endswith("%"))
 
 
-def reconstruction(network: Network, name: str, best: Preimage) -> Panel:
+def reconstruction(network: Network, name: str, best: Reconstruction) -> Panel:
     shown = (best.image + network.mean).cpu()  # the training mean is added back for display
     return Panel(name, shown, "photo", f"error {100 * best.error:.1f} %")
 

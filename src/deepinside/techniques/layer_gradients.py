@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deepinside.attribution.gradients import ForwardPass, forward_centre_crop
+from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
-from deepinside.maths.gradients import Glance, centred
-from deepinside.maths.objectives import Objective
-from deepinside.maths.similarity import blank
+from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
-from deepinside.settings import STRICT
+from deepinside.optimisation.objectives import Objective
 from deepinside.targets import Target, TargetRequest, check, target_notes
-from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
+from deepinside.types import ImageBatch, Item, Panel, Photo, Seeds, TechniqueOutput, safe_name
 
 CAFFE = (
     "conv1", "pool1", "norm1", "conv2", "pool2", "norm2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8",
@@ -52,10 +52,10 @@ class LayerGradients:
         check(self.target, network)
         choose(self.layers, network)
 
-    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
         """One item a photo and layer: its gradient and its activation as grids of channels (see `vis_square`)."""
         if not len(batch):
-            return Visual(())
+            return TechniqueOutput(())
         names, notes = choose(self.layers, network)
         parts = one_by_one(batch) if network.alone else [batch]
         several = [self.part(network, part, names) for part in parts]
@@ -69,16 +69,16 @@ class LayerGradients:
         rows = zip(batch.photos, targets, strict=True)
         notes += (f"Left out, their first axis is not the photos': {', '.join(mixed)}.",) if mixed else ()
         items = [item(photo, t, name, found[name], i, notes) for i, (photo, t) in enumerate(rows) for name in found]
-        return Visual(tuple(items), self.departures())
+        return TechniqueOutput(tuple(items), self.deviations())
 
     def part(
         self, network: Network, batch: ImageBatch, names: Sequence[str]
     ) -> tuple[dict[str, "AtLayer"], list[Target]]:
         """Every layer's activations and gradients for photos that one pass takes, and the photos' targets."""
-        forward, targets = centred(network, batch, self.target, names)
+        forward, targets = forward_centre_crop(network, batch, self.target, names)
         return gradients_at(forward, targets, names, self.objective), targets
 
-    def departures(self) -> tuple[str, ...]:
+    def deviations(self) -> tuple[str, ...]:
         """Where these settings leave the Caffe project's, one sentence each."""
         differs = self.objective != "score"
         return ("differentiates through the soft-max, not the class score",) if differs else ()
@@ -93,7 +93,7 @@ class AtLayer:
 
 
 def gradients_at(
-    glance: Glance, targets: Sequence[Target], layers: Sequence[str], kind: Objective = "score"
+    glance: ForwardPass, targets: Sequence[Target], layers: Sequence[str], kind: Objective = "score"
 ) -> dict[str, AtLayer]:
     """∂(objective of item i) / ∂(activation of item i) at every layer that leads to the targets, by layer.
 

@@ -13,18 +13,18 @@ from pydantic import Field, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from deepinside.maths import boxes as scoring
-from deepinside.maths import segmentation
-from deepinside.maths.boxes import Answer
-from deepinside.maths.gradients import Crop, Glance, centre_crop, ten_crops
-from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
-from deepinside.maths.segmentation import Box, Segmentation
-from deepinside.maths.similarity import blank
+from deepinside.attribution.gradients import Crop, ForwardPass, centre_crop, ten_crops
+from deepinside.attribution.relu_rules import ReluRule, check_rule, told, with_rule
+from deepinside.config.settings import STRICT
+from deepinside.localisation import boxes as scoring
+from deepinside.localisation import segmentation
+from deepinside.localisation.boxes import Answer
+from deepinside.localisation.segmentation import Box, Segmentation
+from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
-from deepinside.settings import STRICT
 from deepinside.targets import Target, TargetRequest, check, for_batch, label_class, target_notes
 from deepinside.techniques.saliency import Saliency
-from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
+from deepinside.types import ImageBatch, Item, Panel, Photo, Seeds, TechniqueOutput, safe_name
 
 Share = Annotated[float, Field(gt=0, le=1)]
 TOPS = (1, 5)
@@ -41,7 +41,7 @@ class Localisation:
     the one of its own class where that is known. `foreground` and `background` are the quantiles of the map above and
     below which pixels make the two models, of `components` Gaussians each; `smoothness` is GraphCut's weight, for a
     shorter side of 256 pixels. What keeps the cut from collapsing to a pixel (see
-    `deepinside.maths.segmentation.Constraints`): pixels above the quantile `foreground_seeds` of the map are object,
+    `segmentation.Constraints`): pixels above the quantile `foreground_seeds` of the map are object,
     those below `background_seeds` are not (null ties none), the mask must hold `least_mass` of the map on the pixels
     of the foreground's colour model, else the smoothness is halved; `piece` "salient" takes the connected piece with
     most of the map, "largest" that with most pixels. `threshold` is the quantile whose bounding box is the baseline
@@ -78,14 +78,14 @@ class Localisation:
         target = check(self.target, network)
         check_rule(network, self.relu_rule, [network.target if target is None else target.layer])
 
-    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
         """One item a photo and class: the photo with the box found, the map with those marked, the pixels of the two
         colour models, the mask. Photos of which one class is shown keep their name, others have the class after it."""
         if not len(batch):
-            return Visual(())
+            return TechniqueOutput(())
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         (middle,) = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)
-        glance = Glance(ruled, middle.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
+        glance = ForwardPass(ruled, middle.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
         scores = glance.scores.cpu()
         targets = self.targets(network, batch, scores)
         maps = self.maps(glance, middle, batch.pixels, targets)
@@ -94,10 +94,10 @@ class Localisation:
         items = [
             item
             for photo, found, shown, row in rows
-            for item in self.items(look_at(network, photo, row, seeds), found, shown)
+            for item in self.items(observe(network, photo, row, seeds), found, shown)
         ]
         notes = told(network, self.relu_rule, targets[0][0].layer)
-        return Visual(tuple(replace(one, notes=(*one.notes, *notes)) for one in items), self.departures(batch))
+        return TechniqueOutput(tuple(replace(one, notes=(*one.notes, *notes)) for one in items), self.deviations(batch))
 
     def targets(self, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
         """By photo: the targets asked for, and its own class if it has boxes that the network can see."""
@@ -106,7 +106,7 @@ class Localisation:
         return [row if one is None or one in row else [*row, one] for row, one in zip(found, own, strict=True)]
 
     def maps(
-        self, glance: Glance, middle: Crop, pixels: Tensor, targets: Sequence[Sequence[Target]]
+        self, glance: ForwardPass, middle: Crop, pixels: Tensor, targets: Sequence[Sequence[Target]]
     ) -> list[list[Tensor]]:
         """By photo: the map (H, W) of every target. `glance` is what was seen of the `middle` crop."""
         saliency, net = Saliency(), glance.network
@@ -183,7 +183,7 @@ class Localisation:
             picture[:, torch.from_numpy(mask)] = torch.tensor(colour)[:, None]
         return picture
 
-    def departures(self, batch: ImageBatch) -> tuple[str, ...]:
+    def deviations(self, batch: ImageBatch) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""
         side = min(batch.pixels.shape[2:])
         said = {
@@ -217,7 +217,7 @@ class Scene:
     seed: int
 
 
-def look_at(network: Network, photo: Photo, scores: Tensor, seeds: Seeds) -> Scene:
+def observe(network: Network, photo: Photo, scores: Tensor, seeds: Seeds) -> Scene:
     """A photo to be cut up; `scores` (classes,)."""
     levels = network.input.to_pixels(photo.pixels).cpu().float()
     height, width = levels.shape[1:]

@@ -14,14 +14,14 @@ from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from deepinside.attribution.gradients import forward_centre_crop, image_gradient
+from deepinside.attribution.relu_rules import ReluRule, check_rule, told, with_rule
+from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError, UnsuitableSettingError
-from deepinside.maths.gradients import centred, image_gradient
-from deepinside.maths.relu_rules import ReluRule, check_rule, told, with_rule
-from deepinside.maths.similarity import blank, rank_correlation, ssim
+from deepinside.metrics.similarity import blank, rank_correlation, ssim
 from deepinside.networks.network import Network
-from deepinside.settings import STRICT
 from deepinside.targets import Target, TargetRequest, check, target_notes
-from deepinside.values import ImageBatch, Item, Panel, Photo, Seeds, Visual, safe_name
+from deepinside.types import ImageBatch, Item, Panel, Photo, Seeds, TechniqueOutput, safe_name
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -29,7 +29,7 @@ class Randomisation:
     """Saliency maps (largest absolute value over channels) while the network's weights are randomised from the top.
 
     `target` is a class, group, unit, "top1" or "true", found on the trained network. `rules` are those of
-    `deepinside.maths.relu_rules` to compare. `stages` maps at most are made, the layers spread evenly over them.
+    `deepinside.attribution.relu_rules` to compare. `stages` maps at most are made, the layers spread evenly over them.
     """
 
     target: TargetRequest = "top1"
@@ -45,11 +45,11 @@ class Randomisation:
         except UnsuitableSettingError as error:
             raise UnsuitableSettingError(error.problem, "rules", ("gradient",)) from None
 
-    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
         """One item a photo and rule: its map, the map after each stage, and how alike they are at every stage."""
         if not len(batch):
-            return Visual(())
-        glance, targets = centred(network, batch, self.target)
+            return TechniqueOutput(())
+        glance, targets = forward_centre_crop(network, batch, self.target)
         x = glance.x.detach()
         del glance  # and all that it remembers
         networks = {"trained": network, **self.randomise(network, targets[0].layer, seeds)}
@@ -61,7 +61,7 @@ class Randomisation:
             for i, p in enumerate(batch.photos)
             for rule in self.rules
         ]
-        return Visual(tuple(items))
+        return TechniqueOutput(tuple(items))
 
     def randomise(self, network: Network, top: str, seeds: Seeds) -> dict[str, Network]:
         """The networks of all stages by the lowest layer that is random; each stage takes over the one before."""
@@ -96,12 +96,12 @@ def randomised(network: Network, layers: Sequence[str], seeds: Seeds) -> Network
     """A network whose `layers` have random weights; the others are shared with `network`, which stays as it is."""
 
     def choose(layer: str, module: nn.Module) -> nn.Module | None:
-        return redrawn(module, seeds.generator(0, f"randomise/{layer}")) if layer in layers else None
+        return reinitialised(module, seeds.generator(0, f"randomise/{layer}")) if layer in layers else None
 
     return network.with_modules(choose)
 
 
-def redrawn(module: nn.Module, generator: torch.Generator) -> nn.Module:
+def reinitialised(module: nn.Module, generator: torch.Generator) -> nn.Module:
     """A copy with every parameter drawn anew from a normal distribution of the old one's mean and deviation.
 
     So the scale of activations stays what it was, and only what was learnt is lost.

@@ -11,14 +11,21 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from deepinside.maths.gradients import Crop, Glance, average, centre_crop, in_passes, ten_crops
-from deepinside.maths.objectives import Objective, check_objective, is_saturated, probability
-from deepinside.maths.relu_rules import ReluRule, check_rule, count_rectifiers, told, with_rule
-from deepinside.maths.similarity import blank
+from deepinside.attribution.gradients import (
+    Crop,
+    ForwardPass,
+    average_over_crops,
+    centre_crop,
+    in_micro_batches,
+    ten_crops,
+)
+from deepinside.attribution.relu_rules import ReluRule, check_rule, count_rectifiers, told, with_rule
+from deepinside.config.settings import STRICT
+from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
-from deepinside.settings import STRICT
+from deepinside.optimisation.objectives import Objective, check_objective, is_saturated, probability
 from deepinside.targets import PER_PHOTO, Target, TargetRequest, check, check_even, for_batch, target_notes
-from deepinside.values import ImageBatch, Item, Look, Panel, Photo, Seeds, Visual, safe_name, unique
+from deepinside.types import ImageBatch, Item, Panel, PanelKind, Photo, Seeds, TechniqueOutput, safe_name, unique
 
 Show = Literal["magnitude", "signed", "colour", "input_times_gradient"]
 
@@ -50,7 +57,7 @@ REDUCTIONS: dict[Show, Callable[[Tensor, Tensor], Tensor]] = {
     "input_times_gradient": input_times_gradient,
 }
 """From the gradient (N, C, H, W) at x (N, C, H, W) to a map (N, H, W), or (N, C, H, W) in colour."""
-LOOKS: dict[Show, Look] = {
+LOOKS: dict[Show, PanelKind] = {
     "magnitude": "magnitude",
     "signed": "signed",
     "colour": "colour",
@@ -67,7 +74,7 @@ class Saliency:
 
     `target` is a class, group or unit (see `deepinside.targets`), "top1", "topK" for K maps a photo, or "true", or
     several of these. `objective` other than "score" differentiates through the soft-max, as tools that forget to drop
-    it do. `relu_rule` other than "gradient" puts that rule into every rectifier (see `deepinside.maths.relu_rules`).
+    it do. `relu_rule` other than "gradient" puts that rule into every rectifier (see `attribution.relu_rules`).
     """
 
     target: TargetRequest | tuple[TargetRequest, ...] = "top1"
@@ -89,15 +96,15 @@ class Saliency:
     def requests(self) -> tuple[str | int, ...]:
         return self.target if isinstance(self.target, tuple) else (self.target,)
 
-    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> Visual:
+    def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
         """One item a photo: the photo, and one map (H, W), or (3, H, W) in colour, for each of its targets."""
         if not len(batch):
-            return Visual(())
+            return TechniqueOutput(())
         whole = (batch.pixels.shape[2], batch.pixels.shape[3])
         crops = (ten_crops if self.crops == "ten" else centre_crop)(whole, network.size)
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         (centre,) = centre_crop(whole, network.size)
-        glance = Glance(ruled, centre.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
+        glance = ForwardPass(ruled, centre.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
         scores = glance.scores
         names, targets = self.find_targets(network, batch, scores)
         layers = dict.fromkeys(target.layer for target in targets[0])
@@ -110,7 +117,7 @@ class Saliency:
         maps = self.averaged(ruled, batch.pixels, asked, crops, known)
         rows = zip(batch.photos, names, targets, zip(*maps, strict=True), scores, strict=True)
         items = tuple(self.item(network, *row, float(min(counts)), notes) for row in rows)
-        return Visual(items, self.departures())
+        return TechniqueOutput(items, self.deviations())
 
     def find_targets(
         self, network: Network, batch: ImageBatch, scores: Tensor
@@ -134,12 +141,12 @@ class Saliency:
     ) -> list[Tensor]:
         """For each row of targets one map a photo, averaged over crops; those of some crops may be known."""
         found = dict(known)
-        for group in in_passes([crop for crop in crops if crop not in found], len(x), network.size):
+        for group in in_micro_batches([crop for crop in crops if crop not in found], len(x), network.size):
             found |= self.looked_at(network, x, group, asked)
         whole = (x.shape[2], x.shape[3])
-        return [average([found[crop][row] for crop in crops], crops, whole) for row in range(len(asked))]
+        return [average_over_crops([found[crop][row] for crop in crops], crops, whole) for row in range(len(asked))]
 
-    def seen(self, glance: Glance, crop: Crop, asked: Sequence[Sequence[Target]]) -> Windows:
+    def seen(self, glance: ForwardPass, crop: Crop, asked: Sequence[Sequence[Target]]) -> Windows:
         """The maps of a crop that was looked at already, or none where another layer is asked for."""
         if any(target.layer not in glance.activations for row in asked for target in row):
             return {}
@@ -150,11 +157,11 @@ class Saliency:
     ) -> Windows:
         """The maps of some crops, all of them in one pass forwards."""
         windows = torch.cat([crop.cut(x, network.size) for crop in crops])
-        glance = Glance(network, windows, (target.layer for row in asked for target in row))
+        glance = ForwardPass(network, windows, (target.layer for row in asked for target in row))
         maps = [self.reduced(glance, [*row] * len(crops)).split(len(x)) for row in asked]
         return {crop: [of_row[place] for of_row in maps] for place, crop in enumerate(crops)}
 
-    def reduced(self, glance: Glance, targets: Sequence[Target]) -> Tensor:
+    def reduced(self, glance: ForwardPass, targets: Sequence[Target]) -> Tensor:
         return REDUCTIONS[self.show](glance.gradient(targets, self.objective), glance.x.detach())
 
     def item(
@@ -182,7 +189,7 @@ class Saliency:
             return f"{found}, no signal passes all ReLUs by the rule of {self.relu_rule}"
         return found
 
-    def departures(self) -> tuple[str, ...]:
+    def deviations(self) -> tuple[str, ...]:
         """Where these settings leave the paper, one sentence each."""
         said = {
             "differentiates through the soft-max, not the class score": self.objective != "score",

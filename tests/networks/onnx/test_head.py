@@ -15,13 +15,13 @@ from graphs import filters, node
 from onnx import ModelProto, NodeProto, helper
 from torch import Tensor
 
-from deepinside.maths.gradients import image_gradient
-from deepinside.maths.objectives import probability
-from deepinside.maths.relu_rules import count_rectifiers, with_rule
+from deepinside.attribution.gradients import image_gradient
+from deepinside.attribution.relu_rules import count_rectifiers, with_rule
 from deepinside.networks.draft import draft
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import InputConvention
+from deepinside.optimisation.objectives import probability
 from deepinside.targets import Target
 
 SIDE, CLASSES = 10, 5

@@ -10,8 +10,8 @@ import torch
 from onnx import ModelProto, helper, numpy_helper
 from onnx.backend.test.case import node as node_tests
 
-from deepinside.networks.convert import _onnx2torch
 from deepinside.networks.onnx import plain
+from deepinside.networks.onnx.convert import _onnx2torch
 
 _onnx2torch()  # with a stand-in for a torchvision that does not fit the torch beside it
 from deepinside.networks.onnx import operators  # noqa: E402

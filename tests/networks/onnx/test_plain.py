@@ -12,10 +12,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 import deepinside as di
+from deepinside.networks.kernels import use_fast_kernels
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.onnx import plain
-from deepinside.networks.quick import quicken
 from deepinside.networks.spec import InputConvention, NetworkSpec
 
 RNG = np.random.default_rng(0)
@@ -148,7 +148,7 @@ def test_other_floating_numbers_are_computed_in_float32_and_said(kind: int, ends
     network = loaded(halved(kind, ends=ends), tmp_path, input=convention)
     assert all(tensor.dtype == torch.float32 for tensor in network.module.parameters())
     name = TensorProto.DataType.Name(kind).lower()
-    said = [words for words in network.departures if name in words]
+    said = [words for words in network.deviations if name in words]
     assert bool(said) is (kind != TensorProto.DOUBLE)
     assert_any_batch(network)
 
@@ -161,7 +161,7 @@ def test_eight_bit_integers_are_computed_as_levels_and_said(tmp_path: Path) -> N
     network = loaded(proto, tmp_path, input=InputConvention(size=SIZE, scale=255.0, mean=(0.5,) * 3, std=(0.25,) * 3))
     found = network.activations(torch.randn(2, 3, *SIZE) * 60, ["conv", "odd"])
     assert torch.equal(found["odd"], (found["conv"] / 0.5).round().clamp(-131, 124) * 0.5)
-    assert any("8-bit integers" in words for words in network.departures)
+    assert any("8-bit integers" in words for words in network.deviations)
     assert_any_batch(network)
 
 
@@ -269,7 +269,7 @@ def test_windows_are_a_layer_of_each_image(tmp_path: Path) -> None:
 def test_tensors_of_five_axes_are_no_obstacle_to_the_layout() -> None:
     module = torch.fx.symbolic_trace(nn.Conv2d(3, 3, 1))
     module.register_buffer("mask", torch.zeros(1, 2, 3, 4, 5))
-    assert quicken(module, {}).mask.shape == (1, 2, 3, 4, 5)
+    assert use_fast_kernels(module, {}).mask.shape == (1, 2, 3, 4, 5)
 
 
 def test_empty_names_at_the_end_are_taken_off() -> None:

@@ -9,8 +9,8 @@ import toys
 from graphs import filters, node
 from onnx import ModelProto
 
+from deepinside.attribution.relu_rules import count_rectifiers, told, with_rule
 from deepinside.errors import DeepInsideError
-from deepinside.maths.relu_rules import count_rectifiers, told, with_rule
 from deepinside.networks.network import Network
 
 RNG = np.random.default_rng(2)

@@ -8,12 +8,12 @@ import torch
 import toys
 from torch import Tensor
 
-from deepinside.catalogue import files, network_node
-from deepinside.maths.gradients import Glance
+from deepinside.attribution.gradients import ForwardPass
+from deepinside.config.catalogue import files, network_node
+from deepinside.config.settings import construct
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import NetworkSpec
-from deepinside.settings import construct
 from deepinside.targets import class_target
 
 BATCH = 16
@@ -61,7 +61,7 @@ def assert_steady(network: Network) -> None:
 def look(network: Network, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
     """Scores and input gradients; each of the sixteen photos is asked for a class of its own."""
     targets = [class_target((first + i) % network.classes, network) for i in range(len(x))]
-    glance = Glance(network, x, [network.target])
+    glance = ForwardPass(network, x, [network.target])
     return glance.scores, glance.gradient(targets)
 
 

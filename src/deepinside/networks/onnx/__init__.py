@@ -1,1 +1,1 @@
-"""Passes over an ONNX graph, one concern a file, which `deepinside.networks.surgery` calls in order; and converters."""
+"""Passes over an ONNX graph, one concern per file, called in order by `graph.py`; and converters of operators."""

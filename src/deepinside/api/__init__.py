@@ -1,0 +1,1 @@
+"""How to call the techniques from Python."""

@@ -1,0 +1,370 @@
+"""deepinside as a library: the functions that `import deepinside as di` offers.
+
+    net = di.load("tinycaffenet")
+    di.saliency(net, "cat.jpg", target="Egyptian cat").map
+
+Each function runs one technique with the defaults of its YAML in `configs/technique/`, exactly like the command line:
+the same settings give byte-identical numbers. Keyword arguments are the technique's settings; unknown ones are refused.
+Photos can be paths (a file, folder or glob), Pillow images, uint8 arrays (H, W, 3), uint8 tensors (3, H, W), or a
+sequence of these; `photos` prepares them once for several calls. Every error is a DeepInsideError with one sentence.
+Nothing is written or printed; only a missing network file is downloaded.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+import torch
+from torch import nn
+
+from deepinside.api import defaults
+from deepinside.api.results import Result, Results
+from deepinside.attribution.relu_rules import ReluRule
+from deepinside.config import catalogue, hydra_errors
+from deepinside.config.settings import construct
+from deepinside.errors import DeepInsideError
+from deepinside.experiment.schema import Runtime
+from deepinside.images.inputs import ImageInput, read_inputs
+from deepinside.images.settings import ImageSettings
+from deepinside.metrics.recognition import with_recognition
+from deepinside.networks.load import load as load_spec
+from deepinside.networks.network import Network
+from deepinside.networks.precision import Precision, pixels_to_device, to_device
+from deepinside.networks.spec import Channels, InputConvention, NetworkSpec
+from deepinside.optimisation.objectives import Objective
+from deepinside.optimisation.optimisers import LBFGS, AdaGrad, Adam, Momentum
+from deepinside.optimisation.parametrisation import Parametrisation
+from deepinside.optimisation.priors import Mahendran2014, Mahendran2016
+from deepinside.techniques.saliency import Show
+from deepinside.types import ImageBatch, Seeds
+
+__all__ = [
+    "DeepInsideError",
+    "Network",
+    "Result",
+    "Results",
+    "class_model",
+    "faithfulness",
+    "inversion",
+    "layer_gradients",
+    "load",
+    "localisation",
+    "photos",
+    "randomisation",
+    "saliency",
+]
+
+Photos = ImageInput | Sequence[ImageInput] | ImageBatch
+BATCH_SIZE = 16
+"""Photos per batch, as on the command line; it changes no result."""
+SHORT_SIDE_PER_CROP = 1.143
+"""256/224: with ten crops, photos are loaded this much larger than the network's input."""
+
+
+# ---- networks and photos ---------------------------------------------------------------------------------------------
+
+
+class Convention(TypedDict, total=False):
+    """How a module wants its pixels."""
+
+    size: int | tuple[int, int]
+    mean: Sequence[float]
+    std: Sequence[float]
+    channels: Channels
+    scale: float
+
+
+def load(
+    network: str | Path | nn.Module,
+    *,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    labels: str | Sequence[str] | None = None,
+    **convention: Unpack[Convention],
+) -> Network:
+    """A network, verified: torch and onnxruntime agree at each of its layers, which are frozen.
+
+    `network` is a name that `deepinside-model list` knows (its file is fetched at first use), the path of a YAML, or
+    that of an .onnx file. No ONNX file says how its network wants its pixels: what is guessed then stands in the
+    network's `notes` and in those of every result; `deepinside-model draft` writes the YAML to correct. On a GPU
+    `precision` is a setting of the whole process (`deepinside.networks.precision`).
+
+    It may also be a torch module that torch can export, from images to class scores; it stays as it is, and nothing is
+    written. Then `size` (a number or height and width), `mean` and `std` have to be given, and may be `channels` and
+    `scale` (255: images of 0 to 1), as `deepinside.networks.spec.InputConvention` has them, and `labels`: the names of
+    the classes in order, or the stem of a list in conf_models/labels/.
+
+    Raises DeepInsideError for an unknown name or device, a file that is not what it should be, and wherever the two
+    disagree.
+    """
+    runtime = construct(Runtime, {"device": device, "precision": precision}, "load")
+    if isinstance(network, nn.Module):
+        from deepinside.networks.module import from_module
+
+        found = from_module(network, stated(convention), labels)
+    elif convention or labels is not None:
+        raise DeepInsideError(
+            f"load: {', '.join([*convention, *(['labels'] if labels is not None else [])])}: these are for a torch "
+            f"module; the YAML of {network} says them: write them there."
+        )
+    else:
+        found = load_spec(find_network_spec(network))
+    return to_device(found, runtime.device, runtime.precision)
+
+
+def stated(given: Convention) -> InputConvention:
+    """What was said of a module's input; sizes, mean and deviation have no default, because nothing else says them."""
+    missing = [name for name in ("size", "mean", "std") if name not in given]
+    if missing:
+        raise DeepInsideError(
+            f"load: a torch module does not say how it wants its pixels: give {', '.join(missing)}, as in "
+            f"di.load(module, size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))."
+        )
+    size = given["size"]
+    square = (size, size) if isinstance(size, int) else size
+    return construct(InputConvention, {"scale": 255.0, **given, "size": square}, "load")
+
+
+def find_network_spec(network: str | Path) -> NetworkSpec:
+    """What is known of a network, or guessed from its file."""
+    if not isinstance(network, str | Path):
+        raise DeepInsideError(
+            f"load: expected the name of a network, the path of a .yaml or .onnx file, or a torch module, "
+            f"found {network!r}."
+        )
+    path = Path(network)
+    if path.suffix == ".onnx":
+        from deepinside.networks.draft import draft
+
+        return draft(path).spec
+    if path.suffix in (".yaml", ".yml"):
+        return construct(NetworkSpec, catalogue.network_node(path.stem, path.resolve()), "network")
+    known = catalogue.files("network")
+    if str(network) not in known:
+        near = hydra_errors.hint(str(network), known)
+        raise DeepInsideError(f"load: expected one of {', '.join(known)}, or a file; found {str(network)!r}.{near}")
+    return construct(NetworkSpec, catalogue.network_node(str(network), known[str(network)]), "network")
+
+
+def photos(network: Network, photo: Photos, **settings: Any) -> ImageBatch:
+    """Prepare photos for `network`, for use in several calls: `pixels` is (N, 3, H, W), mean-subtracted.
+
+    `settings` are the keys of `images` on the command line (`deepinside.images.settings.ImageSettings`): `resize`,
+    `enlarge`, `short_side`, `limit`, and for paths `recursive`, `labels` and `annotations`.
+
+    Raises DeepInsideError for unreadable photos and unknown settings.
+    """
+    check_network(network)
+    if isinstance(photo, ImageBatch):
+        return photo
+    plain = {"resize": "short_side_crop", **settings}
+    return read_inputs(photo, construct(ImageSettings, plain, "photos"), network.input)
+
+
+# ---- the keyword arguments: each technique's settings, all optional --------------------------------------------------
+
+Optimiser = Momentum | AdaGrad | Adam | LBFGS | Mapping[str, Any] | Literal["momentum", "adagrad", "adam", "lbfgs"]
+Energy = Mahendran2014 | Mahendran2016 | Mapping[str, Any] | Literal["mahendran2014", "mahendran2016"]
+
+
+class ClassModelSettings(TypedDict, total=False):
+    objective: Objective
+    contrast: float
+    l2: float | None
+    start: Literal["zero", "mean", "noise", "photo"]
+    noise: float
+    parametrisation: Parametrisation
+    p_norm: float
+    total_variation: float
+    jitter: float
+    rotation: float
+    scaling: float
+    blur: float
+    blur_every: int
+    display: Literal["clip", "min_max"]
+    optimiser: Optimiser
+
+
+class SaliencySettings(TypedDict, total=False):
+    target: str | int | Sequence[str | int]
+    objective: Objective
+    show: Show
+    crops: Literal["centre", "ten"]
+    relu_rule: ReluRule
+
+
+class LayerGradientsSettings(TypedDict, total=False):
+    target: str | int
+    objective: Objective
+    layers: Literal["caffe", "all"] | Sequence[str]
+
+
+class InversionSettings(TypedDict, total=False):
+    layers: str | Sequence[str]
+    energy: Energy
+    restarts: int
+    layers_at_once: int
+    optimiser: Optimiser
+
+
+class LocalisationSettings(TypedDict, total=False):
+    target: str | int
+    crops: Literal["centre", "ten"]
+    relu_rule: ReluRule
+    foreground: float
+    background: float
+    components: int
+    smoothness: float
+    foreground_seeds: float | None
+    background_seeds: float | None
+    least_mass: float
+    piece: Literal["salient", "largest"]
+    threshold: float
+    usual_size: tuple[float, float]
+
+
+class RandomisationSettings(TypedDict, total=False):
+    target: str | int
+    rules: Sequence[ReluRule]
+    stages: int
+
+
+class FaithfulnessSettings(TypedDict, total=False):
+    target: str | int
+    relu_rule: ReluRule
+    steps: int
+    blur: float
+
+
+# ---- the techniques --------------------------------------------------------------------------------------------------
+
+
+def class_model(
+    network: Network, targets: str | int | Sequence[str | int], *, photo: Photos | None = None, seed: int = 0,
+    judge: Network | None = None, **settings: Unpack[ClassModelSettings],
+) -> Results:  # fmt: skip
+    """The image that maximises a class score, one result per target: `image` (3, H, W), RGB intensities 0–255.
+
+    arg max over I of S_c(I) subject to RMS(I) ≤ `contrast`, or S_c(I) − l2·‖I‖² if `l2` is set;
+    Simonyan et al. 2013, eq. 1. A target is a class (name, index or WordNet id), a
+    group such as "cats", or a unit `layer:channel`. `photo` is what `start="photo"` starts from. `trace` has the score,
+    the penalty and the gradient's norm at every step. `judge` is another network, whose verdict on the image goes to
+    the metrics `judge_top1` and `judge_top5`. Settings: `deepinside.techniques.class_model.ClassModel`.
+    """
+    several = targets if isinstance(targets, list | tuple) else (targets,)
+    if judge is not None:
+        check_network(judge)
+    return run_technique("class_model", network, photo, seed, {"targets": several, **settings}, judge)
+
+
+def saliency(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[SaliencySettings]) -> Results:
+    """How strongly each pixel affects a class score, one result per photo: `map` (H, W), score per intensity step.
+
+    M = max over channels of |∂S_c/∂I|, Simonyan et al. 2013, Sect. 3.1; with `relu_rule` "deconvnet" or "guided" that
+    of Sect. 4 (and Springenberg et al. 2014). `target` is a class, a group, a unit, "top1" (the default), "topK" or
+    "true". With `crops="ten"`, photos are loaded 1.143 times larger.
+    Settings: `deepinside.techniques.saliency.Saliency`.
+    """
+    return run_technique("saliency", network, photo, seed, settings)
+
+
+def layer_gradients(
+    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[LayerGradientsSettings]
+) -> Results:
+    """∂S_c/∂(activation) at `layers`, one result per photo and layer: channel grids `gradient` and `activation`.
+
+    After the Caffe class project's third exercise. Settings: `deepinside.techniques.layer_gradients.LayerGradients`.
+    """
+    return run_technique("layer_gradients", network, photo, seed, settings)
+
+
+def inversion(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[InversionSettings]) -> Results:
+    """Reconstruct photos from their representations, one result per photo: `images` by layer, (3, H, W).
+
+    arg min over x of ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + R(x), Mahendran & Vedaldi 2014, eq. 1; with energy and optimiser
+    "mahendran2016" their later version. `metrics` has each layer's normalised error, PSNR and SSIM.
+    Settings: `deepinside.techniques.inversion.Inversion`.
+    """
+    return run_technique("inversion", network, photo, seed, settings)
+
+
+def localisation(
+    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[LocalisationSettings]
+) -> Results:
+    """Locate the object, one result per photo and class: `box` (4,), `mask` (H, W) and `map` (H, W).
+
+    Colour models of the most and least salient pixels and one GraphCut, Simonyan et al. 2013, Sect. 3.2. Photos
+    with box annotations (`photos(…, annotations=…)`) are scored.
+    Settings: `deepinside.techniques.localisation.Localisation`.
+    """
+    return run_technique("localisation", network, photo, seed, settings)
+
+
+def randomisation(
+    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[RandomisationSettings]
+) -> Results:
+    """Whether maps change when weights are randomised, one result per photo and rule; similarity as `trace`.
+
+    Adebayo et al. 2018, Sect. 3.1. Settings: `deepinside.techniques.randomisation.Randomisation`.
+    """
+    return run_technique("randomisation", network, photo, seed, settings)
+
+
+def faithfulness(
+    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[FaithfulnessSettings]
+) -> Results:
+    """Deletion and insertion curves of saliency maps, one result per photo: posteriors (steps + 1,) as `trace`.
+
+    Petsiuk et al. 2018, Sect. 4.1. Settings: `deepinside.techniques.faithfulness.Faithfulness`.
+    """
+    return run_technique("faithfulness", network, photo, seed, settings)
+
+
+# ---- implementation --------------------------------------------------------------------------------------------------
+
+
+def run_technique(
+    name: str, network: Network, photo: Photos | None, seed: int, settings: Mapping[str, Any],
+    judge: Network | None = None,
+) -> Results:  # fmt: skip
+    """Check everything, then run the technique on batches of `AT_ONCE` photos."""
+    check_network(network)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise DeepInsideError(f"seed: expected a whole number of at least 0, found {seed!r}.")
+    technique = defaults.technique(name, network.size, settings)
+    technique.check(network)
+    room = {"enlarge": SHORT_SIDE_PER_CROP} if settings.get("crops") == "ten" else {}
+    batch = no_images(network) if photo is None else photos(network, photo, **room)
+    with deterministic(network.device):
+        outputs = [technique(network, part, Seeds(seed)) for part in split_batch(batch, network)]
+    judged = [with_recognition(output, network, judge) for output in outputs]
+    return Results.of(name, network.name, judged, network.notes)
+
+
+def no_images(network: Network) -> ImageBatch:
+    """The empty batch of a class model that does not start from a photo."""
+    return ImageBatch((), network.mean.new_zeros(0, network.input.count, *network.size))
+
+
+def check_network(network: object) -> None:
+    if not isinstance(network, Network):
+        raise DeepInsideError(f"network: expected a network from deepinside.load, found {network!r}.")
+
+
+def split_batch(batch: ImageBatch, network: Network) -> Iterator[ImageBatch]:
+    """Batches of `AT_ONCE` photos on the network's device; one empty batch without photos."""
+    for first in range(0, max(len(batch), 1), BATCH_SIZE):
+        some = slice(first, first + BATCH_SIZE)
+        yield ImageBatch(batch.photos[some], pixels_to_device(batch.pixels[some], network))
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Use deterministic algorithms in the block, and restore the previous setting afterwards."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)

@@ -1,0 +1,1 @@
+"""The three commands: `deepinside`, `deepinside-model` and `deepinside-results`."""

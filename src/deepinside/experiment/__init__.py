@@ -1,0 +1,1 @@
+"""What an experiment's YAML may say."""

@@ -1,0 +1,94 @@
+"""How pages are laid out: where each of them lies, and the templates with what they can say."""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepinside.html_report.runs import Run, Sweep, plain
+from deepinside.networks.cache import cache_folder
+
+if TYPE_CHECKING:
+    from jinja2 import BytecodeCache, Environment
+
+HERE = Path(__file__).parent
+REPORT = "report"
+OVERVIEWS = {"index.html", f"{REPORT}/runs.html", f"{REPORT}/class-models.html"}
+
+
+def run_page(run: Run) -> str:
+    return f"{REPORT}/runs/{run.slug}.html"
+
+
+def data_file(run: Run) -> str:
+    return f"{REPORT}/data/{run.slug}.js"
+
+
+def pictures_of(run: Run) -> str:
+    return f"{REPORT}/pictures/{run.slug}"
+
+
+def sweep_page(sweep: Sweep) -> str:
+    return f"{REPORT}/sweeps/{sweep.slug}.html"
+
+
+def experiment_page(folder: str) -> str:
+    return f"{REPORT}/experiments/{folder.partition('/')[0]}.html"
+
+
+@cache
+def form() -> str:
+    """Changes whenever this program would write other pages."""
+    digest = sha256()
+    for path in sorted(path for path in HERE.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def environment() -> "Environment":
+    from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+
+    found = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=ChainableUndefined,  # a result that lacks something is shown without it
+        trim_blocks=True,
+        lstrip_blocks=True,
+        bytecode_cache=compiled(),
+    )
+    found.filters |= {"number": number, "plain": plain, "spoken": spoken}
+    found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
+    return found
+
+
+def compiled() -> "BytecodeCache | None":
+    """Where templates are kept compiled, which takes a quarter of a second; None where nothing can be kept.
+
+    Code is loaded from there, so it is the user's own cache and never a folder of results, which others may have sent.
+    """
+    from jinja2 import FileSystemBytecodeCache
+
+    folder = cache_folder() / "templates"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return FileSystemBytecodeCache(str(folder)) if os.access(folder, os.W_OK) else None
+
+
+def number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else plain(value)
+
+
+def facets(row: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, str]:
+    """What a row of a sweep's table can be chosen by."""
+    values = row.get("overrides") or {}
+    return {"Status": str(row.get("status")), **{key: plain(values.get(key)) for key in axes}}
+
+
+def spoken(name: str) -> str:
+    """The name of a number or a panel as words."""
+    return name.replace("/", ": ").replace("_", " ")

@@ -1,0 +1,317 @@
+"""What lies in a folder of results: every run that is done or failed, what is unfinished, every sweep."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepinside.config import catalogue
+from deepinside.errors import DeepInsideError
+from deepinside.html_report.commands import NO_EXPERIMENT, override_command
+
+NO_EXPERIMENTS = {"reference", "report", "sweeps"}
+"""Folders beside those of the experiments."""
+ASIDE = re.compile(r"\.(part|old)(-\d+)?$")
+STAMPED = ("metrics.json", "config.yaml", "provenance.json")
+CLASS_MODEL = "class_model"
+SHORT = 32
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key of the configuration that is not as the experiment has it; `before` is None where it has no such key."""
+
+    key: str
+    value: Any
+    before: Any = None
+
+    @property
+    def short(self) -> str:
+        """The key's last part and its value, as `l2=0.001`."""
+        words = plain(self.value)
+        cut = words if len(words) <= SHORT else f"…{words[1 - SHORT :]}"  # of a path the end says most
+        return f"{self.key.rpartition('.')[2]}={cut}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One result's folder as the overview needs it; `folder` is relative to the root, with `/`."""
+
+    folder: str
+    stamp: str
+    experiment: str
+    network: str
+    status: str
+    reason: str = ""
+    title: str = ""
+    source: str = ""
+    technique: str = ""
+    seconds: float = 0.0
+    count: int = 0
+    started: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    by_group: dict[str, dict[str, float]] = field(default_factory=dict)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    deviations: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    compared: bool = True
+    override: str = ""
+    mosaic: str = ""
+    panels: list[str] = field(default_factory=list)
+
+    @classmethod
+    def known(cls, values: Mapping[str, Any]) -> "Run":
+        """From what `plain` made of it. Raises TypeError for what another version has written."""
+        return cls(**{**values, "changes": [Change(**change) for change in values["changes"]]})
+
+    def plain(self) -> dict[str, Any]:
+        """What `known` takes; shares its lists, and so costs nothing."""
+        return {**vars(self), "changes": [vars(change) for change in self.changes]}
+
+    @property
+    def slug(self) -> str:
+        return slug(self.folder)
+
+    @property
+    def done(self) -> bool:
+        return self.status == "done"
+
+    @property
+    def name(self) -> str:
+        """The last part of its folder: `default`, or what differs."""
+        return self.folder.rpartition("/")[2]
+
+    @property
+    def is_default(self) -> bool:
+        return self.name == "default"
+
+    @property
+    def label(self) -> str:
+        """What differs, shortly."""
+        if self.changes:
+            return ", ".join(change.short for change in self.changes)
+        return "defaults" if self.compared and self.done else self.name
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One `sweep.json`: several runs along axes. `folder` is relative to the root."""
+
+    folder: str
+    stamp: str
+    name: str
+    command: str
+    axes: dict[str, list[Any]]
+    runs: list[dict[str, Any]]
+    pictures: list[str]
+
+    @property
+    def title(self) -> str:
+        """Its experiments and the settings it went over, for people; `name` holds everything and is long."""
+        experiments = list(dict.fromkeys(str(run["experiment"]) for run in self.runs if run.get("experiment")))
+        over = ", ".join(key.rpartition(".")[2] for key in self.axes)
+        words = ", ".join(experiments[:3]) + (" and others" if len(experiments) > 3 else "")
+        return f"{words} over {over}" if words and over else words or self.name
+
+    @property
+    def slug(self) -> str:
+        return slug(self.folder)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where everything lies: `runs` maps a folder to its stamp, `unfinished` are folders of work not done."""
+
+    runs: dict[str, str]
+    unfinished: list[str]
+    sweeps: list[Sweep]
+
+
+@cache
+def slug(folder: str) -> str:
+    """A name for the folder's page, fit for every file system and address, and unlike any other folder's."""
+    words = re.sub(r"[^A-Za-z0-9._=-]+", "-", folder.replace("/", "--")).strip("-.")[:80]
+    return f"{words}-{sha256(folder.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def scan_results(root: Path) -> Found:
+    """All that lies under `root`; nothing is read but the sweeps."""
+    runs: dict[str, str] = {}
+    unfinished: list[str] = []
+    for folder in folders(root):
+        aside = ASIDE.search(folder.name)
+        relative = folder.relative_to(root).as_posix()
+        if aside is None:
+            stamp = stamp_of(folder)
+            runs |= {relative: stamp} if stamp else {}
+        elif aside[1] == "part":
+            unfinished.append(relative)
+    return Found(runs, unfinished, [*sweeps(root)])
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """Everything three levels down: experiment, network, changes."""
+    for experiment in inside(root):
+        if experiment.name not in NO_EXPERIMENTS:
+            for network in inside(experiment):
+                yield from inside(network)
+
+
+def inside(folder: Path) -> list[Path]:
+    """The folders in a folder that are not hidden, in order."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return []
+    return [folder / name for name in names]
+
+
+def stamp_of(folder: Path) -> str:
+    """What changes whenever the result does; empty where there is no result."""
+    found = []
+    for name in STAMPED:
+        try:
+            stat = (folder / name).stat()
+        except OSError:
+            if name == STAMPED[0]:
+                return ""
+        else:
+            found.append(f"{stat.st_mtime_ns}-{stat.st_size}")
+    return " ".join(found)
+
+
+def sweeps(root: Path) -> Iterator[Sweep]:
+    for folder in inside(root / "sweeps"):
+        path = folder / "sweep.json"
+        found = read_json(path)
+        if found is None:
+            continue
+        stat = path.stat()
+        yield Sweep(
+            folder=folder.relative_to(root).as_posix(),
+            stamp=f"{stat.st_mtime_ns}-{stat.st_size}",
+            name=str(found.get("name", folder.name)),
+            command=str(found.get("command", "")),
+            axes={str(key): list(values) for key, values in dict(found.get("axes") or {}).items()},
+            runs=[dict(run) for run in found.get("runs") or []],
+            pictures=[name for name in ("figure.png", "metrics.png") if (folder / name).is_file()],
+        )
+
+
+def read_run(root: Path, folder: str, stamp: str) -> Run | None:
+    """The run in `folder`, without its pictures; None where its numbers cannot be read."""
+    place = root / folder
+    metrics = read_json(place / "metrics.json")
+    if metrics is None:
+        return None
+    config = read_yaml(place / "config.yaml")
+    experiment, network = folder.split("/")[:2]
+    changes, override, compared = compare(place, config)
+    return Run(
+        folder=folder,
+        stamp=stamp,
+        experiment=str(metrics.get("experiment", experiment)),
+        network=str(metrics.get("network", network)),
+        status=str(metrics.get("status", "failed")),
+        reason=str(metrics.get("reason") or ""),
+        title=str(config.get("title") or metrics.get("experiment", experiment)),
+        source=str(config.get("source") or ""),
+        technique=technique(config),
+        seconds=float(metrics.get("seconds") or 0),
+        count=int(metrics.get("count") or len(metrics.get("items") or {})),
+        started=str((read_json(place / "provenance.json") or {}).get("started", "")),
+        changes=changes,
+        override=override,
+        compared=compared,
+        **{name: metrics[name] for name in LISTED if metrics.get(name)},
+    )
+
+
+LISTED = ("metrics", "by_group", "claims", "deviations", "notes", "skipped")
+
+
+def technique(config: Mapping[str, Any]) -> str:
+    """The technique's module, as `class_model`."""
+    target = str((config.get("technique") or {}).get("_target_", ""))
+    return target.rpartition(".")[0].rpartition(".")[2]
+
+
+def compare(place: Path, config: Mapping[str, Any]) -> tuple[list[Change], str, bool]:
+    """What differs from the experiment's defaults, the command that says so, and whether the defaults are known."""
+    from deepinside.results import folder as results  # brings torch, which a run has loaded already
+
+    defaults = defaults_for(place, config)
+    if defaults is None:
+        return [], "", False
+    now, before = results.identity(config), results.identity(defaults)
+    changes = [Change(key, now[key], before.get(key)) for key in now if key not in before or now[key] != before[key]]
+    known = results.flatten(defaults)
+    gone = [key for key in before if key not in now and not any(name.startswith(f"{key}.") for name in now)]
+    differing = {change.key: change.value for change in changes}
+    name, network = str(config.get("name")), str(config["network"]["name"])
+    command = override_command(name, network, differing, gone, known) if is_known(name, network) else ""
+    return changes, command, True
+
+
+def defaults_for(place: Path, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The experiment's defaults on the run's network: of the run without changes beside it, or composed anew."""
+    if not config.get("network"):
+        return None
+    beside = read_yaml(place.parent / "default" / "config.yaml")
+    if beside.get("name") == config.get("name"):
+        return beside
+    return composed(str(config.get("name")), str(config["network"].get("name")))
+
+
+def is_known(experiment: str, network: str) -> bool:
+    """Whether a command here may name them."""
+    experiments = {NO_EXPERIMENT, *catalogue.files("experiment")}
+    return experiment in experiments and network in catalogue.files("network")
+
+
+@cache
+def composed(experiment: str, network: str) -> Mapping[str, Any] | None:
+    """The experiment's defaults as they are now; None where its YAML is not to be found here."""
+    if not is_known(experiment, network):
+        return None
+    from deepinside.config.composition import default_config
+
+    try:
+        return default_config({"name": experiment, "network": {"name": network}})
+    except Exception:  # Hydra's and OmegaConf's many kinds; a report without this line is better than none
+        return None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, empty where it cannot be read."""
+    try:
+        return catalogue.read(path)
+    except (DeepInsideError, yaml.YAMLError, ValueError):
+        return {}
+
+
+def plain(value: Any) -> str:
+    """A value as a person would write it."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    return "none" if value is None else str(value)

@@ -1,0 +1,154 @@
+"""What each page shows, worked out from the runs; the templates only lay it out."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepinside.html_report.files import address
+from deepinside.html_report.papers import Source, read_source
+from deepinside.html_report.pictures import Picture, Shown
+from deepinside.html_report.runs import CLASS_MODEL, Found, Run
+
+COLUMNS = 6
+"""Numbers of a run that tables of runs show."""
+COMPARED = 4
+"""Runs that stand side by side at first."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All runs of one experiment, those without changes first; `best` stands for it."""
+
+    name: str
+    title: str
+    source: Source
+    runs: tuple[Run, ...]
+
+    @property
+    def best(self) -> Run:
+        if self.runs[0].is_default:
+            return self.runs[0]
+        done = [run for run in self.runs if run.done]  # of values swept those at the ends show least
+        return done[len(done) // 2] if done else self.runs[0]
+
+    @property
+    def page(self) -> str:
+        return f"report/experiments/{self.name}.html"
+
+    @property
+    def networks(self) -> list[str]:
+        return list(dict.fromkeys(run.network for run in self.runs))
+
+    @property
+    def claims(self) -> list[dict[str, Any]]:
+        return [claim for run in self.runs if run.is_default for claim in run.claims]
+
+    @property
+    def columns(self) -> list[str]:
+        """The numbers that its runs' table shows."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.metrics))[:COLUMNS]
+
+
+@dataclass(frozen=True)
+class Paper:
+    name: str
+    experiments: tuple[Experiment, ...]
+
+
+def experiments(runs: Iterable[Run]) -> list[Experiment]:
+    """Runs by experiment, in the order of the papers and their figures."""
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.folder.partition("/")[0], []).append(run)
+    found = []
+    for name, those in by_name.items():
+        those.sort(key=lambda run: (not run.done, not run.is_default, run.network, run.folder))
+        found.append(Experiment(name, those[0].title or name, read_source(those[0].source), tuple(those)))
+    return sorted(found, key=lambda one: (one.source.paper_key, one.source.place_key, one.name))
+
+
+def papers(found: Sequence[Experiment]) -> list[Paper]:
+    by_name: dict[str, list[Experiment]] = {}
+    for one in found:
+        by_name.setdefault(one.source.paper, []).append(one)
+    return [Paper(name, tuple(those)) for name, those in by_name.items()]
+
+
+def departing(runs: Iterable[Run]) -> list[Run]:
+    """The runs whose deviations from the papers are listed, those without changes, or all where there are none such."""
+    return unchanged(run for run in runs if run.deviations)
+
+
+def unchanged(runs: Iterable[Run]) -> list[Run]:
+    """Of every experiment on every network the run without changes, or all its runs where there is none such."""
+    done = [run for run in runs if run.done]
+    plainly = {(run.experiment, run.network) for run in done if run.is_default}
+    return [run for run in done if run.is_default or (run.experiment, run.network) not in plainly]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """All that did not go well, for the top of the overview."""
+
+    failed: list[Run]
+    skipped: list[Run]
+    unfinished: list[str]
+
+    def __len__(self) -> int:
+        return len(self.failed) + len(self.skipped) + len(self.unfinished)
+
+
+def trouble(runs: Sequence[Run], found: Found) -> Trouble:
+    return Trouble([run for run in runs if not run.done], [run for run in runs if run.skipped], found.unfinished)
+
+
+def class_models(runs: Iterable[Run]) -> list[Run]:
+    """The runs that made class models."""
+    return [run for run in runs if run.technique == CLASS_MODEL and run.done and run.panels]
+
+
+def side_by_side(runs: Sequence[Run]) -> list[Run]:
+    """Which runs to compare at first: one a network, then others of the first one's experiment, then any."""
+    by_network: dict[str, Run] = {}
+    for run in runs:
+        by_network.setdefault(run.network, run)
+    first = list(by_network.values())
+    same = [run for run in runs if run not in first and first and run.experiment == first[0].experiment]
+    return [*first, *same, *(run for run in runs if run not in first and run not in same)][:COMPARED]
+
+
+def sweep_rows(sweep_runs: Sequence[Mapping[str, Any]], runs: Mapping[str, Run]) -> list[dict[str, Any]]:
+    """A sweep's runs with the results that lie under the root, where they still do."""
+    return [{**run, "run": runs.get(str(run.get("folder") or "").strip("/"))} for run in sweep_runs]
+
+
+def run_data(run: Run, items: Sequence[Shown], numbers: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """What the browser needs to compare the run's pictures."""
+    return {
+        "slug": run.slug,
+        "label": run.label,
+        "network": run.network,
+        "title": run.title,
+        "items": [
+            {
+                "name": item.name,
+                "title": item.title,
+                "numbers": {name: f"{value:.4g}" for name, value in numbers.get(item.name, {}).items()},
+                "pictures": [picture_data(picture) for picture in item.pictures],
+            }
+            for item in items
+        ],
+    }
+
+
+def picture_data(picture: Picture) -> dict[str, Any]:
+    """One picture with addresses from the root."""
+    links = {key: address(path) if path else "" for key, path in picture.paths.items()}
+    return {"panel": picture.panel, **links, "width": picture.width, "height": picture.height}
+
+
+def script(value: Any) -> str:
+    """JSON that stays JSON inside a script, whatever names it holds."""
+    words = json.dumps(value, separators=(",", ":"))  # pure ASCII
+    return words.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,272 @@
+"""Writes the report: only what has changed since the last time, each file aside and renamed."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from deepinside.errors import DeepInsideError
+from deepinside.html_report import charts, views
+from deepinside.html_report.claim_table import claim_table, networks
+from deepinside.html_report.commands import repeat_command
+from deepinside.html_report.files import address, write_aside
+from deepinside.html_report.layout import (
+    HERE,
+    OVERVIEWS,
+    REPORT,
+    data_file,
+    environment,
+    experiment_page,
+    form,
+    pictures_of,
+    run_page,
+    sweep_page,
+)
+from deepinside.html_report.pictures import Shown, Studio
+from deepinside.html_report.runs import Found, Run, Sweep, read_json, read_run, read_yaml, scan_results
+
+STATE = f"{REPORT}/state.json"
+WAIT = 60.0
+"""Seconds to wait for another process that is writing the same report."""
+
+
+def write_report(root: Path) -> Path:
+    """Write `root/index.html` and `root/report/` from the results under `root`; returns the path of the first.
+
+    What was written before and has not changed since is left as it is, so it can be called after every run. Several
+    processes may call it at once: they take turns. Raises DeepInsideError where the folder cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        (root / REPORT).mkdir(parents=True, exist_ok=True)
+        with FileLock(root / REPORT / ".lock", timeout=WAIT):
+            Writer(root).write()
+    except (OSError, Timeout) as error:
+        raise DeepInsideError(
+            f"report: {root} could not be written to ({error}); free space or choose another folder of results."
+        ) from error
+    return root / "index.html"
+
+
+def refresh(root: Path) -> None:
+    """As `write_report`, but what goes wrong is only said: the results themselves are whole."""
+    try:
+        write_report(root)
+    except DeepInsideError as error:
+        print(f"deepinside: {error}", file=sys.stderr)
+
+
+@dataclass
+class Writer:
+    """One writing of the report in `root`."""
+
+    root: Path
+    runs: dict[str, Run] = field(default_factory=dict)
+    pages: dict[str, str] = field(default_factory=dict)
+    """Every page that was written, by its path, and what it was made from."""
+
+    def write(self) -> None:
+        found = scan_results(self.root)
+        known = self.known()
+        before = dict(self.pages)
+        self.copy_assets()
+        for folder, stamp in found.runs.items():
+            run = known.get(folder)
+            if run is None or run.stamp != stamp or not self.has(run):
+                run = self.run(folder, stamp)
+            if run is not None:
+                self.runs[folder] = run
+        self.overviews(found)
+        self.forget(found)
+        if self.pages != before:
+            self.remember()
+        if self.pages.keys() != before.keys():
+            self.clean()
+
+    # What was there before
+
+    def known(self) -> dict[str, Run]:
+        """The runs of the last time; none where another version of this program wrote them."""
+        state = read_json(self.root / STATE) or {}
+        if state.get("form") != form():
+            return {}
+        try:
+            found = {folder: Run.known(values) for folder, values in state["runs"].items()}
+            self.pages = dict(state["pages"])
+        except (KeyError, TypeError, ValueError):
+            return {}
+        return found
+
+    def forget(self, found: Found) -> None:
+        """Pages of what is not there any more are no pages of this report."""
+        runs = self.runs.values()
+        kept = {run_page(run) for run in runs} | {experiment_page(run.folder) for run in runs}
+        kept |= {sweep_page(sweep) for sweep in found.sweeps} | OVERVIEWS
+        self.pages = {path: key for path, key in self.pages.items() if path in kept}
+
+    def remember(self) -> None:
+        runs = {folder: run.plain() for folder, run in self.runs.items()}
+        state = {"form": form(), "runs": runs, "pages": self.pages}
+        write_aside(self.root / STATE, json.dumps(state).encode())
+
+    def has(self, run: Run) -> bool:
+        return all((self.root / path).is_file() for path in (run_page(run), data_file(run)))
+
+    def clean(self) -> None:
+        """Remove the pages and pictures of what is gone."""
+        kept = {self.root / path for path in self.pages}
+        kept |= {self.root / path for run in self.runs.values() for path in (data_file(run), pictures_of(run))}
+        for name in ("runs", "experiments", "sweeps", "data", "pictures"):
+            for left in set((self.root / REPORT / name).glob("*")) - kept:
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+    def copy_assets(self) -> None:
+        for source in (HERE / "assets").iterdir():
+            target = self.root / REPORT / "assets" / source.name
+            if not target.is_file() or target.stat().st_size != source.stat().st_size or self.pages == {}:
+                write_aside(target, source.read_bytes())
+
+    # Pages
+
+    def page(self, path: str, template: str, made_from: Any, context: Callable[[], Mapping[str, Any]]) -> None:
+        """Write one page unless it was made from the same before."""
+        key = sha256(json.dumps(made_from, default=str).encode()).hexdigest()[:16]
+        if self.pages.get(path) == key and (self.root / path).is_file():
+            return
+        link = partial(address, page=path)
+        base = "../" * path.count("/")
+        words = environment().get_template(template).render(link=link, base=base, path=path, **context())
+        write_aside(self.root / path, words.encode("utf-8", "replace"))
+        self.pages[path] = key
+
+    def run(self, folder: str, stamp: str) -> Run | None:
+        """Read one run, make its pictures, and write its page and its data."""
+        run = read_run(self.root, folder, stamp)
+        if run is None:
+            return None
+        numbers: dict[str, Any] = (read_json(self.root / folder / "metrics.json") or {}).get("items") or {}
+        run, items = self.pictured(run, list(numbers))
+        data = views.script(views.run_data(run, items, numbers))
+        write_aside(self.root / data_file(run), f"deepinside.data[{json.dumps(run.slug)}]={data};\n".encode())
+        self.pages.pop(run_page(run), None)
+        self.page(run_page(run), "run.html", stamp, lambda: run_context(self.root, run, items))
+        return run
+
+    def pictured(self, run: Run, named: Sequence[str]) -> tuple[Run, list[Shown]]:
+        """The run with what its pictures show, and they."""
+        place = self.root / run.folder
+        drawn_in = str((read_yaml(place / "config.yaml").get("figure") or {}).get("magnitude_map", ""))
+        studio = Studio(self.root, run.folder, self.root / pictures_of(run), drawn_in)
+        items = studio.items(named, titles(place)) if run.done else []
+        panels = list(dict.fromkeys(picture.panel for item in items for picture in item.pictures))
+        run = replace(run, mosaic=studio.mosaic(items), panels=panels)
+        studio.clean(used(run, items))
+        return run, items
+
+    def overviews(self, found: Found) -> None:
+        runs = list(self.runs.values())
+        experiments = views.experiments(runs)
+        for one in experiments:
+            self.experiment(one)
+        for sweep in found.sweeps:
+            self.sweep(sweep)
+        everything = [(run.folder, run.stamp) for run in runs]
+        swept = [(sweep.folder, sweep.stamp) for sweep in found.sweeps]
+        models = views.class_models(run for one in experiments for run in one.runs)
+        self.page(f"{REPORT}/runs.html", "runs.html", everything, lambda: {"experiments": experiments})
+        compared = {"runs": models, "at_first": views.side_by_side(models)}
+        self.page(f"{REPORT}/class-models.html", "class_models.html", everything, lambda: compared)
+        made_from = [everything, swept, found.unfinished]
+        self.page("index.html", "index.html", made_from, lambda: overview(runs, experiments, found))
+
+    def experiment(self, one: views.Experiment) -> None:
+        at_first = views.side_by_side([run for run in one.runs if run.done and run.panels])
+        stamps = [(run.folder, run.stamp) for run in one.runs]
+        self.page(one.page, "experiment.html", stamps, lambda: {"experiment": one, "at_first": at_first})
+
+    def sweep(self, sweep: Sweep) -> None:
+        rows = views.sweep_rows(sweep.runs, self.runs)
+        stamps = [sweep.stamp, sweep.pictures, [row["run"] and row["run"].stamp for row in rows]]
+        self.page(sweep_page(sweep), "sweep.html", stamps, lambda: sweep_context(sweep, rows))
+
+
+def overview(runs: Sequence[Run], experiments: Sequence[views.Experiment], found: Found) -> dict[str, Any]:
+    claims = claim_table(run for one in experiments for run in one.runs)
+    return {
+        "runs": runs,
+        "experiments": experiments,
+        "papers": views.papers(experiments),
+        "claims": claims,
+        "claim_networks": networks(claims),
+        "measured": [verdict for row in claims for verdict in row.verdicts],
+        "departing": views.departing(run for one in experiments for run in one.runs),
+        "networks": sorted({run.network for run in runs}),
+        "sweeps": found.sweeps,
+        "covers": {sweep.folder: cover(sweep, {run.folder: run for run in runs}) for sweep in found.sweeps},
+        "trouble": views.trouble(runs, found),
+        "latest": max((run.started for run in runs), default=""),
+    }
+
+
+def cover(sweep: Sweep, runs: Mapping[str, Run]) -> str:
+    """The picture that stands for a sweep: its first run's."""
+    rows = views.sweep_rows(sweep.runs, runs)
+    return next((row["run"].mosaic for row in rows if row["run"] and row["run"].mosaic), "")
+
+
+def sweep_context(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    grid = charts.grid(sweep.axes, rows)
+    names = list(dict.fromkeys(name for row in rows for name in charts.numbers(row)))
+    return {"sweep": sweep, "rows": rows, "grid": grid, "charts": charts.charts(grid), "names": names}
+
+
+def run_context(root: Path, run: Run, items: Sequence[Shown]) -> dict[str, Any]:
+    place = root / run.folder
+    names = sorted(entry.name for entry in place.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    try:
+        config = (place / "config.yaml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        config = ""
+    return {
+        "run": run,
+        "items": items,
+        "experiment_page": experiment_page(run.folder),
+        "repeat": repeat_command(spoken_path(place)),
+        "files": names,
+        "yaml": config,
+        "provenance": read_json(place / "provenance.json") or {},
+    }
+
+
+def titles(place: Path) -> dict[str, str]:
+    """What people call the items, by name, where the run left a table of them."""
+    path = place / "items.parquet"
+    if not path.is_file():
+        return {}
+    try:
+        from pyarrow import ArrowException, parquet
+
+        first = next(parquet.ParquetFile(path).iter_batches(256, columns=["name", "title"]), None)
+    except (ImportError, OSError, ArrowException):
+        return {}
+    rows = first.to_pylist() if first is not None else []
+    return {row["name"]: row["title"] for row in rows if row["title"]}
+
+
+def used(run: Run, items: Sequence[Shown]) -> Iterator[str]:
+    yield run.mosaic
+    for item in items:
+        for picture in item.pictures:
+            yield from (picture.shown, picture.levels)
+
+
+def spoken_path(place: Path) -> str:
+    """The folder as one would type it: from the working directory, where it lies in there."""
+    whole, here = place.resolve(), Path.cwd().resolve()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)

@@ -1,0 +1,1 @@
+"""Object masks and boxes from saliency maps, and their scores."""

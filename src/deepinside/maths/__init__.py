@@ -1,1 +1,0 @@
-"""The mathematics under the techniques: pure functions of tensors."""

@@ -1,0 +1,80 @@
+"""Fast, batch-invariant kernels. A converted graph gets them before it is verified and used."""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, fx, nn
+
+from deepinside.networks.kernels.convolution import LAYOUT, Convolution
+from deepinside.networks.kernels.matrix import FullyConnected
+from deepinside.networks.kernels.norm import CrossChannelNorm
+from deepinside.networks.kernels.pooling import drop_padding
+from deepinside.networks.spec import Layer
+
+__all__ = ["LAYOUT", "fuse", "quicken"]
+
+
+def use_fast_kernels(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.GraphModule:
+    """Replace layers by their fast versions and lay out weights for speed. Changes `module` in place and returns it."""
+    channels = {node.target: layers[node.meta["layer"]].shape[0] for node in module.graph.nodes if "layer" in node.meta}
+    for name, part in list(module.named_modules()):
+        quick = _quick(part, channels.get(name))
+        if quick is not None:
+            module.set_submodule(name, quick)
+    drop_padding(module, layers)
+    module._apply(_laid_out)
+    return module.eval()
+
+
+def _laid_out(tensor: Tensor) -> Tensor:
+    """Filters and maps laid out for speed; `Module.to` would refuse other tensors of five axes, as Swin's masks are."""
+    return tensor.contiguous(memory_format=LAYOUT) if tensor.ndim == 4 else tensor
+
+
+def fuse_layers(module: fx.GraphModule) -> fx.GraphModule:
+    """Fuse neighbouring layers whose intermediate values have no other user. The results are the same numbers. Changes
+    `module` in place and returns it."""
+    for node in list(module.graph.nodes):
+        if _kind(module, node) is nn.ReLU and _kinds(module, node.users) == [nn.MaxPool2d]:
+            _after_pooling(module, node, next(iter(node.users)))
+    for node in list(module.graph.nodes):
+        if _kind(module, node) is Convolution and _kinds(module, node.users) == [nn.ReLU]:
+            _along(module, node, next(iter(node.users)))
+    module.recompile()
+    return module
+
+
+def _after_pooling(module: fx.GraphModule, rectifier: fx.Node, pooling: fx.Node) -> None:
+    """Move a ReLU behind the max-pooling that follows it: max and ReLU commute, and the pooled map is smaller."""
+    rectifier.replace_all_uses_with(rectifier.all_input_nodes[0])
+    with module.graph.inserting_after(pooling):
+        after = module.graph.call_module(str(rectifier.target), ())
+    pooling.replace_all_uses_with(after)
+    after.args = (pooling,)
+    module.graph.erase_node(rectifier)
+
+
+def _along(module: fx.GraphModule, convolution: fx.Node, rectifier: fx.Node) -> None:
+    """Let the convolution apply the ReLU that follows it."""
+    convolution.kwargs = {"rectified": True}
+    rectifier.replace_all_uses_with(convolution)
+    module.graph.erase_node(rectifier)
+
+
+def _kinds(module: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[type[nn.Module] | None]:
+    return [_kind(module, node) for node in nodes]
+
+
+def _kind(module: fx.GraphModule, node: fx.Node) -> type[nn.Module] | None:
+    """The class of the module that a node calls; None for other nodes."""
+    return type(module.get_submodule(str(node.target))) if node.op == "call_module" else None
+
+
+def _quick(part: nn.Module, channels: int | None) -> nn.Module | None:
+    """The fast replacement of a module, or None to keep it. `channels` is the channel count of its output."""
+    if isinstance(part, nn.LocalResponseNorm) and channels is not None:
+        return CrossChannelNorm(part, channels)
+    if type(part) is nn.Linear:
+        return FullyConnected.of(part)
+    if type(part) is nn.Conv2d and part.padding_mode == "zeros" and not isinstance(part.padding, str):
+        return Convolution.of(part)
+    return None

@@ -1,0 +1,229 @@
+"""From a prepared ONNX graph to a torch.fx graph whose nodes say which layer they compute."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
+from torch import fx, nn
+from torch.overrides import TorchFunctionMode
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.onnx.graph import SMALL, PreparedGraph, Weights, opset, skeleton
+from deepinside.networks.onnx.plain import OF_THE_SAME_SHAPE
+
+LAYER = "layer"  # fx nodes carry the name of the layer they compute in node.meta[LAYER]
+OPSETS = (13, 12, 11, 10, 9, 17)  # tried in this order where the file's own has an operator without a converter
+RESERVED = frozenset(dir(fx.GraphModule)) | {"initializers", "meta", "graph", "code"}
+
+
+def convert(prepared: PreparedGraph, *, file: str = "the file") -> fx.GraphModule:
+    """The graph in torch: evaluation mode, frozen parameters, plain modules named after their layers.
+
+    Raises `DeepInsideError` naming `file`, operator and node where there is no converter.
+    """
+    model = _convertible(prepared, file)
+    marks = _name_nodes(model, {layer.value: layer.name for layer in prepared.layers})
+    _state_shapes(model, prepared)
+    module = _converted(model, prepared.weights, file)
+    _inline_sequences(module)
+    for node in module.graph.nodes:
+        if node.op == "call_module" and node.target in marks:
+            node.meta[LAYER] = marks[node.target]
+    return module.eval().requires_grad_(False)
+
+
+# --- operators ---------------------------------------------------------------------------------------------------
+
+
+def _convertible(prepared: PreparedGraph, file: str) -> ModelProto:
+    """The model in the first version of ONNX's operators in which each of its nodes has a converter.
+
+    Its large weights are named and measured, but empty: see `_weights_at_hand`.
+    """
+    model = _with_weights(prepared.body, prepared)
+    lacking = _lacking(model)
+    if lacking is None:
+        return model
+    light = skeleton(prepared.body, prepared.weights)
+    for version in OPSETS:
+        other = _at_version(light, version)
+        if other is not None and _lacking(other) is None:
+            return _with_weights(other, prepared)
+    raise DeepInsideError(
+        f"{file}: the operator {lacking.op_type} (node {lacking.name or lacking.output[0]!r}, opset {opset(model)}) "
+        f"is not supported: no converter to torch exists for it"
+    )
+
+
+def _lacking(model: ModelProto) -> NodeProto | None:
+    find, version = _onnx2torch().node_converters.get_converter, opset(model)
+    for node in model.graph.node:
+        try:
+            find(operation_type=node.op_type, version=version, domain=node.domain)
+        except NotImplementedError:
+            return node
+    return None
+
+
+def _at_version(light: ModelProto, version: int) -> ModelProto | None:
+    try:
+        return version_converter.convert_version(light, version)
+    except (RuntimeError, version_converter.ConvertError):
+        return None
+
+
+def _with_weights(light: ModelProto, prepared: PreparedGraph) -> ModelProto:
+    whole = ModelProto()
+    whole.CopyFrom(light)
+    whole.ir_version = prepared.body.ir_version
+    held = {tensor.name for tensor in whole.graph.initializer}
+    whole.graph.initializer.extend(_hollow(tensor) for name, tensor in prepared.weights.items() if name not in held)
+    images = [value for value in whole.graph.input if value.name == prepared.input]
+    del whole.graph.input[:]
+    whole.graph.input.extend(images)
+    return whole
+
+
+def _state_shapes(model: ModelProto, prepared: PreparedGraph) -> None:
+    """Shapes that inference of shapes cannot know, from the table of layers: converters ask for numbers of axes."""
+    shapes = {layer.value: layer.shape for layer in prepared.layers}
+    for node in model.graph.node:
+        if node.op_type in OF_THE_SAME_SHAPE and node.output[0] in shapes:
+            sizes: list[str | int | None] = ["N", *shapes[node.output[0]]]
+            model.graph.value_info.append(helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, sizes))
+
+
+def _hollow(tensor: TensorProto) -> TensorProto:
+    if prod(tensor.dims) <= SMALL:
+        return tensor
+    return TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+
+
+def _name_nodes(model: ModelProto, names: Mapping[str, str]) -> dict[str, str]:
+    """Name every node after its layer, in a way torch allows; module name → layer name."""
+    marks: dict[str, str] = {}
+    for node in model.graph.node:
+        layer = names.get(node.output[0])
+        module = (layer or node.output[0]).replace(".", "/").strip("/")
+        node.name = f"{module}_" if module in RESERVED or module in marks else module
+        if layer:
+            marks[node.name] = layer
+    return marks
+
+
+def _converted(model: ModelProto, weights: Weights, file: str) -> fx.GraphModule:
+    try:
+        with _NoInitialisation(), _weights_at_hand(weights):
+            return _onnx2torch().convert(model)
+    except (NotImplementedError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise DeepInsideError(f"{file}: the graph does not convert to torch: {type(error).__name__}: {words}") from None
+
+
+@contextmanager
+def _weights_at_hand(weights: Weights) -> Iterator[None]:
+    """Give onnx2torch the large weights when it asks for them.
+
+    It copies the model it is handed five times over before it reads the first weight, which for VGG's half gigabyte
+    takes longer than everything else; so it is handed a model whose large weights are empty.
+    """
+    tensor_class = _onnx2torch().onnx_tensor.OnnxTensor
+    read = tensor_class.to_numpy
+
+    def to_numpy(tensor: Any) -> np.ndarray:
+        whole = weights.get(tensor.name)
+        return read(tensor) if whole is None else numpy_helper.to_array(whole).copy()
+
+    tensor_class.to_numpy = to_numpy
+    try:
+        yield
+    finally:
+        tensor_class.to_numpy = read
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Modules are built with no random start: theirs comes from the file, and nobody's random numbers are used up."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
+
+
+def _inline_sequences(module: fx.GraphModule) -> None:
+    """Padded layers come as one nn.Sequential; as separate nodes each is a plain module others can recognise."""
+    for node in list(module.graph.nodes):
+        part = module.get_submodule(node.target) if node.op == "call_module" else None
+        if isinstance(part, nn.Sequential):
+            _inline(module, node, part)
+    module.graph.lint()
+    module.recompile()
+
+
+def _inline(module: fx.GraphModule, node: fx.Node, part: nn.Sequential) -> None:
+    *before, last = part
+    for index, step in enumerate(before):
+        name = f"{node.target}/pad{index or ''}"
+        module.add_submodule(name, step)
+        with module.graph.inserting_before(node):
+            node.args = (module.graph.call_module(name, node.args),)
+    module.add_submodule(str(node.target), last)
+
+
+# --- torchvision -------------------------------------------------------------------------------------------------
+
+
+def _onnx2torch() -> Any:
+    """onnx2torch, which imports torchvision for two detection operators that no classifier has.
+
+    A CPU torch beside a CUDA build of torchvision cannot load it; then, and only then, an empty stand-in is in its
+    place while onnx2torch is imported, and is gone afterwards.
+    """
+    if "onnx2torch" not in sys.modules:
+        with _torchvision_or_stand_in():
+            import onnx2torch
+    import onnx2torch
+
+    from deepinside.networks.onnx import operators
+
+    operators.register()
+    return onnx2torch
+
+
+@contextmanager
+def _torchvision_or_stand_in(load: Callable[[], object] | None = None) -> Iterator[None]:
+    try:
+        (load or _import_torchvision)()
+    except (ImportError, RuntimeError, OSError, AttributeError):
+        stand_ins = {name: ModuleType(name) for name in ("torchvision", "torchvision.ops")}
+        stand_ins["torchvision"].__dict__["ops"] = stand_ins["torchvision.ops"]
+        stand_ins["torchvision.ops"].__dict__["roi_align"] = _refuse_detection
+        _forget("torchvision")
+        sys.modules.update(stand_ins)
+        try:
+            yield
+        finally:
+            _forget("torchvision")
+    else:
+        yield
+
+
+def _import_torchvision() -> None:
+    import torchvision  # noqa: F401
+
+
+def _forget(package: str) -> None:
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
+
+
+def _refuse_detection(*_: object, **__: object) -> torch.Tensor:
+    raise DeepInsideError("RoiAlign needs a torchvision that matches the installed torch; install a matching pair")

@@ -1,0 +1,604 @@
+"""Surgery on ONNX graphs, before anything is converted: soft-max off, Dropout and Identity out, batch axis free.
+
+Only the graph is copied and changed; the weights are carried beside it, by name, and put back at the end, so that
+a file of half a gigabyte is not copied at every step. The model handed in is never touched.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
+from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model, uses_external_data
+
+from deepinside.errors import DeepInsideError
+from deepinside.networks.onnx import head, plain, plausible, relus
+from deepinside.networks.onnx.nodes import Graph, Shapes, Weights, attribute
+from deepinside.networks.spec import Layer, NetworkSpec, Posterior
+
+IR_VERSION = 8  # onnxruntime reads at most 13, while onnx itself writes newer ones
+SMALL = 1024  # tensors of up to so many numbers may say shapes, so shape inference gets to see their values
+SPLICED = ("Dropout", "Identity")
+POOLS_AND_CONVS = ("AveragePool", "MaxPool", "Conv")
+
+
+@dataclass(frozen=True)
+class PreparedGraph:
+    """A graph ready for conversion and what became of its values.
+
+    `layers` in graph order; `same` maps each value that was spliced out to the one that took its place; `cut` are the
+    values cut off behind the scores; `input` names the image input and `batch` is the batch size the file was fixed to
+    (None where it was free). The graph's first output are the scores, of which the file makes probabilities by
+    `posterior` (None where it does not). `gates` are the values of Relu and Clip nodes that are no ReLU of the main
+    path. `notes` say what was chosen, one sentence each. `limit` is how far the
+    file's own numbers may lie from float32, where it computes in others (None where not); `deviations` says so.
+    """
+
+    body: ModelProto
+    weights: Weights
+    layers: tuple[Layer, ...]
+    same: Mapping[str, str]
+    cut: tuple[str, ...]
+    input: str
+    batch: int | None
+    posterior: Posterior | None = None
+    gates: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+    limit: float | None = None
+    deviations: tuple[str, ...] = ()
+
+    def model(self) -> ModelProto:
+        """The whole model, weights included."""
+        whole = ModelProto()
+        whole.CopyFrom(self.body)
+        whole.graph.initializer.extend(self.weights.values())
+        return whole
+
+
+def read(path: Path) -> ModelProto:
+    """The model in a file, external data included if it lies in the file's own folder.
+
+    Raises `DeepInsideError` if the file is missing, truncated, not ONNX, or points outside its folder.
+    """
+    return read_all(path)[0]
+
+
+def read_all(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
+    """The same, and the further files its external data came from."""
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise DeepInsideError(
+            f"{path} cannot be read as an ONNX model ({_first_line(error)}): fetch it again"
+        ) from None
+    if not model.graph.node or not model.graph.output or not model.opset_import:
+        raise DeepInsideError(f"{path} is not an ONNX model: it has no graph with nodes and an output")
+    further = _load_external(model, path)
+    whole = _inlined(model, path)
+    plausible.check(whole, path.name)
+    return whole, further
+
+
+def _inlined(model: ModelProto, path: Path) -> ModelProto:
+    """The model with its own functions written out where they are called, so that every pass sees one plain graph."""
+    if not model.functions:
+        return model
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
+        raise DeepInsideError(f"{path}: its functions cannot be written out ({_first_line(error)})") from None
+
+
+def prepare_graph(model: ModelProto, spec: NetworkSpec, *, alone: bool = False) -> PreparedGraph:
+    """The whole operation: `model` as the file has it, to a graph onnx2torch can convert and its table of layers.
+
+    The graph takes any number of images or, `alone`, exactly one: then nothing has to be freed from the batch size that
+    the file was made with, and layers whose rows are not images, such as windows, have a place.
+
+    Raises `DeepInsideError` where the file is not what `spec` says it is: its input, its soft-max.
+    """
+    body, weights = _split(model)
+    body, limit, deviations = _made_plain(model, body, weights)
+    _fold(body, weights)
+    same = _splice(body.graph)
+    name, batch = _fix_input(body.graph, spec)
+    _drop_unused(body.graph)
+    _fold_shapes(body, weights)
+    plain.without_allowzero(body.graph, weights)
+    if alone and batch not in (None, 1):
+        plain.for_one_image(body.graph, weights, _shapes(body, weights), batch)
+    shapes = _shapes(body, weights)
+    relus.spell_out(body, weights, shapes, opset(body))
+    found, cut, notes = _cut_heads(body.graph, weights, shapes, spec)
+    _drop_unused(body.graph)
+    _state_padding(body.graph, _shapes(body, weights))
+    shapes = _shapes(body, weights)
+    rows = 1 if alone else batch or 1
+    _free_reshapes(body.graph, weights, shapes, rows)
+    _drop_unused(body.graph)
+    own = {value for node in model.graph.node for value in node.output}
+    kinds = {n.output[0]: n.op_type for n in body.graph.node if len(n.output) == 1 and n.output[0] in own}
+    layers = tuple(_rows_of_one(_layers(kinds, shapes, same, spec), rows, alone))
+    _rewrite_average_pools(body, weights, shapes)
+    if not alone:
+        _free_batch(body.graph)
+    used = {value for node in body.graph.node for value in node.input}
+    gates = relus.gated(body.graph, weights, shapes)
+    kept = {key: weights[key] for key in weights if key in used}
+    return PreparedGraph(body, kept, layers, same, cut, name, batch, found.posterior, gates, notes, limit, deviations)
+
+
+def with_outputs(model: ModelProto, values: Iterable[str]) -> tuple[ModelProto, dict[str, np.ndarray]]:
+    """`model` returning `values`, and otherwise computing as the file says: for onnxruntime.
+
+    Its large weights are inputs, to be fed with the arrays that come second, so that no file is written out again.
+    """
+    body, weights = _split(model)
+    light = skeleton(body, weights)
+    del light.graph.output[:]
+    light.graph.output.extend(ValueInfoProto(name=value) for value in values)
+    held = {tensor.name for tensor in light.graph.initializer}
+    return light, {name: numpy_helper.to_array(tensor) for name, tensor in weights.items() if name not in held}
+
+
+def skeleton(body: ModelProto, weights: Weights) -> ModelProto:
+    """`body` with the small weights as initializers and the large ones as mere inputs: for inference of shapes."""
+    light = ModelProto()
+    light.CopyFrom(body)
+    for name, tensor in weights.items():
+        if prod(tensor.dims) <= SMALL:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+    return light
+
+
+def opset(model: ModelProto) -> int:
+    """The version of ONNX's own operators the model uses."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+
+
+def canonical_names(kinds: Mapping[str, str]) -> dict[str, str]:
+    """Layer names from ONNX value names in graph order; `kinds` maps value to operator.
+
+    The zoo's Caffe exports number what a layer's nodes make: conv1_1 is conv1, conv1_2 its ReLU, hence relu1. Values
+    named by a number alone, or by a bare operator, are named by operator and count. Names stay unique.
+    """
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for value, kind in kinds.items():
+        counts[kind] = counts.get(kind, 0) + 1
+        name = _derive(value, kind, counts[kind])
+        names[value] = name if name not in names.values() else value.replace(".", "_")
+    return names
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def _load_external(model: ModelProto, path: Path) -> tuple[Path, ...]:
+    folder, places = path.resolve().parent, set()
+    for tensor in _tensors(model.graph):
+        if not uses_external_data(tensor):
+            continue
+        place = (folder / ExternalDataInfo(tensor).location).resolve()
+        if not place.is_relative_to(folder):
+            raise DeepInsideError(f"{path}: tensor {tensor.name!r} lies outside the file's folder ({place}): refused")
+        if not place.is_file():
+            raise DeepInsideError(f"{path}: tensor {tensor.name!r} should be in {place}, which does not exist")
+        places.add(place)
+    try:
+        load_external_data_for_model(model, str(folder))
+    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
+        raise DeepInsideError(f"{path}: its external data cannot be read ({_first_line(error)})") from None
+    return tuple(sorted(places))
+
+
+def _tensors(graph: GraphProto) -> Iterable[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for item in node.attribute:
+            yield from (item.t, *item.tensors)
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+# --- the graph without its weights -------------------------------------------------------------------------------
+
+
+def _made_plain(
+    model: ModelProto, body: ModelProto, weights: Weights
+) -> tuple[ModelProto, float | None, tuple[str, ...]]:
+    """The graph in plainer words and float32; what of the file it computes in, and how far that lies from float32."""
+    body = plain.with_functions_written_out(model, body)
+    limit, notes = plain.precision(body.graph, weights)
+    if plain.kinds_of_numbers(body.graph, weights):
+        floating = _floating(body, weights)
+        plain.in_float32(body.graph, weights)
+        plain.without_casts(body.graph, floating)
+    plain.without_empty_ends(body.graph)
+    plain.with_channels_first(body.graph)
+    return body, limit, notes
+
+
+def _floating(body: ModelProto, weights: Weights) -> set[str]:
+    """The values that hold floating numbers, of whatever kind."""
+    try:
+        graph = shape_inference.infer_shapes(plain.for_inference(skeleton(body, weights))).graph
+    except (RuntimeError, shape_inference.InferenceError):
+        return set()
+    kinds = {TensorProto.FLOAT, *plain.OTHER_FLOATS}
+    values = (*graph.input, *graph.value_info, *graph.output)
+    stored = {name for name, tensor in weights.items() if tensor.data_type in kinds}
+    return stored | {value.name for value in values if value.type.tensor_type.elem_type in kinds}
+
+
+def _split(model: ModelProto) -> tuple[ModelProto, Weights]:
+    """A copy of the graph alone, and its weights by name. Old files (IR 3) list the weights as inputs too: not here."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    body = ModelProto(ir_version=IR_VERSION, producer_name="deepinside")
+    body.opset_import.extend(model.opset_import)
+    body.graph.name = model.graph.name or "network"
+    body.graph.node.extend(model.graph.node)
+    body.graph.input.extend(value for value in model.graph.input if value.name not in weights)
+    body.graph.output.extend(ValueInfoProto(name=value.name) for value in model.graph.output)
+    return body, weights
+
+
+def _fold(body: ModelProto, weights: Weights) -> None:
+    """Compute now what depends on weights alone (GoogLeNet reshapes a weight, DenseNet unsqueezes its scales)."""
+    kept = []
+    waiting = list(body.graph.node)[::-1]
+    while waiting:
+        node = waiting.pop()
+        branch = plain.chosen_branch(node, weights)
+        if branch is not None:
+            waiting.extend(branch[::-1])
+        elif _is_constant(node, weights):
+            weights.update(_evaluate(node, weights, body))
+        else:
+            kept.append(node)
+    _set_nodes(body.graph, kept)
+
+
+def _is_constant(node: NodeProto, weights: Weights) -> bool:
+    if any(item.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for item in node.attribute):
+        return False  # what is inside takes values that no input names
+    return node.op_type == "Constant" or bool(node.input and all(name in weights for name in node.input if name))
+
+
+def _fold_shapes(body: ModelProto, weights: Weights) -> None:
+    """Compute now what depends on shapes alone: PyTorch writes `x.reshape(x.shape[0], -1)` operation by operation.
+
+    The batch this fixes is freed with that of all other reshapes.
+    """
+    shapes = _shapes(body, weights)
+    kept = []
+    for node in body.graph.node:
+        if node.op_type == "Shape" and node.input[0] in shapes:
+            sizes = shapes[node.input[0]][attribute(node, "start", 0) : attribute(node, "end")]
+            weights[node.output[0]] = numpy_helper.from_array(np.array(sizes, dtype=np.int64), node.output[0])
+        else:
+            kept.append(node)
+    if len(kept) < len(body.graph.node):
+        _set_nodes(body.graph, kept)
+        _fold(body, weights)
+        _fold_shapes(body, weights)
+
+
+def _evaluate(node: NodeProto, weights: Weights, body: ModelProto) -> Weights:
+    from onnx.reference import ReferenceEvaluator  # only some files have anything to evaluate
+
+    feeds = {name: numpy_helper.to_array(weights[name]) for name in node.input if name}
+    graph = helper.make_graph(
+        [node], "constant", [ValueInfoProto(name=name) for name in feeds], [ValueInfoProto(name=o) for o in node.output]
+    )
+    one = helper.make_model(graph, opset_imports=list(body.opset_import), ir_version=IR_VERSION)
+    try:
+        plausible.check_result(one, (weights[name] for name in dict.fromkeys(node.input) if name))
+        values = ReferenceEvaluator(one).run(None, feeds)
+    except DeepInsideError:
+        raise
+    except Exception as error:
+        raise DeepInsideError(f"{_where(node)} of constants cannot be computed: {_first_line(error)}") from None
+    return {
+        name: numpy_helper.from_array(np.asarray(value, order="C"), name)
+        for name, value in zip(node.output, values, strict=True)
+    }
+
+
+def _set_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _where(node: NodeProto) -> str:
+    return f"{node.op_type} node {node.name or node.output[0]!r}"
+
+
+def _drop_unused(graph: GraphProto) -> None:
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    _set_nodes(graph, kept[::-1])
+
+
+# --- splicing and cutting ----------------------------------------------------------------------------------------
+
+
+def _splice(graph: GraphProto) -> dict[str, str]:
+    """Take Dropout and Identity out; value that vanished → the one in its place."""
+    same: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+        if node.op_type in SPLICED:
+            same[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    for value in graph.output:
+        value.name = same.get(value.name, value.name)
+    _set_nodes(graph, kept)
+    return same
+
+
+def _cut_heads(
+    graph: GraphProto, weights: Weights, shapes: Shapes, spec: NetworkSpec
+) -> tuple[head.Head, tuple[str, ...], tuple[str, ...]]:
+    """Make the scores the graph's first output, without soft-max and the like; what was taken, cut off and chosen."""
+    known = Graph(graph, weights)
+    found = head.heads(known)
+    taken = head.chosen(known, found, shapes)
+    _check_declared(known, found, taken, spec)
+    ends = [_class_scores(known, one.logits, shapes) for one in (taken, *found)]
+    names = dict.fromkeys(name for name in ends if name == ends[0] or len(shapes.get(name, ())) > 1)
+    del graph.output[:]
+    graph.output.extend(ValueInfoProto(name=name) for name in names)
+    gone = tuple(dict.fromkeys(value for one in found for value in one.cut))
+    account = head.account(found, taken)
+    return taken, gone, (account,) if account else ()
+
+
+def _class_scores(known: Graph, logits: str, shapes: Shapes) -> str:
+    """The value that has these scores along its second axis; a Flatten is added where the graph has none."""
+    value = head.class_axis_second(known, logits, shapes)
+    if value is not None:
+        return value
+    flat = f"{logits}_flat"
+    if not any(flat in node.output for node in known.proto.node):
+        known.proto.node.append(helper.make_node("Flatten", [logits], [flat], axis=1))
+    return flat
+
+
+def _check_declared(known: Graph, found: Sequence[head.Head], taken: head.Head, spec: NetworkSpec) -> None:
+    """Raise `DeepInsideError` where the file does not end in what the spec says it does, if it says anything."""
+    plain = any(one.output == taken.logits for one in found)
+    if spec.output in (None, taken.posterior) or (spec.output == "scores" and (plain or taken.posterior is None)):
+        return
+    names = {"softmax": "a soft-max", "sigmoid": "a sigmoid"}
+    node = known.makers.get(taken.output)
+    ends = f"{node.op_type if node is not None else 'nothing computed'} ({taken.output})"
+    if taken.posterior is not None:
+        ends = f"{names[taken.posterior]} ({taken.output})"
+    raise DeepInsideError(
+        f"{spec.file}: output: {spec.output} is declared, but the file ends in {ends}: "
+        f"write output: {taken.posterior or 'scores'}"
+    )
+
+
+# --- the input and the batch axis --------------------------------------------------------------------------------
+
+
+def _fix_input(graph: GraphProto, spec: NetworkSpec) -> tuple[str, int | None]:
+    """Check the one image input against the spec and fix its shape for inference; its name, and the file's batch."""
+    if len(graph.input) != 1:
+        names = ", ".join(value.name for value in graph.input) or "none"
+        raise DeepInsideError(f"{spec.file}: one image input is expected, found {len(graph.input)}: {names}")
+    value = graph.input[0]
+    tensor = value.type.tensor_type
+    if tensor.elem_type != TensorProto.FLOAT or len(tensor.shape.dim) != 4:
+        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise DeepInsideError(
+            f"{spec.file}: the input {value.name!r} should be float32 with 4 axes (N, C, H, W), "
+            f"found {kind} with {len(tensor.shape.dim)}"
+        )
+    wanted = (spec.input.count, *spec.input.size)
+    found = [dim.dim_value for dim in tensor.shape.dim]  # 0 stands for a free axis
+    if any(size not in (0, want) for size, want in zip(found[1:], wanted, strict=True)):
+        raise DeepInsideError(f"{spec.file}: the file takes {found[1:]} (C, H, W), but its spec says {list(wanted)}")
+    for dim, size in zip(tensor.shape.dim, (found[0] or 1, *wanted), strict=True):
+        dim.dim_value = size
+    return value.name, found[0] or None
+
+
+def _shapes(body: ModelProto, weights: Weights) -> dict[str, tuple[int, ...]]:
+    """Shape of every floating value of fully known shape, the batch as the file has it."""
+    try:
+        inferred = shape_inference.infer_shapes(plain.for_inference(skeleton(body, weights)), data_prop=True)
+    except (RuntimeError, shape_inference.InferenceError) as error:
+        raise DeepInsideError(f"the graph's shapes do not fit together: {_first_line(error)}") from None
+    known = {}
+    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape") and tensor.elem_type == TensorProto.FLOAT:
+            sizes = tuple(dim.dim_value for dim in tensor.shape.dim)
+            plausible.check_size(sizes, f"the value {value.name!r}")
+            if all(sizes):
+                known[value.name] = sizes
+    return known
+
+
+def _free_reshapes(graph: GraphProto, weights: Weights, shapes: Shapes, batch: int) -> None:
+    """Reshapes that hold the batch fast: to a matrix they become Flatten, others get 0 ("as it was") in front."""
+    for node in graph.node:
+        if node.op_type != "Reshape" or node.input[0] not in shapes or node.output[0] not in shapes:
+            continue
+        before, after = shapes[node.input[0]], shapes[node.output[0]]
+        if before[0] != batch or after[0] != batch or attribute(node, "allowzero", 0):
+            continue
+        if after == (batch, prod(before[1:])):
+            _become_flatten(node)
+        elif len(node.input) > 1:
+            name = f"{node.output[0]}_free_shape"
+            weights[name] = numpy_helper.from_array(np.array([0, *after[1:]], dtype=np.int64), name)
+            node.input[1] = name
+        else:
+            _set_attribute(node, "shape", [0, *after[1:]])
+
+
+def _become_flatten(node: NodeProto) -> None:
+    node.op_type = "Flatten"
+    del node.input[1:]
+    del node.attribute[:]
+    _set_attribute(node, "axis", 1)
+
+
+def _set_attribute(node: NodeProto, name: str, value: object) -> None:
+    others = [item for item in node.attribute if item.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*others, helper.make_attribute(name, value)])
+
+
+def _free_batch(graph: GraphProto) -> None:
+    graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    del graph.value_info[:]
+
+
+# --- padding -----------------------------------------------------------------------------------------------------
+
+
+def _state_padding(graph: GraphProto, shapes: Shapes) -> None:
+    """Write `auto_pad: SAME_…` out as pads, which is all onnx2torch understands."""
+    for node in graph.node:
+        mode = attribute(node, "auto_pad", b"NOTSET")
+        if node.op_type not in POOLS_AND_CONVS or mode not in (b"SAME_UPPER", b"SAME_LOWER"):
+            continue
+        kernel = attribute(node, "kernel_shape")
+        if kernel is None or node.input[0] not in shapes:
+            raise DeepInsideError(f"{_where(node)} pads by {mode!r}, but its kernel or input size is not known")
+        _set_attribute(node, "pads", _same_pads(node, list(kernel), shapes[node.input[0]][2:], mode == b"SAME_UPPER"))
+        _set_attribute(node, "auto_pad", "NOTSET")
+
+
+def _same_pads(node: NodeProto, kernel: list[int], sizes: tuple[int, ...], upper: bool) -> list[int]:
+    strides = list(attribute(node, "strides", [1] * len(kernel)))
+    dilations = list(attribute(node, "dilations", [1] * len(kernel)))
+    totals = [
+        max((-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
+        for size, stride, k, dilation in zip(sizes, strides, kernel, dilations, strict=True)
+    ]
+    small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return [*small, *large] if upper else [*large, *small]
+
+
+def _rewrite_average_pools(body: ModelProto, weights: Weights, shapes: Shapes) -> None:
+    """AveragePool with unequal padding, which torch has not got: Pad, AveragePool, and the right divisor."""
+    nodes: list[NodeProto] = []
+    for node in body.graph.node:
+        pads = list(attribute(node, "pads", []))
+        if node.op_type == "AveragePool" and pads[: len(pads) // 2] != pads[len(pads) // 2 :]:
+            nodes.extend(_padded_average(node, pads, weights, shapes, opset(body)))
+        else:
+            nodes.append(node)
+    _set_nodes(body.graph, nodes)
+
+
+def _padded_average(
+    node: NodeProto, pads: list[int], weights: Weights, shapes: Shapes, version: int
+) -> list[NodeProto]:
+    if attribute(node, "ceil_mode", 0) or node.input[0] not in shapes or len(pads) != 4:
+        raise DeepInsideError(
+            f"{_where(node)} pads unequally ({pads}) and also rounds up, or is not two-dimensional: not supported"
+        )
+    out, padded = node.output[0], f"{node.output[0]}_padded"
+    full = [0, 0, *pads[:2], 0, 0, *pads[2:]]
+    pool = NodeProto.FromString(node.SerializeToString())
+    pool.input[0] = padded
+    _set_attribute(pool, "pads", [0, 0, 0, 0])
+    first = _pad_node(node.input[0], padded, full, weights, version)
+    if attribute(node, "count_include_pad", 0):
+        return [first, pool]
+    pool.output[0] = f"{out}_whole"
+    weights[f"{out}_divisor"] = numpy_helper.from_array(
+        _divisor(node, pads, shapes[node.input[0]][2:]), f"{out}_divisor"
+    )
+    return [first, pool, helper.make_node("Mul", [pool.output[0], f"{out}_divisor"], [out])]
+
+
+def _pad_node(source: str, target: str, pads: list[int], weights: Weights, version: int) -> NodeProto:
+    if version < 11:
+        return helper.make_node("Pad", [source], [target], pads=pads)
+    weights[f"{target}_pads"] = numpy_helper.from_array(np.array(pads, dtype=np.int64), f"{target}_pads")
+    return helper.make_node("Pad", [source, f"{target}_pads"], [target])
+
+
+def _divisor(node: NodeProto, pads: list[int], sizes: tuple[int, ...]) -> np.ndarray:
+    """(1, 1, H, W): the kernel's area over the number of true pixels under it at each place."""
+    kernel = list(attribute(node, "kernel_shape"))
+    strides = list(attribute(node, "strides", [1, 1]))
+    counts = []
+    for axis, size in enumerate(sizes):
+        starts = np.arange(0, size + pads[axis] + pads[axis + 2] - kernel[axis] + 1, strides[axis]) - pads[axis]
+        counts.append(np.minimum(starts + kernel[axis], size) - np.maximum(starts, 0))
+    return (prod(kernel) / np.outer(*counts)).astype(np.float32)[None, None]
+
+
+# --- layers ------------------------------------------------------------------------------------------------------
+
+
+def _layers(kinds: Mapping[str, str], shapes: Shapes, same: Mapping[str, str], spec: NetworkSpec) -> tuple[Layer, ...]:
+    """All floating values with rows, named by the spec where it names them and by derivation elsewhere."""
+    values = {value: kind for value, kind in kinds.items() if len(shapes.get(value, ())) >= 2}
+    given = {same.get(value, value): name for name, value in reversed(spec.layers.items()) if value not in same}
+    derived = canonical_names({value: kind for value, kind in values.items() if value not in given})
+    names = {value: given.get(value) or derived[value] for value in values}
+    clashes = [name for value, name in derived.items() if name in given.values()]
+    names.update({value: value for value, name in derived.items() if name in clashes})
+    return tuple(Layer(names[value], value, kind, shapes[value]) for value, kind in values.items())
+
+
+def _rows_of_one(layers: Iterable[Layer], batch: int, alone: bool) -> Iterator[Layer]:
+    """Layers with the shape of one image; `alone`, what has other rows than images keeps them, and goes elsewhere."""
+    for layer in layers:
+        if layer.shape[0] == batch:
+            yield replace(layer, shape=layer.shape[1:])
+        elif alone:
+            yield layer
+
+
+def _derive(value: str, kind: str, count: int) -> str:
+    stem = re.sub(r"(_output_0|_fwd|:0)$", "", value.strip("/"))
+    caffe = re.fullmatch(r"(.*?)_(\d+)", stem)
+    if re.fullmatch(r"r?\d+", stem) or stem.startswith("OC2_DUMMY") or kind in ("Flatten", "Reshape"):
+        return f"{kind.lower()}{count}"
+    if caffe and kind in ("Relu", "Clip") and caffe[2] != "1":
+        return _relu_name(caffe[1])
+    return (caffe[1] if caffe else stem).replace(".", "_")
+
+
+def _relu_name(stem: str) -> str:
+    folder, slash, last = stem.rpartition("/")
+    plain = re.fullmatch(r"(?:conv|fc|ip)(.+)", last)
+    return f"{folder}{slash}relu{plain[1]}" if plain else f"{folder}{slash}relu_{last}"

@@ -1,0 +1,1 @@
+"""How images are optimised: objectives, regularisers, image priors, optimisers and callbacks."""

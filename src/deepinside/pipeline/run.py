@@ -1,0 +1,421 @@
+"""The corridor: configuration, network, images, technique, metrics and figures, results. Read it top to bottom."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import torch
+
+from deepinside import claims, figures, progress
+from deepinside.errors import DeepInsideError, UnsuitableSettingError
+from deepinside.experiment.schema import Experiment, read_experiment
+from deepinside.images.batches import Loaded, batches, check_some_are_readable
+from deepinside.images.settings import loaded_size
+from deepinside.images.sources import Source, listed
+from deepinside.metrics.aggregation import BLANK, blank_note, means, means_by_group, numbers
+from deepinside.metrics.recognition import with_recognition
+from deepinside.networks.load import load
+from deepinside.networks.network import Network
+from deepinside.networks.precision import pixels_to_device, to_device
+from deepinside.networks.spec import NetworkSpec
+from deepinside.optimisation.callbacks import using_callback
+from deepinside.pipeline import finished
+from deepinside.pipeline.allocator import disable_malloc_trim
+from deepinside.pipeline.background_writer import BackgroundWriter
+from deepinside.pipeline.checkpoints import POLL_INTERVAL, Chunk, ChunkResult, RunCheckpoint, make_chunks, remove_stale
+from deepinside.results import folder as results
+from deepinside.results.items import ArrayFile, ItemRow, ItemTable
+from deepinside.results.provenance import provenance, sources_digest, versions
+from deepinside.types import Claim, ImageBatch, Item, Seeds, TechniqueOutput
+
+NETWORK_CACHE: dict[str, Network] = {}
+"""The last networks loaded and verified in this process, by its declaration. Networks never change, so it is shared."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment on its way: everything the corridor's rooms need."""
+
+    experiment: Experiment
+    network: Network
+    photos: Sequence[Source]
+    config: Mapping[str, Any]
+    folder: Path
+    judge: Network | None = None
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        return make_chunks(len(self.photos), self.experiment.images.batch)
+
+    @property
+    def seeds(self) -> Seeds:
+        return Seeds(self.experiment.seed)
+
+
+def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Execute one composed configuration and leave its result in `folder`; returns what `metrics.json` holds.
+
+    A complete result is returned as it is, marked `skipped_as_done`, unless the photos have changed, some could not be
+    read, or `runtime.overwrite` is set. Interrupted work resumes. Raises DeepInsideError if the configuration is refused
+    or the run fails; `folder` then holds the reason with status `failed`, unless it was refused before any work.
+    """
+    experiment, photos = read(config)
+    if (known := already_done(experiment, photos, config, folder)) is not None:
+        return known
+    with record_failure(folder, config):
+        prepare(experiment)
+        network, judge = load_network(experiment), load_judge(experiment)
+    check(experiment, network, config)
+    with record_failure(folder, config):
+        return execute(Run(experiment, network, photos, config, folder, judge))
+
+
+def read(config: Mapping[str, Any]) -> tuple[Experiment, list[Source]]:
+    """The experiment and its photos; raises DeepInsideError for what can be refused at a glance."""
+    experiment = read_experiment(config)
+    claims.check_known(experiment.claims)
+    loaded_size(experiment.images, experiment.network.input)
+    return experiment, listed(experiment.images)
+
+
+@contextmanager
+def record_failure(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """Whatever goes wrong in the block leaves its reason in `folder`, with status `failed`."""
+    try:
+        yield
+    except DeepInsideError as error:
+        results.write_failure(folder, config, str(error))
+        raise
+    except Exception as error:
+        results.write_failure(folder, config, f"{type(error).__name__}: {error}")
+        raise
+
+
+def already_done(
+    experiment: Experiment, photos: Sequence[Source], config: Mapping[str, Any], folder: Path
+) -> dict[str, Any] | None:
+    """The whole result that `folder` holds, if it may stand for this run."""
+    known = results.finished_result(folder, config, input_fingerprint(experiment, photos))
+    if known is None or experiment.runtime.overwrite:
+        return None
+    remove_stale(folder)
+    return {**known, "skipped_as_done": True}
+
+
+def input_fingerprint(experiment: Experiment, photos: Sequence[Source]) -> dict[str, Any]:
+    """What a result was made from besides its configuration, as far as a glance can tell."""
+    return finished.inputs(experiment.network.sha256, photos)
+
+
+def prepare(experiment: Experiment) -> None:
+    """The same threads and the same algorithms every time, so that the same run gives the same bytes."""
+    disable_malloc_trim()  # changes no number, only how long it takes
+    torch.set_num_threads(experiment.runtime.threads)
+    # not torch.use_deterministic_algorithms, which imports the compiler for it: three seconds
+    torch.set_deterministic_debug_mode("error" if experiment.runtime.device == "cpu" else "warn")
+    # nothing here reads memory it has not written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def load_network(experiment: Experiment) -> Network:
+    """The experiment's network where and as precise as its runtime says; loaded once by runs that follow each other."""
+    return loaded(experiment.network, experiment, others=(experiment.judge,))
+
+
+def load_judge(experiment: Experiment) -> Network | None:
+    """The network that judges computed images, if the experiment names one."""
+    if experiment.judge is None:
+        return None
+    return loaded(experiment.judge, experiment, others=(experiment.network,))
+
+
+def loaded(spec: NetworkSpec, experiment: Experiment, others: Sequence[NetworkSpec | None]) -> Network:
+    """A network of the experiment on its device; of networks loaded before, only `others` stay in memory."""
+    cache, key = experiment.runtime.model_cache, repr(spec)
+    if key not in NETWORK_CACHE:
+        for old in set(NETWORK_CACHE) - {repr(other) for other in others}:
+            del NETWORK_CACHE[old]  # a large network takes half a gigabyte
+        NETWORK_CACHE[key] = load(spec, cache=Path(cache) if cache else None)
+    return to_device(NETWORK_CACHE[key], experiment.runtime.device, experiment.runtime.precision)
+
+
+def check(experiment: Experiment, network: Network, config: Mapping[str, Any]) -> None:
+    """Raise DeepInsideError where a variant's settings do not suit the network, with the words that make all suit."""
+    refused: dict[str, UnsuitableSettingError] = {}
+    for name, technique in experiment.techniques.items():
+        try:
+            technique.check(network)
+        except UnsuitableSettingError as error:
+            refused[name] = error
+    if refused:
+        first = next(iter(refused.values()))
+        words = suitable(refused, config.get("variants") or {})
+        raise DeepInsideError(f"{first.problem}; add to the command: {words}")
+    claims.check_measurable(experiment.claims, network, experiment.techniques)
+
+
+def suitable(refused: Mapping[str, UnsuitableSettingError], variants: Mapping[str, Any]) -> str:
+    """The words of the command line that leave out the variants which set what is refused, or set something else."""
+    own = [name for name, error in refused.items() if error.key in (variants.get(name) or {})]
+    others = dict.fromkeys(f"technique.{error.words}" for name, error in refused.items() if name not in own)
+    if own and len(own) == len(variants):
+        return f"'~variants' technique.{refused[own[0]].words}"
+    return " ".join([*(f"'~variants.{name}'" for name in own), *others])
+
+
+def execute(run: Run) -> dict[str, Any]:
+    """Every chunk that is not done, then the result of all; work is shared with other processes at the same run."""
+    work = RunCheckpoint(run.folder, checkpoint_origin(run))
+    with results.writable(run.folder):
+        results.remove_stale(run.folder)
+        work.open()
+        try:
+            known = already_done(
+                run.experiment, run.photos, run.config, run.folder
+            )  # another process may just have done it
+            if known is None:
+                with progress.show_progress(run.experiment, run.network, run.folder, work.folder, len(run.photos)):
+                    compute(run, work)
+            return known or assemble(run, work)
+        finally:
+            work.close()
+
+
+def checkpoint_origin(run: Run) -> dict[str, Any]:
+    """All that decides a chunk's bytes: unfinished work of another origin is not gone on with."""
+    return {
+        "identity": results.digest(results.identity(run.config)),
+        "inputs": input_fingerprint(run.experiment, run.photos),
+        "network": run.network.sha256,
+        "code": sources_digest(),
+        "versions": versions(),
+    }
+
+
+def compute(run: Run, work: RunCheckpoint) -> None:
+    """Do what is missing, each chunk by whoever comes first; at the end wait for those at work on the last."""
+    Thread(target=figures.prepare).start()
+    while (missing := work.missing(run.chunks)) and not work.superseded:
+        before = len(missing)
+        progress.set_position(len(run.photos) - sum(len(part) for chunk in missing for part in chunk.batches))
+        run_chunks(run, work, missing)
+        if len(work.missing(run.chunks)) == before:
+            time.sleep(POLL_INTERVAL)
+
+
+def run_chunks(run: Run, work: RunCheckpoint, missing: Sequence[Chunk]) -> None:
+    """The photos of every chunk this process may claim, through every variant of the technique, batch by batch."""
+    claimed: dict[range, Chunk] = {}
+
+    def numbers() -> Iterator[range]:  # asked for ahead: photos are decoded while others are computed
+        for chunk in work.claimed(missing):
+            claimed.update(dict.fromkeys(chunk.batches, chunk))
+            yield from chunk.batches
+
+    settings, convention = run.experiment.images, run.network.input
+    loaded = batches(run.photos, numbers(), settings, convention)
+    with BackgroundWriter() as writer:
+        for first in loaded:
+            chunk = claimed[first.numbers]
+            parts = chain([first], (next(loaded) for _ in chunk.batches[1:]))
+            run_chunk(run, work, chunk, parts, writer)
+
+
+def run_chunk(run: Run, work: RunCheckpoint, chunk: Chunk, parts: Iterator[Loaded], writer: BackgroundWriter) -> None:
+    """One chunk: what comes out of each batch is written while the next is computed, of this chunk or another."""
+    started, record = time.perf_counter(), ChunkResult()
+    arrays = ArrayFile(work.arrays_path(chunk), compressed=False)
+    for part in parts:
+        record.skipped += part.skipped
+        if part.batch is not None:
+            output = apply_technique(run, work, batch_to_device(part.batch, run.network), part.numbers)
+            writer.wait()  # for the batch before, so that no more than two are held
+            writer.do(save_items, run, work, arrays, part.numbers.start, output)
+            collect(record, part.batch, output, run.experiment.figure.limit - part.numbers.start)
+        progress.advance(len(part.numbers))
+    record.seconds = time.perf_counter() - started
+    writer.do(finish_chunk, work, chunk, record, arrays)
+
+
+def apply_technique(run: Run, work: RunCheckpoint, batch: ImageBatch, numbers: range) -> TechniqueOutput:
+    """Every variant of the technique on one batch."""
+    found = {}
+    for name, variant in run.experiment.techniques.items():
+        progress.set_variant(name)
+        with using_callback(work.checkpointer(numbers, name)):
+            found[name] = with_recognition(variant(run.network, batch, run.seeds), run.network, run.judge)
+    return combine_variants(found)
+
+
+def batch_to_device(batch: ImageBatch, network: Network) -> ImageBatch:
+    return replace(batch, pixels=pixels_to_device(batch.pixels, network))
+
+
+def combine_variants(outputs: Mapping[str, TechniqueOutput]) -> TechniqueOutput:
+    """Merge the outputs of several variants: items of one name become one item with names `variant/…`."""
+    items: dict[str, Item] = {}
+    for variant, output in outputs.items():
+        for item in output.items:
+            named = prefix_variant(item, variant)
+            items[item.name] = merge_items(items[item.name], named) if item.name in items else named
+    said = [f"{variant}: {s}" if variant else s for variant, output in outputs.items() for s in output.deviations]
+    return TechniqueOutput(tuple(items.values()), tuple(said))
+
+
+def prefix_variant(item: Item, variant: str) -> Item:
+    """`item` with the variant's name before those of its panels, metrics and traces; photos are not repeated."""
+    if not variant:
+        return item
+    panels = [p if p.name == "photo" else replace(p, name=f"{variant}/{p.name}") for p in item.panels]
+    metrics = {f"{variant}/{name}": value for name, value in item.metrics.items()}
+    trace = {f"{variant}/{name}": values for name, values in item.trace.items()}
+    return replace(item, panels=tuple(panels), metrics=metrics, trace=trace)
+
+
+def merge_items(first: Item, second: Item) -> Item:
+    known = {panel.name for panel in first.panels}
+    panels = (*first.panels, *(panel for panel in second.panels if panel.name not in known))
+    return replace(
+        first,
+        panels=panels,
+        metrics={**first.metrics, **second.metrics},
+        trace={**first.trace, **second.trace},
+        notes=(*first.notes, *second.notes),
+    )
+
+
+def save_items(run: Run, work: RunCheckpoint, arrays: ArrayFile, first: int, output: TechniqueOutput) -> None:
+    """Write the pictures and arrays that `save` asks for; `first` is the place of the first item in the run."""
+    save, figure = run.experiment.save, run.experiment.figure
+    for place, item in enumerate(output.items, first):
+        if save.wants(save.maps, place < figure.limit):
+            arrays.add(item)
+        for panel in item.panels if save.wants(save.panels, place < figure.limit) else ():
+            path = work.whole / "panels" / panel.name / f"{item.name}.png"
+            figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map, figure.percentile)
+
+
+def finish_chunk(work: RunCheckpoint, chunk: Chunk, record: ChunkResult, arrays: ArrayFile) -> None:
+    """The last of a chunk to be written: from here on it is done."""
+    arrays.close()
+    work.finish(chunk, record)
+
+
+def collect(record: ChunkResult, batch: ImageBatch, output: TechniqueOutput, limit: int) -> None:
+    """Keep the numbers of every item, and the pictures of the first `limit`."""
+    photos = {photo.stem: photo for photo in batch.photos}
+    for item in output.items:
+        photo = photos.get(item.name)
+        label, sha256 = (photo.label, photo.sha256) if photo else (None, None)
+        row = ItemRow(item.name, item.title, numbers(item), item.group, label, sha256)
+        row.refuse_nan()
+        record.rows.append(row)
+        record.notes.update(dict.fromkeys(item.notes))
+    record.shown += output.items[: max(0, limit)]
+    record.deviations.update(dict.fromkeys(output.deviations))
+
+
+def assemble(run: Run, work: RunCheckpoint) -> dict[str, Any]:
+    """The result of all chunks, written by one of the processes that are at it; the others wait for it."""
+    while not work.superseded:
+        if work.acquire("whole"):
+            found = finalise(run, work)
+            results.replace_folder(run.folder, work.whole)
+            work.remove()
+            return found
+        time.sleep(POLL_INTERVAL)
+    return results.read_metrics(run.folder) or {}
+
+
+def finalise(run: Run, work: RunCheckpoint) -> dict[str, Any]:
+    """Everything of a result but its panels, which are there already."""
+    table, found = gather_chunks(run, work)
+    check_some_are_readable(len(run.photos), found.skipped)
+    experiment, folder = run.experiment, work.whole
+    title = f"{experiment.title}: {run.network.name}" if experiment.title else run.network.name
+    figures.save_figure(found.shown, len(table), title, experiment.figure, folder / "figure.png")
+    figures.save_traces(found.shown, folder / "trace.png", experiment.figure)
+    found.notes.update(dict.fromkeys(figures.complaints(found.shown, experiment.figure)))
+    table.write(folder / "items.parquet")
+    results.write_config(folder / "config.yaml", run.config)
+    results.write_json(folder / "provenance.json", {**provenance_of(run, table), "seconds": round(found.seconds, 3)})
+    metrics = summarise(run, table, found)
+    results.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def gather_chunks(run: Run, work: RunCheckpoint) -> tuple[ItemTable, ChunkResult]:
+    """All items' numbers, and all else the chunks have found as one record; the arrays in one file."""
+    table, found = ItemTable(), ChunkResult()
+    with ArrayFile(work.whole / "arrays.npz") as arrays:
+        for chunk in run.chunks:
+            arrays.take(work.arrays_path(chunk))
+            record = work.record(chunk)
+            table.add(record.rows)
+            found.shown += record.shown
+            found.skipped += record.skipped
+            found.seconds += record.seconds
+            found.deviations.update(record.deviations)
+            found.notes.update(record.notes)
+    return table, found
+
+
+def provenance_of(run: Run, table: ItemTable) -> dict[str, Any]:
+    """Where the result's numbers come from."""
+    network = run.network
+    hashes = zip(table.texts["name"], table.texts["sha256"], strict=True)
+    return provenance(
+        network={"name": network.name, "sha256": network.sha256, "checks": dict(network.checks)},
+        images={str(name): sha256 for name, sha256 in hashes if sha256},
+        inputs=input_fingerprint(run.experiment, run.photos),
+        runtime=asdict(run.experiment.runtime), seed=run.experiment.seed, started=run.started,
+        display=figures.scale_sentence(run.experiment.figure.percentile),
+    )  # fmt: skip
+
+
+def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
+    """The run's metrics and claims, as `metrics.json` holds them."""
+    columns = table.columns()
+    metrics, by_group = means(columns), means_by_group(columns, table.texts["group"])
+    found.notes.update(dict.fromkeys(blank_note(table.texts["name"], columns)))
+    return results.metrics_summary(
+        config=run.config,
+        seconds=found.seconds,
+        metrics=metrics,
+        by_group=by_group,
+        count=len(table),
+        items=table.first(run.experiment.figure.limit),
+        claims=list(evaluate_claims(run, found, metrics, by_group, BLANK in columns)),
+        deviations=[*run.experiment.deviations, *run.network.deviations, *found.deviations],
+        skipped=[asdict(skipped) for skipped in found.skipped],
+        notes=[*run.network.notes, *found.notes],
+    )
+
+
+def evaluate_claims(
+    run: Run, found: ChunkResult, metrics: Mapping[str, float], by_group: Mapping[str, Mapping[str, float]], blank: bool
+) -> Iterator[Claim]:
+    """Every claim's verdict; one that these photos cannot tell is left out, and the run's notes say why."""
+    if not run.experiment.claims:
+        return
+    batch = first_batch(run)
+    evidence = claims.Evidence(run.network, batch, run.seeds, run.experiment.techniques, metrics, by_group, blank)
+    for name in run.experiment.claims:
+        try:
+            yield claims.CLAIMS[name](evidence)
+        except claims.NotMeasuredError as reason:
+            found.notes[f"The claim {name} is not measured: {reason}."] = None
+
+
+def first_batch(run: Run) -> ImageBatch:
+    """The first batch with a photo that can be read, once more."""
+    numbers = (batch for chunk in run.chunks for batch in chunk.batches)
+    loaded = batches(run.photos, numbers, run.experiment.images, run.network.input)
+    return next(batch_to_device(part.batch, run.network) for part in loaded if part.batch is not None)

@@ -1,0 +1,1 @@
+"""The folder that a run leaves, its tables and its provenance."""

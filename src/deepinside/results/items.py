@@ -1,0 +1,120 @@
+"""The numbers and arrays of every item of a run: a Parquet table and an optional array file."""
+
+import math
+import zipfile
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from deepinside.errors import DeepInsideError
+from deepinside.types import Item
+
+ROWS = 4096
+"""Rows per Parquet row group, which bounds a reader's memory."""
+TEXTS = ("name", "title", "group", "label", "sha256")
+
+
+@dataclass(frozen=True)
+class ItemRow:
+    """One item: name, title, numbers, group, true class and the SHA-256 of its photo, if any."""
+
+    name: str
+    title: str
+    numbers: Mapping[str, float]
+    group: str | None = None
+    label: str | None = None
+    sha256: str | None = None
+
+    def refuse_nan(self) -> None:
+        """Raise DeepInsideError if a number is not finite."""
+        for key, number in self.numbers.items():
+            if not math.isfinite(number):
+                raise DeepInsideError(
+                    f"items.{self.name}.{key}: expected a number, found {number}; the run cannot be trusted."
+                )
+
+
+@dataclass
+class ItemTable:
+    """All items as columns, about ten bytes per number. A missing number is NaN."""
+
+    texts: dict[str, list[str | None]] = field(default_factory=lambda: {name: [] for name in TEXTS})
+    numbers: dict[str, "array[float]"] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.texts["name"])
+
+    def add(self, rows: Iterable[ItemRow]) -> None:
+        for row in rows:
+            for name in [name for name in row.numbers if name not in self.numbers]:
+                self.numbers[name] = array("d", [math.nan] * len(self))
+            for name, column in self.numbers.items():
+                column.append(row.numbers.get(name, math.nan))
+            for name, texts in self.texts.items():
+                texts.append(getattr(row, name))
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The numeric columns, each (items,) float64."""
+        return {name: np.frombuffer(column) for name, column in self.numbers.items()}
+
+    def first(self, limit: int) -> dict[str, dict[str, float]]:
+        """The numbers of the first `limit` items by name."""
+        names = [str(name) for name in self.texts["name"][:limit]]
+        return {
+            item: {name: column[i] for name, column in self.numbers.items() if not math.isnan(column[i])}
+            for i, item in enumerate(names)
+        }
+
+    def write(self, path: Path) -> None:
+        """Write compressed Parquet. The same rows give the same bytes."""
+        import pyarrow  # 0.2 s to import, and only writing needs it
+        from pyarrow import parquet
+
+        texts = {name: pyarrow.array(values, pyarrow.string()) for name, values in self.texts.items()}
+        numbers = {name: pyarrow.array(column, from_pandas=True) for name, column in self.columns().items()}
+        parquet.write_table(pyarrow.table({**texts, **numbers}), path, row_group_size=ROWS, compression="zstd")
+
+
+class ArrayFile:
+    """A `.npz` file written array by array, in constant memory. The same arrays give the same bytes."""
+
+    def __init__(self, path: Path, *, compressed: bool = True) -> None:
+        self.kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+        self.zip = zipfile.ZipFile(path, "w", self.kind, compresslevel=1)
+
+    def add(self, item: Item) -> None:
+        """Add every panel as `item/panel` and every trace as `item/trace/name`, float32."""
+        for panel in item.panels:
+            self.put(f"{item.name}/{panel.name}", panel.values.numpy())
+        for name, values in item.trace.items():
+            self.put(f"{item.name}/trace/{name}", values.cpu().numpy())
+
+    def put(self, name: str, values: np.ndarray) -> None:
+        buffer = BytesIO()
+        np.save(buffer, values.astype(np.float32, copy=False))
+        self.write(f"{name}.npy", buffer.getvalue())
+
+    def take(self, path: Path) -> None:
+        """Add all arrays of another array file."""
+        with zipfile.ZipFile(path) as other:
+            for name in other.namelist():
+                self.write(name, other.read(name))
+
+    def write(self, name: str, data: bytes) -> None:
+        entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+        entry.compress_type = self.kind
+        self.zip.writestr(entry, data, compresslevel=1)
+
+    def close(self) -> None:
+        self.zip.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,47 @@
+import json
+
+from deepinside.html_report.runs import Found, Run
+from deepinside.html_report.views import departing, experiments, papers, script, side_by_side, trouble
+
+
+def run(folder: str, **values: object) -> Run:
+    experiment, network, _ = folder.split("/")
+    words = {"experiment": experiment, "network": network, "status": "done", "title": experiment, **values}
+    return Run(folder=folder, stamp="", **words)  # type: ignore[arg-type]
+
+
+def test_experiments_stand_by_paper_and_figure_and_runs_without_changes_first() -> None:
+    runs = [
+        run("b/n/seed=1", source="A 2013, Fig. 2"),
+        run("b/n/default", source="A 2013, Fig. 2"),
+        run("a/n/default", source="A 2013, Fig. 3"),
+        run("c/n/default", source="B 2010, Fig. 9"),
+    ]
+    found = experiments(runs)
+    assert [one.name for one in found] == ["c", "b", "a"]
+    assert found[1].best.is_default
+    assert [paper.name for paper in papers(found)] == ["B 2010", "A 2013"]
+
+
+def test_departures_are_those_of_runs_without_changes_too() -> None:
+    runs = [run("a/n/seed=1", deviations=["d"]), run("a/n/default", deviations=["d"]), run("b/n/x", deviations=["e"])]
+    assert [one.folder for one in departing(runs)] == ["a/n/default", "b/n/x"]
+
+
+def test_everything_that_went_wrong_is_counted() -> None:
+    runs = [run("a/n/x", status="failed"), run("a/n/y", skipped=[{"name": "x", "reason": "y"}]), run("a/n/z")]
+    found = trouble(runs, Found({}, ["a/n/w.part"], []))
+    assert ([len(found.failed), len(found.skipped)], len(found)) == ([1, 1], 3)
+
+
+def test_at_first_one_run_a_network_stands_side_by_side() -> None:
+    runs = [run("a/n/default"), run("a/n/seed=1"), run("a/m/default"), run("b/n/default"), run("b/n/x"), run("b/n/y")]
+    assert [one.folder for one in side_by_side(runs)] == ["a/n/default", "a/m/default", "a/n/seed=1", "b/n/default"]
+    assert side_by_side([]) == []
+
+
+def test_json_in_a_script_cannot_leave_it() -> None:
+    hostile = {"</script><!--": "\u2028 & é \udcff"}
+    words = script(hostile)
+    assert words.isascii() and not set("<>&") & set(words)
+    assert json.loads(words) == hostile
