@@ -12,7 +12,8 @@ import deepinside
 PACKAGE = Path(deepinside.__file__).parent
 ORDER = (
     "errors", "types", "config", "console", "networks", "images", "targets", "optimisation", "attribution",
-    "localisation", "metrics", "techniques", "claims", "experiment", "progress", "results", "figures", "pipeline", "html_report",
+    "segmentation", "metrics", "techniques", "claims", "experiment", "progress", "results", "figures", "pipeline",
+    "html_report",
     "sweeps", "api", "cli", "__init__",
 )  # fmt: skip
 """Rooms from the bottom up: each imports only those before it."""
@@ -20,10 +21,10 @@ RANK = {name: place for place, name in enumerate(ORDER)}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PURE = [
     path
-    for room in ("optimisation", "attribution", "localisation", "techniques")
+    for room in ("optimisation", "attribution", "segmentation", "techniques")
     for path in PACKAGE.glob(f"{room}/*.py")
 ]
-WITH_NUMPY = {"segmentation", "boxes"}
+WITH_NUMPY = {"graph_cut", "boxes"}
 """Computations that other libraries do better than torch."""
 
 

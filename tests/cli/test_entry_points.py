@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import atexit, sys, threading, time, types
-from deepinside import scripts
+from deepinside.cli import entry_points
 
 class Held:
     def __del__(self):
@@ -25,7 +25,7 @@ def main():
     END
 
 sys.modules["held.main"] = types.SimpleNamespace(main=main)
-scripts.run("held.main")
+entry_points.run("held.main")
 """
 
 

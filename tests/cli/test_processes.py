@@ -14,7 +14,7 @@ from corridor import photo
 
 from deepinside.cli import entry_points
 
-START = "import sys; sys.argv[0] = 'deepinside'; from deepinside import scripts; scripts.deepinside()"
+START = "import sys; sys.argv[0] = 'deepinside'; from deepinside.cli import entry_points; entry_points.deepinside()"
 LONG = ("technique=class_model", "images=none", "technique.targets=[lion]", "technique.optimiser.steps=1000000",
         "runtime.threads=1")  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_help_and_versions_import_nothing_large(command: str, words: str) -> Non
         "import sys\n"
         f"for name in ('torch', 'numpy', 'hydra', 'matplotlib'): sys.modules[name] = None\n"
         f"sys.argv = ['deepinside', {words!r}]\n"
-        f"from deepinside import scripts; scripts.{command}()"
+        f"from deepinside.cli import entry_points; entry_points.{command}()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

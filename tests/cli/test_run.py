@@ -30,7 +30,7 @@ def loaded_by(words: list[str], folder: Path) -> set[str]:
     """Which of the slow libraries `deepinside WORDS` imports."""
     code = (
         "import sys, contextlib, io\n"
-        "from deepinside import cli\n"
+        "from deepinside.cli import run as cli\n"
         f"sys.argv = ['deepinside', *{words!r}]\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
         "    cli.main()\n"
@@ -53,7 +53,7 @@ def test_the_configuration_is_shown_without_torch(tmp_path: Path) -> None:
 def test_what_is_imported_is_left_out_of_every_later_search_for_garbage(tmp_path: Path) -> None:
     code = (
         "import gc, sys\n"
-        "from deepinside import cli\n"
+        "from deepinside.cli import run as cli\n"
         "cli.import_what_computes()\n"
         "print('torch' in sys.modules, gc.isenabled(), gc.get_freeze_count() > 100_000, len(gc.get_objects()) < 10_000)"
     )
@@ -289,7 +289,8 @@ def test_a_run_that_is_killed_leaves_nothing_that_is_taken_for_a_result_or_that_
     words = [*FAST, "technique.show=signed", "runtime.threads=1"]
     code = (
         "import os, signal, sys\n"
-        "from deepinside import cli, figures\n"
+        "from deepinside.cli import run as cli\n"
+        "from deepinside import figures\n"
         "figures.save_figure = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"sys.argv = ['deepinside', *{words!r}]\n"
         "cli.main()\n"

@@ -18,7 +18,7 @@ from deepinside.html_report.layout import form
 from deepinside.html_report.write import titles
 from deepinside.results.items import ItemRow, ItemTable
 
-ASSETS = PACKAGE / "pages" / "assets"
+ASSETS = PACKAGE / "html_report" / "assets"
 
 
 class Links(HTMLParser):
@@ -208,7 +208,7 @@ def test_the_filters_are_matplotlibs_maps() -> None:
     import numpy as np
     from matplotlib import colormaps
 
-    text = (PACKAGE / "pages" / "templates" / "maps.html").read_text()
+    text = (PACKAGE / "html_report" / "templates" / "maps.html").read_text()
     for label, name in {"inferno": "inferno", "viridis": "viridis", "cividis": "cividis", "signed": "RdBu_r"}.items():
         body = text.partition(f'id="map-{label}"')[2].partition("</filter>")[0]
         tables = [list(map(float, words.split())) for words in re.findall('tableValues="(.*?)"', body)]

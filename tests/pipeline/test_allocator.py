@@ -10,8 +10,8 @@ from deepinside.pipeline.allocator import disable_malloc_trim
 
 SCRIPT = """
 import ctypes, resource
-from deepinside.memory import keep_freed
-KEEP and keep_freed()
+from deepinside.pipeline.allocator import disable_malloc_trim
+KEEP and disable_malloc_trim()
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
 def used(size):

@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-MAIN = "import sys; from deepinside import cli; sys.argv[0] = 'deepinside'; cli.main()"
+MAIN = "import sys; from deepinside.cli import run as cli; sys.argv[0] = 'deepinside'; cli.main()"
 WORDS = [
     "technique=class_model", "images=none", "technique.targets=[lion]", "technique.optimiser.steps=400",
     "runtime.threads=1", "runtime.preview=0.2",

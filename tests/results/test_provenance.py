@@ -24,7 +24,7 @@ def commit(folder: Path) -> str:
 def test_the_commit_and_whether_the_code_was_changed_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "code.py").write_text("a = 1\n")
     head = commit(tmp_path)
-    monkeypatch.setattr(provenance, "HOME", tmp_path)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
     (tmp_path / "untracked.txt").write_text("no matter")
     assert provenance.code() == {"commit": head, "dirty": False}
     provenance.code.cache_clear()
@@ -38,13 +38,13 @@ def test_an_installed_package_has_no_commit_even_inside_somebodys_repository(
     (tmp_path / "site-packages").mkdir()
     (tmp_path / "site-packages" / "x").write_text("")
     commit(tmp_path)
-    monkeypatch.setattr(provenance, "HOME", tmp_path / "site-packages")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "site-packages")
     assert provenance.code() == {"commit": None, "dirty": None}
 
 
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
-    monkeypatch.setattr(provenance, "HOME", tmp_path)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", "")
     assert provenance.code() == {"commit": None, "dirty": None}
 

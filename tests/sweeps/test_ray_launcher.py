@@ -40,8 +40,9 @@ LONGEST = 600.0
 
 def test_what_is_sent_to_a_node_is_whole(tmp_path: Path) -> None:
     ray_launcher.staged(tmp_path)
-    told = "from deepinside import catalogue, compose, provenance; import deepinside; "
-    told += "print(deepinside.__file__, provenance.code(), compose.compose_plain(['experiment=sweep_l2'])['name'])"
+    told = "from deepinside.config import catalogue, composition; from deepinside.results import provenance; "
+    told += "import deepinside; "
+    told += "print(deepinside.__file__, provenance.code(), composition.compose_dict(['experiment=sweep_l2'])['name'])"
     paths = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", told], cwd=tmp_path, env=paths, capture_output=True, text=True, check=True
@@ -200,7 +201,7 @@ def test_a_node_that_dies_in_the_middle_of_a_sweep_costs_nothing_but_time(
 ) -> None:
     address, (_, second), environment = cluster
     (bench / "ray").mkdir()
-    command = [sys.executable, "-c", "from deepinside import cli; cli.main()", "-m", *JOBS]
+    command = [sys.executable, "-c", "from deepinside.cli import run as cli; cli.main()", "-m", *JOBS]
     sweep = subprocess.Popen(
         [*command, "hydra/launcher=ray", f"hydra.launcher.address={address}"],
         cwd=bench / "ray", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

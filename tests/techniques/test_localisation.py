@@ -16,11 +16,11 @@ from deepinside import claims
 from deepinside.claims.simonyan import leads_by_size
 from deepinside.config.paths import ROOT
 from deepinside.errors import DeepInsideError
-from deepinside.localisation.boxes import SIZES
 from deepinside.metrics.aggregation import means, means_by_group
 from deepinside.networks.network import Network
 from deepinside.networks.spec import InputConvention
 from deepinside.results.items import ItemRow, ItemTable
+from deepinside.segmentation.boxes import SIZES
 from deepinside.techniques.localisation import Localisation
 from deepinside.types import ImageBatch, Item, Photo, Seeds
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from deepinside.attribution.gradients import forward_centre_crop, image_gradient
 from deepinside.attribution.relu_rules import MASKS, Rectifier, ReluRule, rectifiers, replaced, without_rectifiers
 from deepinside.claims.registry import Evidence, NotMeasuredError, claim
-from deepinside.localisation.boxes import SIZES
 from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import measure
+from deepinside.segmentation.boxes import SIZES
 from deepinside.targets import Target
 from deepinside.types import Claim, ImageBatch, Seeds
 
@@ -190,7 +190,7 @@ def relative_difference(one: Network, other: Network, x: Tensor, targets: list[T
 
 
 BASELINES = ("whole_image", "centre", "random")
-"""Boxes that need no network; see `deepinside.localisation.segmentation.baselines`."""
+"""Boxes that need no network; see `deepinside.segmentation.graph_cut.baselines`."""
 
 
 @claim

@@ -20,8 +20,24 @@ if TYPE_CHECKING:
     from deepinside.experiment.schema import FigureSettings
 
 __all__ = [
-    "PERCENTILE", "chosen", "colour_map", "complaints", "draw", "draw_rows", "grid", "heading", "heading_of", "picture",
-    "plain", "prepare", "save", "save_figure", "save_panel", "save_traces", "scale_sentence", "styled",
+    "PERCENTILE",
+    "chosen",
+    "colour_map",
+    "complaints",
+    "draw",
+    "draw_rows",
+    "heading",
+    "heading_of",
+    "image_grid",
+    "picture",
+    "plain",
+    "prepare",
+    "save",
+    "save_figure",
+    "save_panel",
+    "save_traces",
+    "scale_sentence",
+    "styled",
     "words_of",
 ]  # fmt: skip
 
@@ -77,7 +93,7 @@ def complaints(items: Sequence[Item], settings: "FigureSettings") -> list[str]:
     ]
 
 
-def grid(rows: int, columns: int, inches: float) -> "tuple[Figure, np.ndarray]":
+def image_grid(rows: int, columns: int, inches: float) -> "tuple[Figure, np.ndarray]":
     """A figure of axes without ticks or frames, `inches` wide each."""
     from matplotlib.figure import Figure
 

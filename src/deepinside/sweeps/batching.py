@@ -1,7 +1,8 @@
 """Batches the optimisations of a sweep's runs that differ only in numbers.
 
 The results go to the folder where each run looks for its interrupted optimisations
-(`deepinside.pipeline.checkpoints`). The run then executes as usual and finds them done. Results do not depend on whether this happened.
+(`deepinside.pipeline.checkpoints`). The run then executes as usual and finds them done. Results do not depend on
+whether this happened.
 """
 
 import logging

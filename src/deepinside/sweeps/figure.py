@@ -39,7 +39,7 @@ def save_grid(runs: Sequence[Run], axes: Axes, root: Path, title: str, path: Pat
     shown = runs[:MOST_RUNS]
     rows, columns = lines(shown, axes)
     inches = min(2.0, max(0.7, 24 / columns))
-    figure, places = figures.grid(len(rows), columns, inches)
+    figure, places = figures.image_grid(len(rows), columns, inches)
     for row, places_of_row in zip(rows, places, strict=True):
         for run, place in zip(row, places_of_row, strict=False):
             if run is not None:

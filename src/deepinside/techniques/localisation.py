@@ -16,12 +16,12 @@ from torch import Tensor
 from deepinside.attribution.gradients import Crop, ForwardPass, centre_crop, ten_crops
 from deepinside.attribution.relu_rules import ReluRule, check_rule, told, with_rule
 from deepinside.config.settings import STRICT
-from deepinside.localisation import boxes as scoring
-from deepinside.localisation import segmentation
-from deepinside.localisation.boxes import Answer
-from deepinside.localisation.segmentation import Box, Segmentation
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
+from deepinside.segmentation import boxes as scoring
+from deepinside.segmentation import graph_cut
+from deepinside.segmentation.boxes import Answer
+from deepinside.segmentation.graph_cut import Box, Segmentation
 from deepinside.targets import Target, TargetRequest, check, for_batch, label_class, target_notes
 from deepinside.techniques.saliency import Saliency
 from deepinside.types import ImageBatch, Item, Panel, Photo, Seeds, TechniqueOutput, safe_name
@@ -41,7 +41,7 @@ class Localisation:
     the one of its own class where that is known. `foreground` and `background` are the quantiles of the map above and
     below which pixels make the two models, of `components` Gaussians each; `smoothness` is GraphCut's weight, for a
     shorter side of 256 pixels. What keeps the cut from collapsing to a pixel (see
-    `segmentation.Constraints`): pixels above the quantile `foreground_seeds` of the map are object,
+    `graph_cut.Constraints`): pixels above the quantile `foreground_seeds` of the map are object,
     those below `background_seeds` are not (null ties none), the mask must hold `least_mass` of the map on the pixels
     of the foreground's colour model, else the smoothness is halved; `piece` "salient" takes the connected piece with
     most of the map, "largest" that with most pixels. `threshold` is the quantile whose bounding box is the baseline
@@ -124,7 +124,7 @@ class Localisation:
 
     def items(self, scene: "Scene", targets: Sequence[Target], maps: Sequence[Tensor]) -> Iterator[Item]:
         for number, (target, saliency) in enumerate(zip(targets, maps, strict=True), 1):
-            cut = segmentation.segment(
+            cut = graph_cut.segment(
                 scene.levels.byte().permute(1, 2, 0).contiguous().numpy(),
                 saliency.numpy(),
                 foreground_quantile=self.foreground,
@@ -139,16 +139,16 @@ class Localisation:
             yield self.item(name, scene, target, saliency, cut)
 
     @property
-    def constraints(self) -> segmentation.Constraints:
-        return segmentation.Constraints(self.foreground_seeds, self.background_seeds, self.least_mass, self.piece)
+    def constraints(self) -> graph_cut.Constraints:
+        return graph_cut.Constraints(self.foreground_seeds, self.background_seeds, self.least_mass, self.piece)
 
     def item(self, name: str, scene: "Scene", target: Target, saliency: Tensor, cut: Segmentation) -> Item:
         marked = len(scene.truth) > 0 and target == scene.own
         shape = (saliency.shape[0], saliency.shape[1])
         boxes = {
             "graph_cut": cut.box,
-            "threshold": segmentation.threshold_box(saliency.numpy(), level=self.threshold),
-            **segmentation.baselines(shape, size=self.usual_size, seed=scene.seed),
+            "threshold": graph_cut.threshold_box(saliency.numpy(), level=self.threshold),
+            **graph_cut.baselines(shape, size=self.usual_size, seed=scene.seed),
         }
         numbers = {"mask_share": float(cut.mask.mean()), "found": float(cut.found)}
         if marked and not blank(saliency):
@@ -175,7 +175,7 @@ class Localisation:
 
     def regions(self, saliency: Tensor) -> Tensor:
         """(3, H, W) RGB: blue where pixels make the foreground's colour model, cyan the background's, red neither."""
-        salient, rest = segmentation.most_and_least(
+        salient, rest = graph_cut.most_and_least(
             saliency.numpy(), foreground=self.foreground, background=self.background
         )
         picture = torch.tensor(RED)[:, None, None].repeat(1, *saliency.shape)

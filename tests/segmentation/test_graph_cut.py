@@ -9,7 +9,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from deepinside.errors import DeepInsideError
-from deepinside.localisation import segmentation as seg
+from deepinside.segmentation import graph_cut as seg
 
 SQUARE = (20, 12, 44, 40)
 

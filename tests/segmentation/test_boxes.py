@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deepinside.errors import DeepInsideError
-from deepinside.localisation import boxes as m
+from deepinside.segmentation import boxes as m
 
 
 def random_boxes(count, side, seed):
