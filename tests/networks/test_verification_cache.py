@@ -151,7 +151,7 @@ def test_weights_kept_in_further_files_count(tmp_path: Path, verified: list[str]
 def test_all_the_code_of_networks_is_digested() -> None:
     folder = Path(verification_cache.__file__).parent
     copied = {path.name for path in folder.rglob("*.py")}
-    assert {"convert.py", "network.py", "verify.py"} <= copied
+    assert {"convert.py", "network.py", "verification.py"} <= copied
     assert len(verification_cache.code_digest()) == 64
 
 

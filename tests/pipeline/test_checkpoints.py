@@ -110,10 +110,10 @@ def test_whoever_comes_after_the_whole_result_takes_nothing(tmp_path: Path) -> N
 OTHER = """
 import sys, time
 from pathlib import Path
-from deepinside.work import Work, plan
-work = Work(Path(sys.argv[1]) / "out", {"identity": "a"})
+from deepinside.pipeline.checkpoints import RunCheckpoint, make_chunks
+work = RunCheckpoint(Path(sys.argv[1]) / "out", {"identity": "a"})
 work.open()
-taken = list(work.claimed(plan(2, 1)[:1]))
+taken = list(work.claimed(make_chunks(2, 1)[:1]))
 print(len(taken), flush=True)
 time.sleep(60)
 """
@@ -155,7 +155,7 @@ def test_a_keeper_goes_on_with_each_optimisation_where_it_was(tmp_path: Path) ->
         assert torch.equal(rule.maximise(start, bowl).images, whole[0].images)  # known already
         rule.maximise(start + 1, bowl)
     assert keeper.count == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one-0000.climb", "one-0001.climb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one-0000.snapshot", "one-0001.snapshot"]
     with using_callback(Checkpointer(tmp_path, "one", every=0)):
         again = [rule.maximise(start, bowl), rule.maximise(start + 1, bowl)]
     for one, other in zip(again, whole, strict=True):
@@ -174,9 +174,9 @@ def test_snapshots_go_with_their_chunk(tmp_path: Path) -> None:
     chunk, other = make_chunks(8, 1)
     list(work.claimed([chunk, other]))
     for number in (0, 3, 4):
-        (work.folder / "climbs" / f"{number:09}-technique-0000.climb").touch()
+        (work.folder / "snapshots" / f"{number:09}-technique-0000.snapshot").touch()
     work.finish(chunk, record("a"))
-    assert [path.name for path in (work.folder / "climbs").iterdir()] == ["000000004-technique-0000.climb"]
+    assert [path.name for path in (work.folder / "snapshots").iterdir()] == ["000000004-technique-0000.snapshot"]
     work.close()
 
 
@@ -201,8 +201,8 @@ def test_unfinished_work_that_came_from_others_runs_no_code(tmp_path: Path) -> N
     with pytest.raises(DeepInsideError, match=r"000000\.record: expected unfinished work"):
         work.record(chunk)
     keeper = work.checkpointer(range(1), "")
-    (work.folder / "climbs" / f"{keeper.name}-0000.climb").write_bytes(work.result_path(chunk).read_bytes())
-    with pytest.raises(DeepInsideError, match=r"0000\.climb: expected unfinished work"):
+    (work.folder / "snapshots" / f"{keeper.name}-0000.snapshot").write_bytes(work.result_path(chunk).read_bytes())
+    with pytest.raises(DeepInsideError, match=r"0000\.snapshot: expected unfinished work"):
         keeper.restore()
     assert not place.exists()
     pickle.loads(work.result_path(chunk).read_bytes())

@@ -224,7 +224,9 @@ def test_a_result_stands_for_its_own_configuration_and_inputs_only(tmp_path: Pat
         results.write_json(aside / "provenance.json", {"inputs": inputs})
         results.write_json(aside / "metrics.json", {"status": "done", "skipped": []})
     assert results.finished_result(folder, DEFAULTS, inputs) == {"status": "done", "skipped": []}
-    assert results.finished_result(folder, {**DEFAULTS, "runtime": {"threads": 7, "again": True}}, inputs) is not None
+    assert (
+        results.finished_result(folder, {**DEFAULTS, "runtime": {"threads": 7, "overwrite": True}}, inputs) is not None
+    )
     assert results.finished_result(folder, config(l2=2.0), inputs) is None
     assert results.finished_result(folder, DEFAULTS, {"photos": "ac"}) is None
     results.write_json(folder / "metrics.json", {"status": "done", "skipped": [{"name": "a", "reason": "b"}]})

@@ -82,8 +82,16 @@ def test_other_rules_photos_or_networks_are_not_joined(bench: Path, monkeypatch:
     assert set(seen) == {1}
 
 
+LBFGS = (
+    "technique/optimiser=lbfgs",
+    "technique.optimiser.steps=2",
+    "technique.l2=1e-6",
+    "technique.parametrisation=pixels",
+)
+
+
 def test_lbfgs_goes_one_by_one(bench: Path) -> None:
-    given = configs(MODEL, *(["technique/optimiser=lbfgs", "technique.optimiser.steps=2", f"seed={s}"] for s in (0, 1)))
+    given = configs(MODEL, *([*LBFGS, f"seed={s}"] for s in (0, 1)))
     both_ways(given, bench)
 
 

@@ -204,6 +204,7 @@ class InversionSettings(TypedDict, total=False):
     layers: str | Sequence[str]
     energy: Energy
     restarts: int
+    safeguard: bool
     layers_at_once: int
     optimiser: Optimiser
 

@@ -85,7 +85,7 @@ class RunCheckpoint:
             write_atomically(self.folder / "origin.json", json.dumps(self.origin).encode())
 
     def make(self) -> None:
-        for name in ("chunks", "climbs", "locks", "whole"):
+        for name in ("chunks", "snapshots", "locks", "whole"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def known_origin(self) -> Any:
@@ -97,7 +97,7 @@ class RunCheckpoint:
     @property
     def has_progress(self) -> bool:
         """Whether there is anything that would be lost."""
-        return any(any(self.folder.glob(kept)) for kept in ("chunks/*.record", "climbs/*.climb"))
+        return any(any(self.folder.glob(kept)) for kept in ("chunks/*.record", "snapshots/*.snapshot"))
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -148,7 +148,7 @@ class RunCheckpoint:
         """The chunk is done: what is remembered of its optimisations is needed no more."""
         write_atomically(self.result_path(chunk), datafile.dump(record))
         for batch in chunk.batches:
-            for left in (self.folder / "climbs").glob(f"{batch.start:09}-*"):
+            for left in (self.folder / "snapshots").glob(f"{batch.start:09}-*"):
                 left.unlink()
         self.release(chunk.name)
 
@@ -164,7 +164,7 @@ class RunCheckpoint:
 
     def checkpointer(self, batch: range, variant: str) -> "Checkpointer":
         """What remembers the optimisations of one batch and variant of the technique."""
-        return Checkpointer(self.folder / "climbs", f"{batch.start:09}-{safe_name(variant or 'technique')}")
+        return Checkpointer(self.folder / "snapshots", f"{batch.start:09}-{safe_name(variant or 'technique')}")
 
 
 def remove_stale(result: Path) -> None:
@@ -185,7 +185,7 @@ class Checkpointer(Callback):
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{self.name}-{self.count:04}.climb"
+        return self.folder / f"{self.name}-{self.count:04}.snapshot"
 
     def restore(self) -> Snapshot | None:
         self.count += 1

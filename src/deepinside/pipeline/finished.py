@@ -24,7 +24,7 @@ def known(config: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
     None where the run has to be looked into: it is not done, wanted anew, or has left something behind.
     """
     left = folder.with_name(f"{folder.name}.part")
-    if config["runtime"].get("again") or left.exists() or not results.is_done(folder):
+    if config["runtime"].get("overwrite") or left.exists() or not results.is_done(folder):
         return None
     photos = listed(construct(ImageSettings, config["images"], "images"))
     found = results.finished_result(folder, config, inputs(config["network"].get("sha256"), photos))

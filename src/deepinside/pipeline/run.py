@@ -63,7 +63,7 @@ def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Execute one composed configuration and leave its result in `folder`; returns what `metrics.json` holds.
 
     A complete result is returned as it is, marked `skipped_as_done`, unless the photos have changed, some could not be
-    read, or `runtime.overwrite` is set. Interrupted work resumes. Raises DeepInsideError if the configuration is invalid
+    read, or `runtime.overwrite` is set. Interrupted work resumes. Raises DeepInsideError for an invalid configuration
     or the run fails; `folder` then holds the reason with status `failed`, unless it was refused before any work.
     """
     experiment, photos = read(config)

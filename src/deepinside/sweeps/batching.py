@@ -51,7 +51,7 @@ def optimise_in_batches(configs: Sequence[tuple[Mapping[str, Any], Path]]) -> in
 def pending_run(config: Mapping[str, Any], folder: Path) -> Run | None:
     """The run, unless it is done or has no optimisations to batch."""
     experiment, photos = pipeline.read(config)
-    if not any(hasattr(technique, "climbs") for technique in experiment.techniques.values()):
+    if not any(hasattr(technique, "optimisation_requests") for technique in experiment.techniques.values()):
         return None
     if pipeline.already_done(experiment, photos, config, folder) is not None:
         return None
@@ -119,7 +119,7 @@ class PendingRequests:
 def start_requests(run: Run, work: RunCheckpoint, batch: ImageBatch, numbers: range) -> Iterator[PendingRequests]:
     """Every variant that supports batching, at its first request."""
     for name, technique in run.experiment.techniques.items():
-        if hasattr(technique, "climbs"):
+        if hasattr(technique, "optimisation_requests"):
             climbing = PendingRequests(
                 technique.optimisation_requests(run.network, batch, run.seeds), work.checkpointer(numbers, name)
             )
