@@ -1,4 +1,4 @@
-"""What is differentiated: a class, a group of classes, or a unit of any layer, found from what the user wrote."""
+"""Targets: the class, group of classes or unit of a layer that is differentiated, parsed from the user's text."""
 
 import re
 from collections import defaultdict
@@ -19,12 +19,12 @@ from deepinside.types import ImageBatch, Photo
 PER_PHOTO = ("top1", "topK", "true")
 """The targets that depend on the photo: the best class, the best K classes (`top5`), the photo's own label."""
 IF_LABELLED = re.compile(r"\s*true\s*\|\s*", re.IGNORECASE)
-"""How a target begins that is a photo's own label where it has one, as in `true | top1`."""
+"""The prefix in `true | top1`: the photo's own label if it has one."""
 NUMBER = re.compile(r"\d+(\.\d*)?(e[+-]?\d+)?")
 
 
 def as_written(request: Any) -> Any:
-    """What the user wrote: YAML reads `true` as a bool and `1e3` as a number, but neither is the number of a class."""
+    """The user's text: YAML reads `true` as a bool and `1e3` as a float, but neither is a class index."""
     if isinstance(request, bool):
         return str(request).lower()
     if isinstance(request, float):
@@ -38,10 +38,10 @@ TargetRequest = Annotated[str | int, BeforeValidator(as_written)]
 
 @dataclass(frozen=True)
 class Target:
-    """Some channels of one layer, and where in it.
+    """Some channels of one layer, and a position in it.
 
-    Its value is the mean over `channels`; in a layer with positions also over all of them (`place` None), at the
-    strongest one ("max"), or at one (row, column). `note` says which was taken where the words could mean several.
+    Its value is the mean over `channels`. In a layer with spatial positions, `place` None averages over all of them,
+    "max" takes the strongest one and (row, column) takes one. `note` says which meaning of an ambiguous name was taken.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Target:
 
     def read(self, activation: Tensor) -> Tensor:
         """The target's value, (N,), from its layer's activation (N, C) or (N, C, H, W)."""
-        first = self.channels[0]  # one channel as a slice: a list is sent to the device, which is waited for
+        first = self.channels[0]  # one channel as a slice: indexing with a list synchronises with the device
         some = slice(first, first + 1) if len(self.channels) == 1 else list(self.channels)
         chosen = activation[:, some].mean(1)
         if chosen.ndim == 1:
@@ -66,17 +66,17 @@ class Target:
 
 
 def resolve(request: str | int, network: Network) -> Target:
-    """The target a user asked for by class name, WordNet id, class index, group of classes, or `layer:channel`.
+    """The target of a request: class name, WordNet id, class index, group of classes, or `layer:channel`.
 
-    A name wins over an index, so that a class called 2 is found by 2 wherever it stands among the scores. Any of the
-    names in `tench, Tinca tinca` will do. Alternatives are separated by `|`: the first one the network knows is taken,
-    so one experiment serves networks of different classes and layers. `layer:channel` averages over positions,
+    A name takes precedence over an index: a class called 2 is found by 2, whatever its index. Any of the names in
+    `tench, Tinca tinca` matches. Alternatives are separated by `|`; the first one that the network has is taken, so one
+    experiment works for networks of different classes and layers. `layer:channel` averages over positions,
     `layer:channel:max` takes the strongest position and `layer:channel:row:column` one position. Raises
-    DeepInsideError naming the nearest known names, or the WordNet ids of the classes that share a name, as ImageNet's
-    two cranes do.
+    DeepInsideError with the nearest known names, or with the WordNet ids of classes that share a name, such as
+    ImageNet's two cranes.
     """
     written = str(as_written(request))
-    if found := find_class(written, network):  # a class's own name may have a colon or a bar in it
+    if found := find_class(written, network):  # a class name may contain a colon or a bar
         return found
     alternatives = [part.strip() for part in written.split("|")]
     for alternative in alternatives:
@@ -91,12 +91,12 @@ def resolve(request: str | int, network: Network) -> Target:
 
 
 def find(request: str, network: Network) -> Target | None:
-    """The target one alternative names, or None where the network does not know it."""
+    """The target of one alternative, or None if the network does not have it."""
     return find_class(request, network) or (unit(request, network) if ":" in request else None)
 
 
 def find_class(request: str, network: Network) -> Target | None:
-    """The class or the group of classes of that name, or None; says so where it could be another class as well."""
+    """The class or group of classes of that name, or None. Adds a note if the name could also mean another class."""
     group = network.groups.get(request)
     meanings = [list(group)] if group else []
     meanings += [found for found in class_meanings(request, network) if found]
@@ -116,7 +116,7 @@ def find_class(request: str, network: Network) -> Target | None:
 
 
 def choice_note(request: str, taken: str, others: Mapping[int, object], network: Network) -> str:
-    """Which meaning of a request was taken, where there are others; "" where there are none."""
+    """A sentence on which meaning of a request was taken; "" if it has only one."""
     if others:
         further = " or ".join(f"{described(index, network)}, which is {network.target}:{index}" for index in others)
         return f"The target {request!r} was taken as {taken}, not as {further}."
@@ -132,46 +132,46 @@ def described(index: int, network: Network) -> str:
 
 
 def has_layer(request: str, network: Network) -> bool:
-    """Whether the layer of `layer:channel` is one of the network's."""
+    """Whether the network has the layer of `layer:channel`."""
     layer = request.partition(":")[0]
     return network.synonyms.get(layer, layer) in network.layers or layer in network.layers
 
 
 def class_name(index: int, network: Network) -> str:
-    """What people call a class; its number where the network came without labels."""
+    """The name of a class; its index if the network has no labels."""
     return network.labels[index].name if network.labels else f"class {index}"
 
 
 def class_meanings(request: str, network: Network) -> list[list[int]]:
-    """The classes that a request may name, surest first: by whole name or WordNet id, by whole name spelt otherwise,
-    by one name of several, by index."""
+    """The classes that a request may mean, most certain first: exact name or WordNet id, normalised name, one of the
+    synonyms, index."""
     known = spellings(network.labels)
     index = [int(request)] if request.isdecimal() and int(request) < network.classes else []
     plain = spelling(request)
-    return [known.exact.get(request.casefold(), []), known.whole.get(plain, []), known.parts.get(plain, []), index]
+    return [known.exact.get(request.casefold(), []), known.full.get(plain, []), known.parts.get(plain, []), index]
 
 
 @dataclass(frozen=True)
 class Spellings:
-    """The classes by every name they may be called: `exact` by WordNet id and name, `whole` by the spelling of the
-    name, `parts` by that of each of its synonyms. `numbered`: some classes are called by a number."""
+    """Class indices by name: `exact` by WordNet id and name, `full` by the normalised name, `parts` by each normalised
+    synonym. `numbered` says whether some class names are numbers."""
 
     exact: Mapping[str, list[int]]
-    whole: Mapping[str, list[int]]
+    full: Mapping[str, list[int]]
     parts: Mapping[str, list[int]]
     numbered: bool
 
 
 @lru_cache(maxsize=8)
 def spellings(labels: tuple[Label, ...]) -> Spellings:
-    exact, whole, parts = defaultdict(list), defaultdict(list), defaultdict(list)
+    exact, full, parts = defaultdict(list), defaultdict(list), defaultdict(list)
     for label in labels:
         for name in dict.fromkeys(filter(None, (label.wnid, label.name.casefold()))):
             exact[name].append(label.index)
-        whole[spelling(label.name)].append(label.index)
+        full[spelling(label.name)].append(label.index)
         for name in dict.fromkeys(map(spelling, synonyms(label.name))):
             parts[name].append(label.index)
-    return Spellings(dict(exact), dict(whole), dict(parts), any(label.name.isdecimal() for label in labels))
+    return Spellings(dict(exact), dict(full), dict(parts), any(label.name.isdecimal() for label in labels))
 
 
 def synonyms(name: str) -> list[str]:
@@ -180,7 +180,7 @@ def synonyms(name: str) -> list[str]:
 
 
 def spelling(name: str) -> str:
-    """A name without what people spell differently: case, `_` for a blank, blanks, and `01` or `1.0` for 1."""
+    """The normalised name: case, blanks, `_` for a blank, and `01` or `1.0` for 1 make no difference."""
     plain = " ".join(name.casefold().replace("_", " ").replace(",", ", ").split())
     return repr(float(plain)) if NUMBER.fullmatch(plain) else plain
 
@@ -197,14 +197,14 @@ def unit(request: str, network: Network) -> Target:
         raise DeepInsideError(f"target: expected layer:channel, :max or :row:column after it, found {request!r}.")
     found = [int(number) for number in numbers]
     if any(number >= size for number, size in zip(found, shape, strict=False)) or len(found) > len(shape):
-        raise DeepInsideError(f"target: {request!r} lies outside layer {layer}, whose shape is {tuple(shape)}.")
+        raise DeepInsideError(f"target: {request!r} is outside layer {layer}, whose shape is {tuple(shape)}.")
     return Target(request, layer, (found[0],), (found[1], found[2]) if len(found) == 3 else place)
 
 
 def nearest(request: str, network: Network) -> str:
-    """A sentence's end: the known names nearest to `request`."""
-    whole = [label.name for label in network.labels]
-    known = [*(name for names in map(synonyms, whole) for name in names), *network.groups, *whole]
+    """The end of a sentence with the known names nearest to `request`."""
+    full = [label.name for label in network.labels]
+    known = [*(name for names in map(synonyms, full) for name in names), *network.groups, *full]
     near = nearest_names(request, dict.fromkeys(known), cutoff=0.5)
     if near:
         return "nearest are " + ", ".join(near)
@@ -213,13 +213,13 @@ def nearest(request: str, network: Network) -> str:
 
 
 def check(request: str | int, network: Network) -> Target | None:
-    """The target, or None where it depends on the photo; raises DeepInsideError where it is none of either."""
+    """The target, or None if it depends on the photo. Raises DeepInsideError for anything else."""
     name = IF_LABELLED.sub("", str(as_written(request)), count=1)
     return None if name == "true" or is_top(name) else resolve(name, network)
 
 
 def check_even(request: str | int) -> None:
-    """Raise DeepInsideError for a request that finds more targets for a photo without a label than for one with it."""
+    """Raise DeepInsideError for a request that gives more targets to a photo without a label than to one with it."""
     others = IF_LABELLED.sub("", str(request), count=1)
     if others != str(request) and is_top(others) and int(others[3:]) > 1:
         raise DeepInsideError(
@@ -229,7 +229,7 @@ def check_even(request: str | int) -> None:
 
 
 def is_top(request: str) -> bool:
-    """Whether the request is for the best K classes of each photo, as in `top1`."""
+    """Whether the request means the best K classes of each photo, as in `top1`."""
     return re.fullmatch(r"top[1-9]\d*", request) is not None
 
 
@@ -249,7 +249,7 @@ def for_batch(request: str | int, network: Network, batch: ImageBatch, scores: T
 
 
 def true_class(photo: Photo, network: Network) -> Target:
-    """The class of a photo's own label. Says so where a class of the network is called `true`."""
+    """The class of a photo's own label. Adds a note if the network has a class called `true`."""
     if photo.label is None:
         raise DeepInsideError(f"target=true: expected a label for {photo.stem}, found none; set images.labels.")
     others = dict.fromkeys(index for found in class_meanings("true", network) for index in found)
@@ -259,8 +259,8 @@ def true_class(photo: Photo, network: Network) -> Target:
 
 
 def label_class(label: str, network: Network) -> Target:
-    """The class that a photo's label names. Where classes are called by numbers, a number that no class is called by is
-    refused: it could only be a place in the list, of a class that is called otherwise."""
+    """The class of a photo's label. If class names are numbers, a number that is no class name is refused: it could
+    only be the index of a class with another name."""
     if label.isdecimal() and spellings(network.labels).numbered and not any(class_meanings(label, network)[:-1]):
         raise DeepInsideError(
             f"target=true: expected photos' labels to be classes of {network.name}, found {label!r}; "
@@ -274,5 +274,5 @@ def class_target(index: int, network: Network) -> Target:
 
 
 def target_notes(photo: Photo | None, *targets: Target) -> tuple[str, ...]:
-    """What the result should say of how a photo was read and which targets were taken."""
+    """The notes of a result: how the photo was read and which targets were taken."""
     return (*(photo.notes if photo is not None else ()), *(target.note for target in targets if target.note))

@@ -1,8 +1,8 @@
-"""What travels along the corridor: small frozen values, made once and never changed.
+"""The types that all rooms share: small frozen dataclasses.
 
-The image space, the same for every network and technique: float32, (N, 3, H, W), RGB, *zero-centred pixels*,
-that is pixel values 0-255 minus the network's mean. A network's own convention (BGR, division by a standard
-deviation) is applied inside `Network` and nowhere else, so a gradient is always "class score per pixel level".
+Image space is the same for every network and technique: float32, (N, 3, H, W), RGB, mean-subtracted pixels, that is
+intensities 0–255 minus the network's mean. Only `Network` applies a network's own convention (BGR, division by a
+standard deviation), so a gradient is always in class score per unit of intensity.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:  # so that results can be read without torch
+if TYPE_CHECKING:  # results can be read without importing torch
     import torch
     from torch import Tensor
 
@@ -23,11 +23,11 @@ PanelKind = Literal["photo", "stretched", "magnitude", "signed", "colour", "mask
 class Photo:
     """One image, ready for a network.
 
-    `stem` names it in results; `pixels` is (3, H, W) float32, zero-centred; `sha256` that of the file; `label`
-    the true class's WordNet id or name, where one is known; `boxes` (K, 4) float, x0 y0 x1 y1 in fractions of the
-    whole photo's width and height, where they are known; `view` is the part of the photo that `pixels` shows, in the
-    same fractions; `number` is its place in the whole list of photos, readable or not, which names its random streams;
-    `notes` say what was guessed when the file was read.
+    `stem` names it in results. `pixels` is (3, H, W) float32, mean-subtracted. `sha256` is the file's hash. `label` is
+    the true class's WordNet id or name, if known. `boxes` is (K, 4) float, x0 y0 x1 y1 in fractions of the full photo's
+    width and height, if known. `view` is the part of the photo that `pixels` shows, in the same fractions. `number` is
+    its index in the full list of photos, readable or not; its random streams depend on it. `notes` say what was guessed
+    when the file was read.
     """
 
     stem: str
@@ -40,15 +40,15 @@ class Photo:
     notes: tuple[str, ...] = ()
 
     def boxes_in_view(self) -> "Tensor":
-        """(K, 4): `boxes` in fractions of what `pixels` shows, cut off at its edges; those outside are left out."""
+        """(K, 4): `boxes` in fractions of the part that `pixels` shows, clipped to it; boxes outside are dropped."""
         import torch
 
         if self.boxes is None:
             return torch.zeros(0, 4)
         x0, y0, x1, y1 = self.view
-        moved = (self.boxes - torch.tensor([x0, y0, x0, y0])) / torch.tensor([x1 - x0, y1 - y0] * 2)
-        cut = moved.clamp(0, 1)
-        return cut[(cut[:, 2:] > cut[:, :2]).all(1)]
+        shifted = (self.boxes - torch.tensor([x0, y0, x0, y0])) / torch.tensor([x1 - x0, y1 - y0] * 2)
+        clipped = shifted.clamp(0, 1)
+        return clipped[(clipped[:, 2:] > clipped[:, :2]).all(1)]
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class ImageBatch:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: raw `values` (H, W) or (3, H, W) float, and how a person should see them.
+    """One picture: raw `values` (H, W) or (3, H, W) float, and how to display them.
 
-    photo: RGB intensities 0–255, clipped; stretched: the same, stretched from its least to its largest value;
+    photo: RGB intensities 0–255, clipped; stretched: the same, stretched from its smallest to its largest value;
     magnitude: white to black from 0 to the largest; signed: symmetric about 0;
-    colour: signed RGB, symmetric about mid-grey; mask: 0 or 1. `caption` stands under it. `boxes` (K, 4) are drawn
-    on it, x0 y0 x1 y1 in its own pixels. `blank` says why a map tells nothing, in a few words, and is empty where it
-    tells something: numbers and claims leave blank maps out.
+    colour: signed RGB, symmetric about mid-grey; mask: 0 or 1. `caption` is printed below. `boxes` (K, 4) are drawn
+    on it, x0 y0 x1 y1 in its own pixels. `blank` says in a few words why a map is uninformative; it is empty for all
+    others. Metrics and claims leave blank maps out.
     """
 
     name: str
@@ -83,10 +83,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Item:
-    """What a technique found out about one thing: a photo, a class, a layer.
+    """A technique's result for one photo, class or layer.
 
     `panels` are drawn in one row; `metrics` are its scalars; `trace` maps a name to its value at every step, (T,).
-    `group` is the kind of thing it is, where the run's means are to be told by kind too (the size of its object).
+    `group` is a category, such as the size of the object, for which the run also reports means.
     `depicts` is the WordNet id or name of the class that its computed images should show, if any.
     """
 
@@ -102,7 +102,7 @@ class Item:
 
 @dataclass(frozen=True)
 class TechniqueOutput:
-    """A technique's answer for one batch. `deviations` say where it leaves the paper."""
+    """A technique's results for one batch. `deviations` say where they deviate from the paper."""
 
     items: tuple[Item, ...]
     deviations: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ class TechniqueOutput:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of a paper, measured: `holds` is the verdict of `measured` against `expected`."""
+    """A statement of a paper and its measurement. `holds` says whether `measured` meets `expected`."""
 
     id: str
     source: str
@@ -122,16 +122,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Seeds:
-    """Where every random number comes from: each item of a run has streams of its own.
+    """The random streams of a run: each item has its own.
 
-    Because a stream depends on the seed, its name and the item's place in the whole set only, batch size, order
-    and sharding change no result.
+    A stream depends only on the seed, its name and the item's index in the full set. Batch size, order and sharding
+    change no result.
     """
 
     seed: int
 
     def generator(self, index: int, stream: str) -> "torch.Generator":
-        """The stream called `stream` of item number `index`, on the CPU, at its beginning."""
+        """A new CPU generator for the stream `stream` of item `index`."""
         import torch
 
         digest = hashlib.sha256(f"{self.seed}/{stream}/{index}".encode()).digest()
@@ -139,12 +139,12 @@ class Seeds:
 
 
 def safe_name(name: str) -> str:
-    """`name` as part of a file's name: no separators, blanks or characters a file system or a shell minds."""
+    """`name` as part of a file name: without separators, blanks and characters that file systems or shells reject."""
     return re.sub(r"[^\w.+,=-]+", "_", name).strip("_.") or "_"
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """`names` with -2, -3, … after the second, third, … of the same; file systems may not tell capitals apart."""
+    """`names` with -2, -3, … after the second, third, … of equal ones; case is ignored, as in some file systems."""
     taken: set[str] = set()
     found = []
     for name in names:

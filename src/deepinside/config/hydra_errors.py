@@ -1,4 +1,4 @@
-"""What Hydra refuses, in one sentence: the key, what is allowed there, what was found."""
+"""Hydra's errors as one sentence each: the key, what is allowed there, what was found."""
 
 import shlex
 import sys
@@ -20,18 +20,18 @@ NOT_KEYS = {"_target_", "hydra"}
 KEYS = (
     "experiment", "network", "technique", "images", "figure", "save", "runtime", "seed", "claims", "variants", "title",
 )  # fmt: skip
-"""Keys at the top of every configuration."""
+"""Top-level keys of every configuration."""
 EXTRAS = {
     "hydra/launcher/joblib": "joblib",
     "hydra/launcher/submitit_local": "submitit",
     "hydra/launcher/submitit_slurm": "submitit",
 }
 TAILS = (" expecting {", " See https", " object_type=")
-"""Where what a person needs to know ends: tokens of the parser, the manual's address, kinds of nodes."""
+"""Beginnings of details that are cut off: parser tokens, the manual's address, node types."""
 
 
 def explain(error: Exception) -> str:
-    """One sentence for an exception of Hydra's or OmegaConf's."""
+    """One sentence for an exception of Hydra or OmegaConf."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         if (extra := EXTRAS.get(str(error.missing_cfg_file))) is not None:
@@ -51,7 +51,7 @@ def explain(error: Exception) -> str:
 
 
 def unreadable(word: str) -> str:
-    """What to write instead of a word that Hydra cannot read."""
+    """A sentence on what to write instead of a word that Hydra cannot parse."""
     key, equals, value = word.partition("=")
     if not equals:
         for group in (*catalogue.GROUPS, "technique"):
@@ -67,12 +67,12 @@ def nearest_of(word: str, known: Iterable[str]) -> str | None:
 
 
 def options_first(words: Sequence[str]) -> list[str]:
-    """The words with all options before KEY=VALUE and ~KEY: Hydra refuses an option between these."""
+    """The words, all options before KEY=VALUE and ~KEY: Hydra refuses an option between these."""
     return sorted(words, key=lambda word: not word.startswith("-") and ("=" in word or word.startswith("~")))
 
 
 def refuse_options(words: Sequence[str], own: Iterable[str]) -> None:
-    """Raise DeepInsideError for an option that neither Hydra nor this program, whose `own` they are, has got."""
+    """Raise DeepInsideError for an option that is neither Hydra's nor in `own`, this program's options."""
     parser = get_args_parser()
     parser.allow_abbrev = False  # --experiment would be --experimental-rerun
     known = [*own, *(word for action in parser._actions for word in action.option_strings if word.startswith("--"))]
@@ -85,14 +85,14 @@ def refuse_options(words: Sequence[str], own: Iterable[str]) -> None:
 
 
 def value_of(option: str, words: Sequence[str]) -> str:
-    """What was meant as the option's value: what stands behind its = or, a word without one, after it."""
+    """The option's value: the text after its =, or the next word if it has none."""
     _, equals, value = option.partition("=")
     after = [*words[words.index(option) + 1 :], ""][0]
     return value if equals else after if after and "=" not in after and not after.startswith("-") else "VALUE"
 
 
 def print_error(reason: str, config: DictConfig) -> None:
-    """The sentence on the error output, after the traceback of the error being handled where that is asked for."""
+    """Print the sentence to stderr; with runtime.verbosity=verbose, after the traceback of the current error."""
     if OmegaConf.select(config, "runtime.verbosity") == "verbose":
         traceback.print_exc()
     print(f"deepinside: {reason}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Text on the command line as its owner writes it: what Hydra's grammar would read otherwise is put in quotes.
+"""Quotes command-line values that Hydra's grammar would otherwise misread.
 
-A shell has taken the quotes away that a person typed. `images.root=photos (1)` is the folder of that name, and no
-second pair of quotes is needed. In a sweep (-m) a comma separates values, unless a file of the whole name is there.
+The shell removes the quotes that the user typed, so `images.root=photos (1)` works without a second pair of quotes.
+In a sweep (-m) a comma separates values, unless a file with exactly that name exists.
 """
 
 import re
@@ -16,27 +16,27 @@ PATHS = (
 )  # fmt: skip
 """Keys whose value is a file or a folder."""
 ONE = "runtime.results"
-"""A sweep has one folder of results: a comma in it is a comma."""
+"""A sweep has one results folder, so a comma in this value never separates values."""
 TEXTS = ("technique.target", "technique.targets")
 """Keys whose value may be any text, and may be a list or a number as well."""
 OVERRIDE = re.compile(r"(\+{0,2})([\w./@-]+)=(.*)", re.DOTALL)
 PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.:-]*")
-"""Words that Hydra reads as they are."""
+"""Words that Hydra reads unchanged."""
 WORDS = {"null", "true", "false", "nan", "inf"}
 FUNCTION = re.compile(r"(choice|glob|range|sort|shuffle|tag|extend_list|str)\(.*\)", re.DOTALL)
 ESCAPED = re.compile(r"\\[\\()\[\]{}:=, \t]")
-"""What Hydra's grammar has for a sign of its own without quotes."""
+"""Escaped characters of Hydra's grammar."""
 PIECE = re.compile(r"""\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^,]*?)\s*(?:,|$)""", re.DOTALL)
 
 
 def quoted_words(words: Sequence[str]) -> list[str]:
-    """The command line's words, those with paths, names and texts in quotes where Hydra needs them."""
+    """The command line's words, with paths, names and text in quotes where Hydra needs them."""
     sweep = any(word in ("-m", "--multirun") for word in words)
     return [quoted_word(word, sweep=sweep) for word in words]
 
 
 def quoted_word(word: str, *, sweep: bool = False) -> str:
-    """`KEY=VALUE` with its value in quotes where that is a path, or the name of a network or an experiment."""
+    """`KEY=VALUE`, its value quoted if it is a path, or the name of a network or an experiment."""
     found = OVERRIDE.fullmatch(word)
     if found is None:
         return word
@@ -51,7 +51,7 @@ def quoted_word(word: str, *, sweep: bool = False) -> str:
 
 
 def pieces(value: str) -> Iterator[str]:
-    """What commas separate; those between quotes do not."""
+    """The parts between commas; commas inside quotes do not separate."""
     place = 0
     while place <= len(value) and (found := PIECE.match(value, place)):
         yield found[1]
@@ -61,31 +61,31 @@ def pieces(value: str) -> Iterator[str]:
 
 
 def as_text(key: str, value: str) -> str:
-    """The value so that Hydra reads this very text; one that is meant for Hydra's grammar stays as it is."""
+    """The value, quoted so that Hydra reads it literally; a value in Hydra's own grammar stays unchanged."""
     if is_there(key, value):
         return quoted(value).replace("${", r"\${")
     return value if is_grammar(value) else quoted(value)
 
 
 def is_grammar(value: str) -> bool:
-    """Whether it is nothing, in quotes already, a reference to another key, or a function of Hydra's."""
+    """Whether the value is empty, already quoted, a reference to another key, or a Hydra function."""
     in_quotes = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
     marked = "${" in value or FUNCTION.fullmatch(value) or ESCAPED.search(value)
     return value.lower() in ("", "null", "true", "false") or in_quotes or bool(marked)
 
 
 def is_there(key: str, value: str) -> bool:
-    """Whether there is a file, or a network or experiment, of exactly this name."""
+    """Whether a file, or a network or experiment, with exactly this name exists."""
     if key in catalogue.GROUPS:
         return value in catalogue.files(key)
     try:
         return value != "" and Path(value).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):  # no name that a file could have
+    except (OSError, ValueError, RuntimeError):  # not a valid file name
         return False
 
 
 def readable(word: str, *, sweep: bool) -> bool:
-    """Whether Hydra reads the word, and as one value where nothing is swept."""
+    """Whether Hydra can parse the word, and outside a sweep as a single value."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import OverrideParseException
 
@@ -97,10 +97,10 @@ def readable(word: str, *, sweep: bool) -> bool:
 
 
 def quoted(words: str) -> str:
-    """Text in Hydra's grammar, in quotes where it could be read as anything else."""
+    """Text in Hydra's grammar, quoted if it could be read as anything else."""
     if PLAIN.fullmatch(words) and words.lower() not in WORDS and not is_number(words):
         return words
-    # in Hydra's grammar a backslash is one before a quotation mark and at the end only
+    # Hydra's grammar treats a backslash as an escape only before a quotation mark and at the end
     escaped = re.sub(r"(\\*)(\"|$)", lambda found: found[1] * 2 + (r"\"" if found[2] else ""), words)
     return f'"{escaped}"'
 
