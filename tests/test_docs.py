@@ -63,7 +63,7 @@ def test_a_page_works_from_top_to_bottom(name: str, bench: Path, monkeypatch: py
         elif block.file is None and block.language == "python":
             pages.execute(block, names)
         elif block.language == "yaml" and not str(block.file).startswith(("configs/", "None")):
-            pages.compose(block)
+            pages.compose_block(block)
 
 
 def test_no_block_hides_commands_from_the_tests() -> None:
@@ -80,7 +80,7 @@ def test_no_block_hides_commands_from_the_tests() -> None:
 def test_the_yamls_are_what_they_say(block: pages.Block, bench: Path) -> None:
     pages.furnish(bench)
     if not str(block.file).startswith("configs/"):  # those of a technique of one's own: below
-        pages.compose(block)
+        pages.compose_block(block)
 
 
 @pytest.mark.slow

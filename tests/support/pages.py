@@ -218,7 +218,7 @@ def execute(block: Block, names: dict[str, Any]) -> None:
     exec(compile(block.text, f"{block.page}", "exec"), names)
 
 
-def composition(block: Block) -> None:
+def compose_block(block: Block) -> None:
     """A block of YAML that says which file it is: written there, below the working directory, and read."""
     from deepinside.api import functions as api
     from deepinside.config import composition
