@@ -300,7 +300,7 @@ def test_a_run_that_is_killed_leaves_nothing_that_is_taken_for_a_result_or_that_
     network = bench / "results" / "caffe_saliency_cat" / "tinycaffenet"
     (left,) = network.iterdir()
     assert left.name.endswith(".part")
-    assert (left / "whole" / "arrays.npz").is_file()
+    assert (left / "result" / "arrays.npz").is_file()
     assert not results.is_done(left)
     (record,) = left.glob("chunks/*.record")
     bytes_of_it = record.read_bytes()
@@ -308,7 +308,7 @@ def test_a_run_that_is_killed_leaves_nothing_that_is_taken_for_a_result_or_that_
     capsys.readouterr()
     assert call(monkeypatch, *words) == 1
     (sentence,) = capsys.readouterr().err.strip().splitlines()
-    assert f"{record.name}: expected unfinished work" in sentence
+    assert f"{record.name}: expected a checkpoint" in sentence
     assert not (bench / "was here").exists()
     record.write_bytes(bytes_of_it)
     assert call(monkeypatch, *words) == 0

@@ -9,7 +9,7 @@ from PIL import Image
 
 from deepinside import figures
 from deepinside.experiment.schema import FigureSettings
-from deepinside.figures.grid import Sheet
+from deepinside.figures.grid import FigureGrid
 from deepinside.types import Item, Panel
 
 ALL = FigureSettings(formats=("png", "pdf", "svg"))
@@ -27,7 +27,7 @@ def size(path: Path) -> tuple[int, int]:
 
 def test_the_title_says_how_many_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
-    monkeypatch.setattr(Sheet, "write", lambda self, x, y, words, kind, **_: titles.append(words))
+    monkeypatch.setattr(FigureGrid, "write", lambda self, x, y, words, kind, **_: titles.append(words))
     items = [item(name, "map") for name in "abc"]
     figures.save_figure(items, 3, "All", FigureSettings(), tmp_path / "all.png")
     figures.save_figure(items, 9, "Some", FigureSettings(limit=2), tmp_path / "some.png")
@@ -85,8 +85,8 @@ def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
 
 def test_a_panel_that_no_item_has_is_named_and_the_others_are_drawn(tmp_path: Path) -> None:
     items = [item("a", "photo", "ten/saliency")]
-    assert figures.complaints(items, FigureSettings(panels=("photo", "saliency", "ten/saliency"))) == []
-    (said,) = figures.complaints(items, FigureSettings(panels=("photo", "salience")))
+    assert figures.unknown_panel_notes(items, FigureSettings(panels=("photo", "saliency", "ten/saliency"))) == []
+    (said,) = figures.unknown_panel_notes(items, FigureSettings(panels=("photo", "salience")))
     assert said == (
         "figure.panels: expected some of photo, ten/saliency; found 'salience', which is left out of the figure."
     )

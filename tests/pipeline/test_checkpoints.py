@@ -75,7 +75,7 @@ def test_work_of_another_origin_is_thrown_away(tmp_path: Path) -> None:
     same, other = opened(tmp_path), opened(tmp_path, photos="changed")
     assert other.missing([chunk]) == [chunk]
     assert same.superseded  # it must not go on with another's chunks
-    assert not same.acquire("whole")
+    assert not same.acquire("result")
 
 
 def test_a_folder_without_work_goes_and_one_with_work_stays(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_is_left_of_a_whole_result_goes(tmp_path: Path) -> None:
     work = opened(tmp_path)
     remove_stale(tmp_path / "out")
     assert work.folder.is_dir()  # somebody may be at it
-    work.whole.rename(tmp_path / "out")
+    work.result.rename(tmp_path / "out")
     work.close()
     remove_stale(tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -198,11 +198,11 @@ def test_unfinished_work_that_came_from_others_runs_no_code(tmp_path: Path) -> N
     work = opened(tmp_path)
     (chunk,) = work.claimed(make_chunks(1, 1))
     place = planted(work.result_path(chunk))
-    with pytest.raises(DeepInsideError, match=r"000000\.record: expected unfinished work"):
+    with pytest.raises(DeepInsideError, match=r"000000\.record: expected a checkpoint"):
         work.record(chunk)
     keeper = work.checkpointer(range(1), "")
     (work.folder / "snapshots" / f"{keeper.name}-0000.snapshot").write_bytes(work.result_path(chunk).read_bytes())
-    with pytest.raises(DeepInsideError, match=r"0000\.snapshot: expected unfinished work"):
+    with pytest.raises(DeepInsideError, match=r"0000\.snapshot: expected a checkpoint"):
         keeper.restore()
     assert not place.exists()
     pickle.loads(work.result_path(chunk).read_bytes())

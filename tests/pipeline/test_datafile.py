@@ -101,7 +101,7 @@ def hostile(place: Path) -> dict[str, bytes]:
 def test_a_hostile_file_is_refused_in_one_sentence_and_runs_nothing(name: str, tmp_path: Path) -> None:
     place, path = tmp_path / "was here", tmp_path / "file"
     path.write_bytes(hostile(place)[name])
-    with pytest.raises(DeepInsideError, match=r"file: expected unfinished work .* remove it") as refused:
+    with pytest.raises(DeepInsideError, match=r"file: expected a checkpoint .* remove it") as refused:
         datafile.read(path, [Pair])
     assert "\n" not in str(refused.value)
     assert not place.exists()

@@ -65,7 +65,7 @@ def finished(root: Path) -> dict[Path, int]:
     """When each thing that is done was written: chunks and results."""
     chunks = {path: path.stat().st_mtime_ns for path in root.rglob("chunks/*.record")}
     done = {path: path.stat().st_mtime_ns for path in root.rglob("metrics.json") if results.is_done(path.parent)}
-    return {**chunks, **{path: when for path, when in done.items() if "whole" not in path.parts}}
+    return {**chunks, **{path: when for path, when in done.items() if "result" not in path.parts}}
 
 
 def any_chunk(root: Path) -> bool:

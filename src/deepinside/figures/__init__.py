@@ -20,38 +20,22 @@ if TYPE_CHECKING:
     from deepinside.experiment.schema import FigureSettings
 
 __all__ = [
-    "PERCENTILE",
-    "chosen",
-    "colour_map",
-    "complaints",
-    "draw",
-    "draw_rows",
-    "heading",
-    "heading_of",
-    "image_grid",
-    "picture",
-    "plain",
-    "prepare",
-    "save",
-    "save_figure",
-    "save_panel",
-    "save_traces",
-    "scale_sentence",
-    "styled",
-    "words_of",
+    "PERCENTILE", "chosen", "colour_map", "draw", "draw_rows", "heading", "heading_of", "image_grid", "picture",
+    "plain", "prepare", "save", "save_figure", "save_panel", "save_traces", "scale_sentence", "styled",
+    "unknown_panel_notes", "words_of",
 ]  # fmt: skip
 
 
 def prepare() -> None:
-    """Import what draws figures: half a second, which passes unseen in a thread beside other work."""
+    """Import matplotlib ahead of time; it takes half a second, and a background thread can do it."""
     import deepinside.figures.canvas
     import deepinside.figures.grid  # noqa: F401
 
 
 def save_figure(items: Sequence[Item], total: int, title: str, settings: "FigureSettings", path: Path) -> None:
-    """The run's figure of `items`, the first of `total`, as `path` with the ending of each of `settings.formats`.
+    """Save the run's figure of `items`, the first of `total`, as `path` with the suffix of each of `settings.formats`.
 
-    Nothing where there are no pictures. Where none of the panels wanted is there, all are drawn; `complaints` says so.
+    Does nothing without pictures. If none of the selected panels exists, all are drawn; see `unknown_panel_notes`.
     """
     items = items[: settings.limit]
     if not any(item.panels for item in items):
@@ -63,27 +47,27 @@ def save_figure(items: Sequence[Item], total: int, title: str, settings: "Figure
 
 
 def draw(items: Sequence[Item], title: str, settings: "FigureSettings") -> "Figure":
-    """The figure in the style that is set; see `deepinside.figures.layouts` for what stands where."""
-    from deepinside.figures.grid import Sheet
+    """The figure in the current style; `deepinside.figures.layouts` arranges the panels."""
+    from deepinside.figures.grid import FigureGrid
 
-    return Sheet(rows_of(items, known_panels(items, settings)), title, settings).draw()
+    return FigureGrid(rows_of(items, with_existing_panels(items, settings)), title, settings).draw()
 
 
 def draw_rows(items: Sequence[Item], settings: "FigureSettings") -> "Figure":
-    """One item a row, without a title."""
+    """A figure with one item per row and no title."""
     with styled(settings.style):
         return draw(items, "", replace(settings, layout="rows", title=False))
 
 
-def known_panels(items: Sequence[Item], settings: "FigureSettings") -> "FigureSettings":
-    """The settings with all panels wanted where they want only such as there are none of."""
+def with_existing_panels(items: Sequence[Item], settings: "FigureSettings") -> "FigureSettings":
+    """The settings, with all panels selected if none of the selected ones exists."""
     if any(chosen(item, settings.panels) for item in items):
         return settings
     return replace(settings, panels=())
 
 
-def complaints(items: Sequence[Item], settings: "FigureSettings") -> list[str]:
-    """A sentence for every panel that the figure was to show and that no item has, naming those there are."""
+def unknown_panel_notes(items: Sequence[Item], settings: "FigureSettings") -> list[str]:
+    """A sentence for every selected panel that no item has, with the names of the existing panels."""
     known = [panel for item in items for panel in item.panels]
     there = ", ".join(panel_names(items))
     return [
@@ -94,7 +78,7 @@ def complaints(items: Sequence[Item], settings: "FigureSettings") -> list[str]:
 
 
 def image_grid(rows: int, columns: int, inches: float) -> "tuple[Figure, np.ndarray]":
-    """A figure of axes without ticks or frames, `inches` wide each."""
+    """A figure with a grid of axes without ticks or frames, each `inches` wide."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(columns * inches, rows * inches * 1.25), layout="constrained")

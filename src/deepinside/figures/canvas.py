@@ -1,4 +1,4 @@
-"""Figures as PNG files, written in less than half the time that matplotlib's own way takes."""
+"""Writes figures as PNG files in less than half of matplotlib's time."""
 
 from io import BytesIO
 from pathlib import Path
@@ -10,13 +10,13 @@ from PIL import Image
 
 
 class OpaqueCanvas(FigureCanvasAgg):
-    """matplotlib's canvas, but its PNG files have three channels where nothing is transparent, the same colours."""
+    """matplotlib's Agg canvas, except that an opaque figure becomes a PNG file with three channels instead of four."""
 
     def print_png(self, filename_or_obj: Path | BytesIO, **_: Any) -> None:
-        """What `Figure.savefig` calls. Nothing but the dots an inch is written beside the pixels."""
+        """Called by `Figure.savefig`. The file contains the pixels and the resolution, no other metadata."""
         self.draw()
         picture = Image.fromarray(np.asarray(self.buffer_rgba()))
         if picture.getchannel("A").getextrema() == (255, 255):
             picture = picture.convert("RGB")
-        # level 4: 3 % larger than 6, the usual, in three quarters of the time
+        # level 4: 3 % larger files than the default 6, in 75 % of the time
         picture.save(filename_or_obj, "png", dpi=(self.figure.dpi, self.figure.dpi), compress_level=4)

@@ -1,4 +1,4 @@
-"""Fonts inside an SVG: its text stays text, and looks the same where the font is not installed."""
+"""Embeds fonts in an SVG: its text stays text and looks the same where the font is not installed."""
 
 import base64
 import html
@@ -13,7 +13,7 @@ FAMILIES = re.compile(r"font-family: ([^;\"]+)")
 
 
 def embed_fonts(path: Path) -> None:
-    """Put into an SVG of matplotlib's the letters it uses, of every font it names that is here."""
+    """Embed the letters used by an SVG of matplotlib, from every installed font that it names."""
     svg = path.read_text(encoding="utf-8")
     found = [(html.unescape(style), html.unescape(words)) for style, words in TEXT.findall(svg)]
     letters = "".join(sorted({letter for _, words in found for letter in words if letter.isprintable()}))
@@ -29,7 +29,7 @@ def embed_fonts(path: Path) -> None:
 
 
 def face(family: str, weight: str, letters: str) -> str:
-    """The rule that brings a font's `letters` along; nothing where the font is not here or has none of them."""
+    """The @font-face rule with a font's `letters`; empty if the font is not installed or has none of them."""
     try:
         found = findfont(FontProperties(family=[family], weight=weight), fallback_to_default=False)
     except ValueError:
@@ -40,8 +40,8 @@ def face(family: str, weight: str, letters: str) -> str:
 
 
 def subset(path: Path, letters: str) -> bytes:
-    """A font file with these letters only; the same bytes for the same letters."""
-    from fontTools import subset as fonttools  # takes a tenth of a second, and only an SVG needs it
+    """A font file with only these letters. The same letters give the same bytes."""
+    from fontTools import subset as fonttools  # 0.1 s to import, and only SVG needs it
 
     options = fonttools.Options(recalc_timestamp=False, hinting=False, notdef_outline=True, layout_features=[])
     options.drop_tables += ["FFTM", "GDEF", "GPOS", "GSUB", "kern"]

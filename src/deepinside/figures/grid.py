@@ -1,4 +1,4 @@
-"""Rows of pictures and words on one sheet, every inch of it measured, so that nothing overlaps."""
+"""Draws rows of pictures and text; all sizes are computed in inches first, so that nothing overlaps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 MARGIN, GAP, TOUCH, CLOSE = 0.06, 0.1, 0.03, 0.05
 BASE = 0.74
-"""Where in the height of a line its letters stand."""
+"""The position of the baseline, as a fraction of the line height."""
 TALLEST = 1.6
-"""A picture is at most so many times as high as wide: a tall photo leaves room for the others."""
+"""The maximum ratio of height to width of a picture, so that a tall photo leaves room for the others."""
 FRAME = "#A0A0A0"
 BOX, CASING = "#FFB000", "#000000"
-"""A light line in a dark casing is seen on every photo, in grey and by colour-blind readers."""
+"""A light line with a dark outline is visible on every photo, in greyscale and for colour-blind readers."""
 MAPS = ("magnitude", "signed", "colour")
 
 
 @dataclass(frozen=True)
-class Type:
-    """The style's sizes of type."""
+class Fonts:
+    """The style's fonts."""
 
     title: FontProperties = field(default_factory=lambda: text_metrics.font("figure.titlesize"))
     block: FontProperties = field(default_factory=lambda: text_metrics.font("axes.titlesize", "bold"))
@@ -40,17 +40,17 @@ class Type:
     name: FontProperties = field(default_factory=lambda: text_metrics.font("font.size"))
 
 
-class Sheet:
-    """A figure on which everything has its place in inches from the upper left corner."""
+class FigureGrid:
+    """A figure in which every position is in inches from the upper left corner."""
 
     def __init__(self, rows: Sequence[Row], title: str, settings: "FigureSettings") -> None:
-        self.rows, self.settings, self.type = rows, settings, Type()
-        self.left = MARGIN + (text_metrics.height(self.type.name, 2) + GAP / 2 if any(row.name for row in rows) else 0)
+        self.rows, self.settings, self.fonts = rows, settings, Fonts()
+        self.left = MARGIN + (text_metrics.height(self.fonts.name, 2) + GAP / 2 if any(row.name for row in rows) else 0)
         self.inches = self.size_of_pictures()
         self.width = max(self.right_of(row) for row in rows) + MARGIN
-        self.title = text_metrics.fit(title, self.width - 2 * MARGIN, self.type.title) if settings.title else ""
+        self.title = text_metrics.fit(title, self.width - 2 * MARGIN, self.fonts.title) if settings.title else ""
         words = scale_sentence(settings.percentile) if settings.title and self.has_maps() else ""
-        self.note = text_metrics.fit(words, self.width - 2 * MARGIN, self.type.below, 4)
+        self.note = text_metrics.fit(words, self.width - 2 * MARGIN, self.fonts.below, 4)
         self.height = self.measure()
         self.figure = Figure(figsize=(self.width, self.height), dpi=style.dots())
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
@@ -60,7 +60,7 @@ class Sheet:
     # ---- measuring ----
 
     def size_of_pictures(self) -> float:
-        """The width of a picture: as set, or what the width of the whole figure leaves for it."""
+        """The width of a picture: as set, or from the width of the figure."""
         if self.settings.width is None:
             return self.settings.inches
         room, most = self.settings.width - self.left - MARGIN, 0
@@ -90,34 +90,34 @@ class Sheet:
         return height * wide / high, height
 
     def above(self, cell: Cell) -> list[str]:
-        return [text_metrics.fit(words, self.inches, self.type.above) for words in cell.above]
+        return [text_metrics.fit(words, self.inches, self.fonts.above) for words in cell.above]
 
     def below(self, cell: Cell) -> str:
-        return text_metrics.fit(cell.below, self.width_of(cell), self.type.below)
+        return text_metrics.fit(cell.below, self.width_of(cell), self.fonts.below)
 
     def heights(self, row: Row) -> tuple[float, float, float, float]:
-        """Of the heading, of what stands above the pictures, of these, and of what stands below."""
+        """The heights of the heading, of the text above the pictures, of the pictures, and of the text below."""
         most = max((lines(words) for cell in row.cells for words in self.above(cell)), default=0)
         under = max(lines(self.below(cell)) for cell in row.cells)
-        heading = text_metrics.height(self.type.block) + GAP / 2 if row.heading else 0.0
+        heading = text_metrics.height(self.fonts.block) + GAP / 2 if row.heading else 0.0
         return (
             heading,
-            text_metrics.height(self.type.above, most),
+            text_metrics.height(self.fonts.above, most),
             self.tall(row),
-            text_metrics.height(self.type.below, under),
+            text_metrics.height(self.fonts.below, under),
         )
 
     def measure(self) -> float:
-        """The height of the whole."""
-        title = text_metrics.height(self.type.title, lines(self.title)) + GAP / 2 if self.title else 0
-        note = GAP / 2 + text_metrics.height(self.type.below, lines(self.note)) if self.note else 0
+        """The height of the figure."""
+        title = text_metrics.height(self.fonts.title, lines(self.title)) + GAP / 2 if self.title else 0
+        note = GAP / 2 + text_metrics.height(self.fonts.below, lines(self.note)) if self.note else 0
         return 2 * MARGIN + title + sum(sum(self.heights(row)) + self.space(row) for row in self.rows) + note
 
     def has_maps(self) -> bool:
         return any(panel.kind in MAPS for row in self.rows for cell in row.cells for panel in cell.panels)
 
     def space(self, row: Row) -> float:
-        """Between a row and the next."""
+        """The space between this row and the next."""
         return 0 if row is self.rows[-1] else CLOSE if row.tight else GAP
 
     # ---- drawing ----
@@ -125,23 +125,23 @@ class Sheet:
     def draw(self) -> Figure:
         y = MARGIN
         if self.title:
-            self.write(self.width / 2, y, self.title, self.type.title)
-            y += text_metrics.height(self.type.title, lines(self.title)) + GAP / 2
+            self.write(self.width / 2, y, self.title, self.fonts.title)
+            y += text_metrics.height(self.fonts.title, lines(self.title)) + GAP / 2
         for row in self.rows:
             self.draw_row(row, y)
             y += sum(self.heights(row)) + self.space(row)
         if self.note:
-            self.write(self.left, y + GAP / 2, self.note, self.type.below, ha="left")
+            self.write(self.left, y + GAP / 2, self.note, self.fonts.below, ha="left")
         return self.figure
 
     def draw_row(self, row: Row, y: float) -> None:
         heading, above, tall, _ = self.heights(row)
         if row.heading:
-            words = text_metrics.fit(row.heading, self.width - self.left - MARGIN, self.type.block, 1)
-            self.write(self.left, y, words, self.type.block, ha="left")
+            words = text_metrics.fit(row.heading, self.width - self.left - MARGIN, self.fonts.block, 1)
+            self.write(self.left, y, words, self.fonts.block, ha="left")
         top = y + heading + above
         if row.name:
-            self.write_upwards(top + tall / 2, text_metrics.fit(row.name, tall, self.type.name), self.type.name)
+            self.write_upwards(top + tall / 2, text_metrics.fit(row.name, tall, self.fonts.name), self.fonts.name)
         x = self.left
         for cell in row.cells:
             self.draw_cell(cell, x, top, tall)
@@ -149,12 +149,12 @@ class Sheet:
 
     def draw_cell(self, cell: Cell, x: float, top: float, tall: float) -> None:
         for place, words in zip(self.places(cell, x), self.above(cell), strict=False):
-            over = top - text_metrics.height(self.type.above, lines(words))
-            self.write(place + self.inches / 2, over, words, self.type.above)
+            over = top - text_metrics.height(self.fonts.above, lines(words))
+            self.write(place + self.inches / 2, over, words, self.fonts.above)
         for place, panel in zip(self.places(cell, x), cell.panels, strict=True):
             wide, high = self.size(panel)
             self.show(panel, place + (self.inches - wide) / 2, top + (tall - high) / 2)
-        self.write(x + self.width_of(cell) / 2, top + tall, self.below(cell), self.type.below)
+        self.write(x + self.width_of(cell) / 2, top + tall, self.below(cell), self.fonts.below)
 
     def places(self, cell: Cell, x: float) -> Iterator[float]:
         return (x + number * (self.inches + TOUCH) for number in range(len(cell.panels)))
@@ -174,13 +174,13 @@ class Sheet:
                 self.axes.add_patch(Rectangle(place, *size, fill=False, edgecolor=colour, linewidth=line))
 
     def write(self, x: float, y: float, words: str, kind: FontProperties, *, ha: str = "center") -> None:
-        """Lines of words from `y` down, all on their own base lines, so that neighbours stand level."""
+        """Write lines of text downwards from `y`, each on its baseline, so that neighbouring texts are level."""
         for number, line in enumerate(words.split("\n")):
             base = y + text_metrics.height(kind, number) + text_metrics.height(kind) * BASE
             self.axes.text(x, base, line, fontproperties=kind, ha=ha, va="baseline", parse_math=False)
 
     def write_upwards(self, y: float, words: str, kind: FontProperties) -> None:
-        """Lines of words at the left edge around the height `y`, to be read from the right."""
+        """Write vertical lines of text at the left edge, centred at the height `y`."""
         known = words.split("\n")
         for number, line in enumerate(known):
             x = self.left - GAP / 2 - text_metrics.height(kind, len(known) - number) + text_metrics.height(kind) * BASE

@@ -1,4 +1,4 @@
-"""Which picture stands where in a run's figure, before any inch is measured."""
+"""Arranges the panels of a run's figure in rows and cells; `deepinside.figures.grid` computes the sizes."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ WORD = r"[^\W_]+"
 
 @dataclass(frozen=True)
 class Cell:
-    """Pictures that stand side by side without a gap, one or more: a heading above each, one caption below all."""
+    """One or more adjacent pictures: a heading above each, one caption below all."""
 
     panels: tuple[Panel, ...]
     above: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Cells side by side. `heading` stands over the whole row, `name` at its left; `tight` rows stand close."""
+    """Cells side by side. `heading` is above the row, `name` at its left; `tight` rows have small gaps."""
 
     cells: tuple[Cell, ...]
     name: str = ""
@@ -35,16 +35,16 @@ class Row:
 
 
 def rows_of(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
-    """The figure's rows, in the layout that the settings ask for, with (a), (b), … where they want them."""
+    """The figure's rows in the layout of the settings, with (a), (b), … if `labels` is set."""
     found = LAYOUTS[settings.layout](items, settings)
     return lettered(found) if settings.labels else found
 
 
-# ---- what is shown, and what it is called ----
+# ---- panels and their headings ----
 
 
 def chosen(item: Item, wanted: Sequence[str]) -> list[Panel]:
-    """The item's panels that the figure shows: all, or those named, a variant's or not."""
+    """The item's panels that the figure shows: all, or those named, with or without the variant's name."""
     return [panel for panel in item.panels if not wanted or any(is_called(panel, name) for name in wanted)]
 
 
@@ -65,10 +65,10 @@ def heading_of(name: str) -> str:
 
 
 def short_headings(names: Sequence[str]) -> dict[str, str]:
-    """Every panel's heading, without the words that all of them but the photo's share.
+    """Every panel's heading, without the words that all headings share, except the photo's.
 
-    `gradient/saliency` and `guided/saliency` are told apart by their variants, `reconstruction_conv1` and
-    `reconstruction_fc8` by their layers.
+    `gradient/saliency` and `guided/saliency` become their variants, `reconstruction_conv1` and `reconstruction_fc8`
+    their layers.
     """
     known = {name: heading_of(name) for name in names}
     maps = [name for name in known if name != "photo"]
@@ -82,14 +82,14 @@ def short_headings(names: Sequence[str]) -> dict[str, str]:
 
 
 def caption(panel: Panel, *said: str) -> str:
-    """What stands under a picture, unless its heading or its item's title says so already."""
+    """The text under a picture, unless its heading or its item's title already contains it."""
     words = f" {' '.join(re.findall(WORD, panel.caption))} "
     known = any(words in f" {' '.join(re.findall(WORD, title))} " for title in said)
     return words_of(panel, "" if known else panel.caption)
 
 
 def words_of(panel: Panel, caption: str | None = None) -> str:
-    """The panel's caption, or another in its place, and that it is blank where it is."""
+    """The panel's caption, or `caption` in its place, and the reason if the panel is blank."""
     return ": ".join(filter(None, [panel.caption if caption is None else caption, panel.blank]))
 
 
@@ -97,18 +97,18 @@ def words_of(panel: Panel, caption: str | None = None) -> str:
 
 
 def rows(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
-    """One item a row, its panels side by side under their headings; a heading is not repeated down a column."""
+    """One item per row, its panels side by side under their headings; a column shows each heading once."""
     return _rows(items, settings, names=True)
 
 
 def columns(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
-    """Fig. 3 of Simonyan et al. 2013: the same close together, `columns` panels wide, without the items' names."""
+    """Fig. 3 of Simonyan et al. 2013: like `rows` with small gaps, `columns` panels wide, without the items' names."""
     found = _rows(items, settings, names=False, width=settings.columns)
     return [replace(row, tight=True) for row in found]
 
 
 def wrapped(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
-    """One item after the other, its panels in lines of `columns`, each under its own heading."""
+    """One item after another, its panels in lines of `columns`, each under its heading."""
     names = short_headings(panel_names(items))
     found = []
     for item in items:
@@ -119,7 +119,7 @@ def wrapped(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
 
 
 def page(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
-    """Fig. 1 of Simonyan et al. 2013: items under their titles, `columns` wide; a block for every panel there is."""
+    """Fig. 1 of Simonyan et al. 2013: items under their titles, `columns` wide; one block per panel name."""
     names = list(dict.fromkeys(panel.name for item in items for panel in chosen(item, settings.panels)))
     headings = short_headings(names)
     found = []
@@ -131,12 +131,12 @@ def page(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
 
 
 def pairs(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
-    """Fig. 2 of Simonyan et al. 2013: each item's panels touching, photo and map, `columns` such groups wide."""
+    """Fig. 2 of Simonyan et al. 2013: each item's photo and map adjacent, `columns` such groups wide."""
     names = short_headings(panel_names(items))
     groups = []
     for item in items:
         panels = tuple(chosen(item, settings.panels))
-        # of a photo and its map nobody needs to be told which is which
+        # a photo and its map need no headings
         above = tuple(names[panel.name] for panel in panels) if len(panels) > 2 else ()
         if panels:
             said = dict.fromkeys([item.title, *(caption(panel, item.title) for panel in panels)])
@@ -179,10 +179,7 @@ def in_lines(things: Sequence[Thing], columns: int) -> Iterator[tuple[Thing, ...
 
 
 def lettered(rows: Sequence[Row]) -> list[Row]:
-    """The rows with a letter before what the layout sets apart.
-
-    That is every heading of a block where there are any, else every heading above a picture, else every caption.
-    """
+    """The rows with a letter before each heading of a block, else before each heading of a picture, else caption."""
     letters = (f"({letter(number)})" for number in count())
     if any(row.heading for row in rows):
         return [replace(row, heading=f"{next(letters)} {row.heading}") if row.heading else row for row in rows]

@@ -1,4 +1,4 @@
-"""One panel as a picture."""
+"""Draws one panel as a picture."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,21 +12,20 @@ from deepinside.figures.maps import colour_map
 from deepinside.types import Panel
 
 PERCENTILE = 99.5
-"""The usual end of a map's scale: what resembles the papers' figures. 100 is the largest value."""
+"""The default end of a map's scale; it resembles the papers' figures. 100 is the largest value."""
 BOX, CASING = (255, 176, 0), (0, 0, 0)
-"""A light line in a dark casing is seen on every photo, in grey and by colour-blind readers."""
+"""A light line with a dark outline is visible on every photo, in greyscale and for colour-blind readers."""
 
 
 def picture(
     panel: Panel, magnitude_map: str = "inferno", signed_map: str = "signed", percentile: float = PERCENTILE
 ) -> np.ndarray:
-    """The panel as a person sees it: (H, W, 3) uint8, without its boxes. NaN is drawn as zero."""
+    """The panel as RGB, (H, W, 3) uint8, without its boxes. NaN is drawn as zero."""
     return np.array(image(panel, magnitude_map, signed_map, percentile).convert("RGB"))
 
 
 def image(panel: Panel, magnitude_map: str, signed_map: str, percentile: float) -> Image.Image:
-    """The same as a Pillow image: of mode RGB, or of mode P, a byte a pixel, where a colour map
-    gives the colours."""
+    """The panel as a Pillow image: mode RGB, or mode P (one byte per pixel) if it is drawn with a colour map."""
     values = np.nan_to_num(panel.values.detach().cpu().numpy())
     if panel.kind == "photo":
         return Image.fromarray(rgb(values))
@@ -44,10 +43,9 @@ def image(panel: Panel, magnitude_map: str, signed_map: str, percentile: float) 
 
 
 def end_of_scale(values: np.ndarray, percentile: float) -> float:
-    """The absolute value that gets the scale's last colour: that percentile of all, or the largest where it is zero.
+    """The absolute value of the scale's last colour: the percentile, or the largest value if the percentile is zero.
 
-    One pixel far above all others would else leave a map black; where most of a map is zero nothing else is known.
-    1 for a map of zeros.
+    With the largest value as the end of the scale, a single outlier would leave the map black. 1 for a map of zeros.
     """
     sizes = np.abs(values)
     if not sizes.size:
@@ -56,7 +54,7 @@ def end_of_scale(values: np.ndarray, percentile: float) -> float:
 
 
 def scale_sentence(percentile: float) -> str:
-    """How maps are drawn, for captions and provenance."""
+    """A sentence on how maps are drawn, for captions and provenance."""
     if percentile == 100:
         return "Maps: the scale is linear from zero to the largest absolute value."
     return (
@@ -66,22 +64,22 @@ def scale_sentence(percentile: float) -> str:
 
 
 def stretched(values: np.ndarray) -> np.ndarray:
-    """`values` mapped linearly to 0–255 from their least to their largest."""
+    """`values` mapped linearly from their range to 0–255."""
     least, largest = float(values.min()), float(values.max())
     return 255 * (values - least) / ((largest - least) or 1.0)
 
 
 def rgb(values: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of RGB levels 0-255, (3, H, W) or grey (1, H, W) or (H, W); what lies outside is clipped."""
+    """Intensities as (H, W, 3) uint8, clipped to 0–255; the input is RGB (3, H, W) or grey (1, H, W) or (H, W)."""
     channels = np.broadcast_to(values, (3, *values.shape[-2:]))
     return np.clip(channels.transpose(1, 2, 0), 0, 255).round().astype(np.uint8)
 
 
 def coloured(values: np.ndarray, name: str) -> Image.Image:
-    """The colours that a colour map gives to values 0-1, (H, W)."""
+    """Apply a colour map to values in [0, 1], (H, W)."""
     table = colours(name)
     places = np.clip(len(table) * values, 0, len(table) - 1).astype(np.int16)
-    if len(table) > 256:  # more than a palette holds; matplotlib has a few such maps
+    if len(table) > 256:  # a palette has at most 256 colours; a few maps of matplotlib have more
         return Image.fromarray(table[places])
     found = Image.fromarray(places.astype(np.uint8))
     found.putpalette(table.tobytes())
@@ -90,7 +88,7 @@ def coloured(values: np.ndarray, name: str) -> Image.Image:
 
 @cache
 def colours(name: str) -> np.ndarray:
-    """(N, 3) uint8: a colour map's colours, with which a map is drawn in a fifth of the time it takes matplotlib."""
+    """The colours of a colour map, (N, 3) uint8. Indexing them is five times as fast as matplotlib."""
     known = colour_map(name)
     return known(np.arange(known.N), bytes=True)[:, :3]
 
@@ -102,10 +100,10 @@ def save_panel(
     signed_map: str = "signed",
     percentile: float = PERCENTILE,
 ) -> None:
-    """One PNG, a pixel for every value; a map with its palette takes half the bytes and a third of the time of RGB.
+    """Save a panel as a PNG with one pixel per value.
 
-    Boxes are drawn on photos; on maps they would stand for values. In photos nothing repeats but runs: to look for no
-    more takes half the time and comes to no more bytes.
+    A palette halves the size of a map and takes a third of the time of RGB. Boxes are drawn on photos only, because on
+    a map they would look like values. Run-length compression of photos takes half the time at the same size.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     found = image(panel, magnitude_map, signed_map, percentile)
@@ -115,7 +113,7 @@ def save_panel(
 
 
 def draw_boxes(picture: Image.Image, boxes: Sequence[Sequence[float]]) -> None:
-    """Draw boxes (x0 y0 x1 y1, pixel edges) into a picture; their lines lie inside them and are as wide as it asks."""
+    """Draw boxes (x0 y0 x1 y1, pixel edges) into a picture, with lines inside the boxes, scaled to the picture."""
     wide = max(1, round(min(picture.size) / 128))
     draw = ImageDraw.Draw(picture)
     for box in boxes:

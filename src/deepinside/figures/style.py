@@ -1,4 +1,4 @@
-"""How figures look, whatever the user's matplotlib is set to: style files, sizes of type, formats."""
+"""The look of figures, independent of the user's matplotlib settings: style files, resolution, formats."""
 
 import logging
 import warnings
@@ -21,13 +21,13 @@ NO_STAMP: dict[str, dict[str, None]] = {
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     "svg": {"Creator": None, "Date": None},
 }
-"""Dates and the library's version would change the bytes."""
+"""No dates and versions, so that the same figure gives the same bytes."""
 ALWAYS: Any = {
-    "svg.fonttype": "none",  # text is text: it can be searched, copied and set in another type
+    "svg.fonttype": "none",  # keep text as text, which can be searched and copied
     "pdf.fonttype": 42,
     "svg.hashsalt": "deepinside",
     "svg.id": None,
-    "image.composite_image": False,  # every picture by itself, in its own pixels
+    "image.composite_image": False,  # keep every picture separate, at its own resolution
     "text.usetex": False,
     "axes.unicode_minus": True,
 }
@@ -35,15 +35,15 @@ ALWAYS: Any = {
 
 @contextmanager
 def styled(style: str = "screen") -> Iterator[None]:
-    """matplotlib's own defaults, then `screen`, then the style file; what the user has set elsewhere does not count.
+    """Apply matplotlib's defaults, then `screen`, then the style file. The user's other settings are ignored.
 
-    `style` is one of those that ship (`screen`, `paper`) or the path of a matplotlib style file.
+    `style` is a built-in style (`screen`, `paper`) or the path of a matplotlib style file.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         for name in dict.fromkeys(["screen", style]):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a newer matplotlib's deprecations
+                warnings.simplefilter("ignore")  # deprecations of newer matplotlib versions
                 path = STYLES / f"{name}.mplstyle"
                 matplotlib.rcParams.update(
                     matplotlib.rc_params_from_file(path if path.is_file() else name, use_default_template=False)
@@ -53,14 +53,14 @@ def styled(style: str = "screen") -> Iterator[None]:
 
 
 def save(figure: "Figure", path: Path | BytesIO, formats: Sequence[str] = ("png",), **options: Any) -> None:
-    """The figure as `path` with the ending of every format; the same figure gives the same bytes.
+    """Save the figure as `path` with the suffix of every format. The same figure gives the same bytes.
 
-    A letter its font has not got, in a photo's name, is drawn as a box without ado.
+    A letter that the font lacks is drawn as a box, without a warning.
     """
     from deepinside.figures.canvas import OpaqueCanvas
 
     OpaqueCanvas(figure)
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # PDF and SVG: it tells of every table of every font
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every table of every font
     with warnings.catch_warnings(), matplotlib.rc_context(ALWAYS):
         warnings.filterwarnings("ignore", message="Glyph ")
         for ending in formats:
@@ -73,11 +73,11 @@ def save(figure: "Figure", path: Path | BytesIO, formats: Sequence[str] = ("png"
 
 
 def dots() -> float:
-    """Dots an inch that the style asks for."""
+    """The resolution of the style, in dots per inch."""
     asked = matplotlib.rcParams["savefig.dpi"]
     return DPI if asked == "figure" else float(asked)
 
 
 def plain(text: str) -> str:
-    """`text` without the dollar signs matplotlib would read as mathematics."""
+    """`text` with escaped dollar signs, which matplotlib would read as mathematics."""
     return text.replace("$", r"\$")

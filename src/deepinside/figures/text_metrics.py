@@ -1,4 +1,4 @@
-"""Type: its sizes, how much room words take, and words made to fit."""
+"""Measures text and makes it fit."""
 
 import re
 import warnings
@@ -14,29 +14,29 @@ from deepinside.figures.style import dots
 
 PT = 1 / 72
 LINE = 1.3
-"""The height of a line of text, in sizes of its type."""
+"""The height of a line of text, as a multiple of the font size."""
 
 
 def font(key: str, weight: str = "normal") -> FontProperties:
-    """The style's type for `figure.titlesize`, `axes.titlesize` and the like."""
+    """The style's font for a key such as `figure.titlesize` or `axes.titlesize`."""
     size = matplotlib.rcParams[key]  # type: ignore[index]
     points = FontProperties(size=size).get_size_in_points()
     return FontProperties(family=matplotlib.rcParams["font.family"], size=points, weight=weight)
 
 
 def height(kind: FontProperties, lines: int = 1) -> float:
-    """Inches that `lines` lines of text take."""
+    """The height of `lines` lines of text, in inches."""
     return float(kind.get_size_in_points()) * PT * LINE * lines
 
 
 def width(text: str, kind: FontProperties) -> float:
-    """Inches that one line of text takes, in the PNG, whose letters stand on whole pixels, or in print."""
+    """The width of one line of text in inches: the larger of print and PNG, whose letters are aligned to pixels."""
     return _width(text, kind, dots())
 
 
 @lru_cache
 def renderer(dpi: float) -> RendererAgg:
-    """What draws the PNG's letters."""
+    """The renderer of text in PNG files."""
     return RendererAgg(1, 1, dpi)
 
 
@@ -50,7 +50,7 @@ def _width(text: str, kind: FontProperties, dpi: float) -> float:
 
 
 def fit(text: str, room: float, kind: FontProperties, lines: int = 2) -> str:
-    """`text` on at most `lines` lines of `room` inches, ending in … where that is not enough for it."""
+    """Wrap `text` to at most `lines` lines of `room` inches; longer text ends in …."""
     left, done = pieces(" ".join(text.split()), room, kind), list[str]()
     while left and len(done) < lines:
         count = max(longest(left, room, kind), 1)
@@ -62,7 +62,7 @@ def fit(text: str, room: float, kind: FontProperties, lines: int = 2) -> str:
 
 
 def pieces(text: str, room: float, kind: FontProperties) -> list[str]:
-    """Where a line may end: before a blank, and in words of half a line or more also after _, - and /."""
+    """Split `text` where a line may end: before a space, and in words over half a line also after _, - and /."""
     found = []
     for word in re.split(r"(?=\s)", text):
         long = width(word, kind) > room / 2
@@ -71,7 +71,7 @@ def pieces(text: str, room: float, kind: FontProperties) -> list[str]:
 
 
 def longest(pieces: Sequence[str], room: float, kind: FontProperties) -> int:
-    """How many of the pieces fit on one line."""
+    """The number of pieces that fit on one line."""
     count = 0
     while count < len(pieces) and width("".join(pieces[: count + 1]).strip(), kind) <= room:
         count += 1
@@ -79,7 +79,7 @@ def longest(pieces: Sequence[str], room: float, kind: FontProperties) -> int:
 
 
 def cut(line: str, room: float, kind: FontProperties) -> str:
-    """One line no wider than `room`, with … for what is left out."""
+    """Cut a line to the width `room`; a cut line ends in …."""
     if width(line, kind) <= room:
         return line
     low, high = 0, len(line)

@@ -1,4 +1,4 @@
-"""Curves of what was traced step by step."""
+"""Plots traces against the step."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MARKS = 6
-"""Markers a curve, by which grey curves are told apart."""
+"""Markers per curve, which distinguish curves in greyscale."""
 COLUMNS = 4
 LOGARITHMIC = 100
-"""How many times the smallest error the largest must be for the axis to be logarithmic."""
+"""The ratio of the largest to the smallest error from which on the axis is logarithmic."""
 IN_LEGEND = 24
-"""Items named in one column of the legend."""
+"""Items per column of the legend."""
 
 
 def save_traces(items: Sequence[Item], path: Path, settings: "FigureSettings | None" = None) -> None:
-    """Curves of every trace by step, one axis a name and one line an item; nothing where there are no traces.
+    """Plot every trace by step, with one axis per name and one line per item; do nothing without traces.
 
-    Written as `path` with the ending of each of the settings' formats.
+    The files are `path` with the suffix of each of the settings' formats.
     """
     if any(item.trace for item in items):
         with style.styled(settings.style if settings else "screen"):
@@ -55,15 +55,15 @@ def draw_traces(items: Sequence[Item]) -> "Figure":
 
 
 def widest(names: Sequence[str]) -> int:
-    """Columns of axes: the parts of one variant in a row, where all variants have the same, else four."""
+    """Columns of axes: one row per variant if all variants have the same traces, else four columns."""
     parts = [name.rpartition("/")[2] for name in names]
     count = len(set(parts))
-    alike = 1 < count <= 6 and all(parts[i : i + count] == parts[:count] for i in range(0, len(parts), count))
-    return count if alike else min(COLUMNS, len(names))
+    same_parts = 1 < count <= 6 and all(parts[i : i + count] == parts[:count] for i in range(0, len(parts), count))
+    return count if same_parts else min(COLUMNS, len(names))
 
 
 def draw_trace(axis: Any, name: str, lines: Mapping[int, Any], total: int) -> None:
-    """One axis; `lines` are values by their item's number of `total`, which gives a line its colour and dash."""
+    """Draw one axis; `lines` maps an item's number (out of `total`), which sets colour and dash, to its values."""
     colours = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
     every = max(1, max(len(values) for values in lines.values()) // MARKS)
     for i, values in lines.items():
@@ -84,7 +84,7 @@ def spans_decades(lines: Mapping[int, Any]) -> bool:
 
 
 def add_legend(figure: "Figure", titles: Sequence[str]) -> None:
-    """The items' names beside the curves, each on one line."""
+    """Add a legend with the items' titles to the right, one line each."""
     known: dict[int, Any] = {}
     for axis in figure.axes:
         handles, labels = axis.get_legend_handles_labels()

@@ -14,17 +14,17 @@ class BackgroundWriter:
 
     def __init__(self) -> None:
         self.thread = ThreadPoolExecutor(1)
-        self.asked: list[Future[Any]] = []
+        self.pending: list[Future[Any]] = []
 
     def do(self, work: Callable[..., Any], *arguments: Any) -> None:
         """Submit the call `work(*arguments)`."""
-        self.asked.append(self.thread.submit(work, *arguments))
+        self.pending.append(self.thread.submit(work, *arguments))
 
     def wait(self) -> None:
         """Wait for all submitted calls."""
-        asked, self.asked = self.asked, []
-        for one in asked:
-            one.result()
+        pending, self.pending = self.pending, []
+        for call in pending:
+            call.result()
 
     def __enter__(self) -> Self:
         return self

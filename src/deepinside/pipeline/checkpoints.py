@@ -1,9 +1,9 @@
-"""Work that is not finished: chunks that are done, optimisations in the middle, and who is at what.
+"""Checkpoints of an unfinished run: finished chunks, snapshots of optimisations, and locks.
 
-It lies beside the result's folder, in `NAME.part`, until the result is whole. What has its final name there is whole:
-everything is written aside and renamed. A process that is killed loses the chunk it was at, of an optimisation what
-came after its last snapshot; whoever runs the same configuration again goes on, and comes to the same bytes. Several
-processes may work on one result: each takes chunks that no other is at, and waits at the end for those of others.
+They are in `NAME.part`, next to the result's folder, until the result is complete. Every file is written under a
+temporary name and renamed, so a file with its final name is complete. A killed run loses at most the current chunk, or
+the steps since the last snapshot; the same command resumes it, with the same bytes. Several processes may share a run:
+each takes chunks that no other process has taken, and at the end waits for the others.
 """
 
 import json
@@ -26,15 +26,15 @@ from deepinside.results.items import ItemRow
 from deepinside.types import Item, Panel, safe_name
 
 BATCHES_PER_CHUNK = 4
-"""Batches of photos a chunk: what is lost at most when a process is killed, photos by photos."""
+"""Batches of photos per chunk: a killed process loses at most these."""
 SNAPSHOT_INTERVAL = 5.0
-"""Seconds between two snapshots of an optimisation: what is lost of it at most."""
+"""Seconds between two snapshots of an optimisation: a killed process loses at most these."""
 POLL_INTERVAL = 0.2
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some batches of a run: the ranges of their photos' numbers, in order."""
+    """Consecutive batches of a run, each as the range of its photos' numbers."""
 
     number: int
     batches: tuple[range, ...]
@@ -45,7 +45,7 @@ class Chunk:
 
 
 def make_chunks(photos: int, batch: int) -> list[Chunk]:
-    """All photos in chunks that never depend on who computes them; without photos one chunk of one empty batch."""
+    """Divide all photos into chunks, the same for every process; without photos one chunk with one empty batch."""
     batches = [range(start, min(start + batch, photos)) for start in range(0, photos, batch)] or [range(0)]
     parts = [tuple(batches[i : i + BATCHES_PER_CHUNK]) for i in range(0, len(batches), BATCHES_PER_CHUNK)]
     return [Chunk(number, part) for number, part in enumerate(parts)]
@@ -53,7 +53,7 @@ def make_chunks(photos: int, batch: int) -> list[Chunk]:
 
 @dataclass
 class ChunkResult:
-    """What one chunk has found; of its pictures, those the run's figure may show."""
+    """The results of one chunk; `shown` holds the items that the run's figure may show."""
 
     rows: list[ItemRow] = field(default_factory=list)
     shown: list[Item] = field(default_factory=list)
@@ -64,20 +64,20 @@ class ChunkResult:
 
 
 class RunCheckpoint:
-    """The unfinished work towards one result.
+    """The checkpoints of one run.
 
-    `origin` is all that its numbers depend on; work of another origin (photos changed, another version) is thrown
-    away. `result` is the folder that the whole result will have.
+    `origin` is everything that the numbers depend on; checkpoints of another origin (changed photos, another version)
+    are deleted. `result` is the folder of the complete result.
     """
 
     def __init__(self, result: Path, origin: Mapping[str, Any]) -> None:
         self.folder = result.with_name(f"{result.name}.part")
-        self.whole = self.folder / "whole"
+        self.result = self.folder / "result"
         self.origin = json.loads(json.dumps(origin, sort_keys=True, default=str))
         self.held: dict[str, BaseFileLock] = {}
 
     def open(self) -> None:
-        """Make the folder, or find it as it was left."""
+        """Create the folder, or open what an earlier process left."""
         self.make()
         if self.known_origin() != self.origin:
             self.remove()
@@ -85,7 +85,7 @@ class RunCheckpoint:
             write_atomically(self.folder / "origin.json", json.dumps(self.origin).encode())
 
     def make(self) -> None:
-        for name in ("chunks", "snapshots", "locks", "whole"):
+        for name in ("chunks", "snapshots", "locks", "result"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def known_origin(self) -> Any:
@@ -96,7 +96,7 @@ class RunCheckpoint:
 
     @property
     def has_progress(self) -> bool:
-        """Whether there is anything that would be lost."""
+        """Whether there is any finished chunk or snapshot."""
         return any(any(self.folder.glob(kept)) for kept in ("chunks/*.record", "snapshots/*.snapshot"))
 
     def remove(self) -> None:
@@ -113,14 +113,14 @@ class RunCheckpoint:
 
     @property
     def superseded(self) -> bool:
-        """Whether another process has made the whole result of it meanwhile."""
+        """Whether another process has completed the result in the meantime."""
         return self.known_origin() != self.origin
 
     def missing(self, chunks: Sequence[Chunk]) -> list[Chunk]:
         return [chunk for chunk in chunks if not self.has(chunk)]
 
     def claimed(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
-        """Those of `chunks` that are not done and that no other process is at; each is this one's until `finish`."""
+        """The unfinished `chunks` that no other process has locked; each stays locked until `finish`."""
         for chunk in chunks:
             if self.acquire(chunk.name):
                 if self.has(chunk):
@@ -129,8 +129,8 @@ class RunCheckpoint:
                     yield chunk
 
     def acquire(self, name: str) -> bool:
-        """Take a lock, which the system takes back when this process ends, however it ends; false if another has it."""
-        lock = FileLock(self.folder / "locks" / name, thread_local=False)  # whoever writes last gives it back
+        """Take a lock; false if another process has it. The system releases it when this process ends."""
+        lock = FileLock(self.folder / "locks" / name, thread_local=False)  # another thread may release it
         try:
             lock.acquire(blocking=False)
         except (Timeout, FileNotFoundError):
@@ -145,7 +145,7 @@ class RunCheckpoint:
         self.held.pop(name).release()
 
     def finish(self, chunk: Chunk, record: ChunkResult) -> None:
-        """The chunk is done: what is remembered of its optimisations is needed no more."""
+        """Write the chunk's results, remove the snapshots of its optimisations, and release its lock."""
         write_atomically(self.result_path(chunk), datafile.dump(record))
         for batch in chunk.batches:
             for left in (self.folder / "snapshots").glob(f"{batch.start:09}-*"):
@@ -153,29 +153,29 @@ class RunCheckpoint:
         self.release(chunk.name)
 
     def close(self) -> None:
-        """Give everything back; a folder without any work in it goes."""
+        """Release all locks; remove the folder if it holds no progress."""
         for name in list(self.held):
             self.release(name)
         if not self.has_progress and not self.superseded:
             self.remove()
 
     def record(self, chunk: Chunk) -> ChunkResult:
-        return stored(self.result_path(chunk), ChunkResult)
+        return load(self.result_path(chunk), ChunkResult)
 
     def checkpointer(self, batch: range, variant: str) -> "Checkpointer":
-        """What remembers the optimisations of one batch and variant of the technique."""
+        """The checkpointer for the optimisations of one batch and one variant of the technique."""
         return Checkpointer(self.folder / "snapshots", f"{batch.start:09}-{safe_name(variant or 'technique')}")
 
 
 def remove_stale(result: Path) -> None:
-    """Remove what a process left that was killed after it had made the whole result."""
+    """Remove the folder of a process that was killed after it had completed the result."""
     folder = result.with_name(f"{result.name}.part")
-    if folder.is_dir() and not (folder / "whole").exists():
+    if folder.is_dir() and not (folder / "result").exists():
         shutil.rmtree(folder, ignore_errors=True)
 
 
 class Checkpointer(Callback):
-    """Remembers optimisations in files, one each in the order they are asked for, every few seconds."""
+    """Saves snapshots of optimisations every few seconds, one file per optimisation, numbered in order."""
 
     def __init__(self, folder: Path, name: str, *, every: float | None = None) -> None:
         self.folder, self.name = folder, name
@@ -192,10 +192,10 @@ class Checkpointer(Callback):
         self.saved = time.monotonic()
         if not self.path.is_file():
             return None
-        return stored(self.path, dict)
+        return load(self.path, dict)
 
     def step(self, now: Step) -> None:
-        """Save where it stands, unless that was done a moment ago; what took a moment as a whole is not worth it."""
+        """Save a snapshot if one is due; a finished optimisation is saved after a fifth of the interval."""
         if self.due() or (now.number == now.total and self.due(self.every / 5)):
             self.save(now.snapshot())
 
@@ -207,17 +207,17 @@ class Checkpointer(Callback):
         self.saved = time.monotonic()
 
 
-def stored(path: Path, kind: type) -> Any:
-    """What a file of unfinished work holds. Results may come from others: no file here can run code when it is read."""
+def load(path: Path, kind: type) -> Any:
+    """The contents of a checkpoint file. A folder of results may come from others, so reading it runs no code."""
     found = datafile.read(path, (ChunkResult, ItemRow, Item, Panel, Skipped))
     if not isinstance(found, kind):
-        raise DeepInsideError(f"{path}: expected unfinished work of another kind; remove it and try again.")
+        raise DeepInsideError(f"{path}: expected another kind of checkpoint; remove it and try again.")
     return found
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """The file, whole or not at all, whenever the process is killed."""
-    aside = path.with_suffix(f".{os.getpid()}")
-    with suppress(FileNotFoundError):  # another process has finished the whole, and this is needed no more
-        aside.write_bytes(data)
-        aside.replace(path)
+    """Write the file under a temporary name and rename it."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    with suppress(FileNotFoundError):  # another process has completed the result and removed the folder
+        temporary.write_bytes(data)
+        temporary.replace(path)

@@ -1,6 +1,6 @@
-"""Values in a file that holds data only: reading one runs no code, wherever it comes from.
+"""Files that hold data only: reading one never runs code.
 
-Tensors are stored as safetensors stores them, bit for bit. All else is JSON in that file's header: numbers, text,
+Tensors are stored bit for bit in the safetensors format. Everything else is JSON in the file's header: numbers, text,
 None, lists, tuples, mappings, and the dataclasses that the reader names.
 """
 
@@ -20,7 +20,7 @@ TREE = "deepinside"
 
 
 def dump(value: Any) -> bytes:
-    """`value` as bytes. Raises TypeError for a kind of value that this format does not hold."""
+    """`value` as bytes. Raises TypeError for a type that this format does not support."""
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
@@ -29,7 +29,7 @@ def dump(value: Any) -> bytes:
 
 
 def to_json(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """`value` in JSON's own kinds; its tensors are put into `tensors`, and their names take their places."""
+    """`value` as JSON types; each tensor is added to `tensors` and replaced by its name."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Tensor):
@@ -40,7 +40,7 @@ def to_json(value: Any, tensors: dict[str, Tensor]) -> Any:
         return [to_json(entry, tensors) for entry in value]
     if isinstance(value, tuple):
         return {"tuple": [to_json(entry, tensors) for entry in value]}
-    if isinstance(value, Mapping):  # pairs: the keys of JSON's own mappings are text
+    if isinstance(value, Mapping):  # pairs, because the keys of JSON mappings are text
         return {"mapping": [[to_json(key, tensors), to_json(entry, tensors)] for key, entry in value.items()]}
     if is_dataclass(value) and not isinstance(value, type):
         known = {each.name: to_json(getattr(value, each.name), tensors) for each in fields(value)}
@@ -49,7 +49,7 @@ def to_json(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def read(path: Path, kinds: Sequence[type] = ()) -> Any:
-    """What `dump` made the file of; dataclasses are of `kinds`. Raises DeepInsideError where the file is another's."""
+    """The value that `dump` stored; `kinds` are the allowed dataclasses. Raises DeepInsideError for any other file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -58,8 +58,8 @@ def read(path: Path, kinds: Sequence[type] = ()) -> Any:
             return from_json(tree, {name: stored.get_tensor(name).clone() for name in stored.keys()}, kinds)  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise DeepInsideError(
-            f"{path}: expected unfinished work of deepinside's, found another kind of file "
-            f"({type(error).__name__}: {error}), which is not read; remove it, and the same command computes it anew."
+            f"{path}: expected a checkpoint of deepinside, found another kind of file "
+            f"({type(error).__name__}: {error}), which is not read; remove it and run the same command again."
         ) from error
 
 

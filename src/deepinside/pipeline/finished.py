@@ -1,4 +1,4 @@
-"""Whether a run's result is there already, told from files alone: torch takes two seconds to import."""
+"""Checks whether a run's result already exists, from files alone: importing torch takes two seconds."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from deepinside.results import folder as results
 
 
 def inputs(network: str | None, photos: Sequence[Source]) -> dict[str, Any]:
-    """What a result was made from besides its configuration, as far as a glance can tell.
+    """A quick fingerprint of the inputs of a result, apart from its configuration.
 
     `network` is the SHA-256 that the network's YAML declares.
     """
@@ -19,9 +19,9 @@ def inputs(network: str | None, photos: Sequence[Source]) -> dict[str, Any]:
 
 
 def known(config: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
-    """The whole result in `folder`, as `pipeline.run` would return it, if it may stand for this configuration's run.
+    """The complete result in `folder`, as `pipeline.run` returns it, if it is up to date for this configuration.
 
-    None where the run has to be looked into: it is not done, wanted anew, or has left something behind.
+    None if the run is not done, is interrupted, or must be recomputed.
     """
     left = folder.with_name(f"{folder.name}.part")
     if config["runtime"].get("overwrite") or left.exists() or not results.is_done(folder):

@@ -1,4 +1,4 @@
-"""The corridor: configuration, network, images, technique, metrics and figures, results. Read it top to bottom."""
+"""A run, top to bottom: configuration, network, images, technique, metrics, figures, results."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +35,12 @@ from deepinside.results.provenance import provenance, sources_digest, versions
 from deepinside.types import Claim, ImageBatch, Item, Seeds, TechniqueOutput
 
 NETWORK_CACHE: dict[str, Network] = {}
-"""The last networks loaded and verified in this process, by its declaration. Networks never change, so it is shared."""
+"""The networks last loaded and verified in this process, by their YAML. Networks are immutable, so runs share them."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment on its way: everything the corridor's rooms need."""
+    """One experiment with its network, its photos and its result folder."""
 
     experiment: Experiment
     network: Network
@@ -60,11 +60,11 @@ class Run:
 
 
 def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Execute one composed configuration and leave its result in `folder`; returns what `metrics.json` holds.
+    """Execute one composed configuration and write its result to `folder`; returns the contents of `metrics.json`.
 
-    A complete result is returned as it is, marked `skipped_as_done`, unless the photos have changed, some could not be
-    read, or `runtime.overwrite` is set. Interrupted work resumes. Raises DeepInsideError for an invalid configuration
-    or the run fails; `folder` then holds the reason with status `failed`, unless it was refused before any work.
+    An existing complete result is returned with the mark `skipped_as_done`, unless the photos have changed, some could
+    not be read, or `runtime.overwrite` is set. An interrupted run resumes. Raises DeepInsideError if the configuration
+    is invalid or the run fails. A failed run writes its reason to `folder`, with status `failed`.
     """
     experiment, photos = read(config)
     if (known := already_done(experiment, photos, config, folder)) is not None:
@@ -78,7 +78,7 @@ def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def read(config: Mapping[str, Any]) -> tuple[Experiment, list[Source]]:
-    """The experiment and its photos; raises DeepInsideError for what can be refused at a glance."""
+    """The experiment and its photos. Raises DeepInsideError for errors that can be found without loading anything."""
     experiment = read_experiment(config)
     claims.check_known(experiment.claims)
     loaded_size(experiment.images, experiment.network.input)
@@ -87,7 +87,7 @@ def read(config: Mapping[str, Any]) -> tuple[Experiment, list[Source]]:
 
 @contextmanager
 def record_failure(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
-    """Whatever goes wrong in the block leaves its reason in `folder`, with status `failed`."""
+    """Write the reason of any exception in the block to `folder`, with status `failed`."""
     try:
         yield
     except DeepInsideError as error:
@@ -101,7 +101,7 @@ def record_failure(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
 def already_done(
     experiment: Experiment, photos: Sequence[Source], config: Mapping[str, Any], folder: Path
 ) -> dict[str, Any] | None:
-    """The whole result that `folder` holds, if it may stand for this run."""
+    """The complete result in `folder`, if it is up to date for this run."""
     known = results.finished_result(folder, config, input_fingerprint(experiment, photos))
     if known is None or experiment.runtime.overwrite:
         return None
@@ -110,22 +110,22 @@ def already_done(
 
 
 def input_fingerprint(experiment: Experiment, photos: Sequence[Source]) -> dict[str, Any]:
-    """What a result was made from besides its configuration, as far as a glance can tell."""
+    """A quick fingerprint of the run's inputs, apart from its configuration."""
     return finished.inputs(experiment.network.sha256, photos)
 
 
 def prepare(experiment: Experiment) -> None:
-    """The same threads and the same algorithms every time, so that the same run gives the same bytes."""
-    disable_malloc_trim()  # changes no number, only how long it takes
+    """Fix the number of threads and the algorithms, so that the same run gives the same bytes."""
+    disable_malloc_trim()  # changes the run time only
     torch.set_num_threads(experiment.runtime.threads)
-    # not torch.use_deterministic_algorithms, which imports the compiler for it: three seconds
+    # torch.use_deterministic_algorithms would import the compiler, which takes three seconds
     torch.set_deterministic_debug_mode("error" if experiment.runtime.device == "cpu" else "warn")
-    # nothing here reads memory it has not written
+    # no uninitialised memory is read
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def load_network(experiment: Experiment) -> Network:
-    """The experiment's network where and as precise as its runtime says; loaded once by runs that follow each other."""
+    """The experiment's network on its device and in its precision; consecutive runs share it."""
     return loaded(experiment.network, experiment, others=(experiment.judge,))
 
 
@@ -137,7 +137,7 @@ def load_judge(experiment: Experiment) -> Network | None:
 
 
 def loaded(spec: NetworkSpec, experiment: Experiment, others: Sequence[NetworkSpec | None]) -> Network:
-    """A network of the experiment on its device; of networks loaded before, only `others` stay in memory."""
+    """A network on the experiment's device; earlier networks are freed, except `others`."""
     cache, key = experiment.runtime.model_cache, repr(spec)
     if key not in NETWORK_CACHE:
         for old in set(NETWORK_CACHE) - {repr(other) for other in others}:
@@ -147,7 +147,7 @@ def loaded(spec: NetworkSpec, experiment: Experiment, others: Sequence[NetworkSp
 
 
 def check(experiment: Experiment, network: Network, config: Mapping[str, Any]) -> None:
-    """Raise DeepInsideError where a variant's settings do not suit the network, with the words that make all suit."""
+    """Raise DeepInsideError if a variant's settings do not suit the network, with the overrides that correct them."""
     refused: dict[str, UnsuitableSettingError] = {}
     for name, technique in experiment.techniques.items():
         try:
@@ -156,13 +156,13 @@ def check(experiment: Experiment, network: Network, config: Mapping[str, Any]) -
             refused[name] = error
     if refused:
         first = next(iter(refused.values()))
-        words = suitable(refused, config.get("variants") or {})
+        words = corrections(refused, config.get("variants") or {})
         raise DeepInsideError(f"{first.problem}; add to the command: {words}")
     claims.check_measurable(experiment.claims, network, experiment.techniques)
 
 
-def suitable(refused: Mapping[str, UnsuitableSettingError], variants: Mapping[str, Any]) -> str:
-    """The words of the command line that leave out the variants which set what is refused, or set something else."""
+def corrections(refused: Mapping[str, UnsuitableSettingError], variants: Mapping[str, Any]) -> str:
+    """Command-line overrides that drop the variants with an unsuitable setting, or change the setting."""
     own = [name for name, error in refused.items() if error.key in (variants.get(name) or {})]
     others = dict.fromkeys(f"technique.{error.words}" for name, error in refused.items() if name not in own)
     if own and len(own) == len(variants):
@@ -171,7 +171,7 @@ def suitable(refused: Mapping[str, UnsuitableSettingError], variants: Mapping[st
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Every chunk that is not done, then the result of all; work is shared with other processes at the same run."""
+    """Compute the missing chunks, then assemble the result; other processes may share the run."""
     work = RunCheckpoint(run.folder, checkpoint_origin(run))
     with results.writable(run.folder):
         results.remove_stale(run.folder)
@@ -189,7 +189,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 
 def checkpoint_origin(run: Run) -> dict[str, Any]:
-    """All that decides a chunk's bytes: unfinished work of another origin is not gone on with."""
+    """Everything that a chunk's bytes depend on; checkpoints of another origin are not resumed."""
     return {
         "identity": results.digest(results.identity(run.config)),
         "inputs": input_fingerprint(run.experiment, run.photos),
@@ -200,7 +200,7 @@ def checkpoint_origin(run: Run) -> dict[str, Any]:
 
 
 def compute(run: Run, work: RunCheckpoint) -> None:
-    """Do what is missing, each chunk by whoever comes first; at the end wait for those at work on the last."""
+    """Compute the missing chunks; at the end wait for the chunks of other processes."""
     Thread(target=figures.prepare).start()
     while (missing := work.missing(run.chunks)) and not work.superseded:
         before = len(missing)
@@ -211,10 +211,10 @@ def compute(run: Run, work: RunCheckpoint) -> None:
 
 
 def run_chunks(run: Run, work: RunCheckpoint, missing: Sequence[Chunk]) -> None:
-    """The photos of every chunk this process may claim, through every variant of the technique, batch by batch."""
+    """Claim chunks and apply every variant of the technique to them, batch by batch."""
     claimed: dict[range, Chunk] = {}
 
-    def numbers() -> Iterator[range]:  # asked for ahead: photos are decoded while others are computed
+    def numbers() -> Iterator[range]:  # read ahead: photos are decoded during computation
         for chunk in work.claimed(missing):
             claimed.update(dict.fromkeys(chunk.batches, chunk))
             yield from chunk.batches
@@ -229,14 +229,14 @@ def run_chunks(run: Run, work: RunCheckpoint, missing: Sequence[Chunk]) -> None:
 
 
 def run_chunk(run: Run, work: RunCheckpoint, chunk: Chunk, parts: Iterator[Loaded], writer: BackgroundWriter) -> None:
-    """One chunk: what comes out of each batch is written while the next is computed, of this chunk or another."""
+    """Compute one chunk; each batch is written while the next one, of any chunk, is computed."""
     started, record = time.perf_counter(), ChunkResult()
     arrays = ArrayFile(work.arrays_path(chunk), compressed=False)
     for part in parts:
         record.skipped += part.skipped
         if part.batch is not None:
             output = apply_technique(run, work, batch_to_device(part.batch, run.network), part.numbers)
-            writer.wait()  # for the batch before, so that no more than two are held
+            writer.wait()  # for the previous batch, so that at most two are in memory
             writer.do(save_items, run, work, arrays, part.numbers.start, output)
             collect(record, part.batch, output, run.experiment.figure.limit - part.numbers.start)
         progress.advance(len(part.numbers))
@@ -270,7 +270,7 @@ def combine_variants(outputs: Mapping[str, TechniqueOutput]) -> TechniqueOutput:
 
 
 def prefix_variant(item: Item, variant: str) -> Item:
-    """`item` with the variant's name before those of its panels, metrics and traces; photos are not repeated."""
+    """`item` with the variant's name as prefix of its panels, metrics and traces; the photo keeps its name."""
     if not variant:
         return item
     panels = [p if p.name == "photo" else replace(p, name=f"{variant}/{p.name}") for p in item.panels]
@@ -292,18 +292,18 @@ def merge_items(first: Item, second: Item) -> Item:
 
 
 def save_items(run: Run, work: RunCheckpoint, arrays: ArrayFile, first: int, output: TechniqueOutput) -> None:
-    """Write the pictures and arrays that `save` asks for; `first` is the place of the first item in the run."""
+    """Write the pictures and arrays selected by `save`; `first` is the index of the first item in the run."""
     save, figure = run.experiment.save, run.experiment.figure
     for place, item in enumerate(output.items, first):
         if save.wants(save.maps, place < figure.limit):
             arrays.add(item)
         for panel in item.panels if save.wants(save.panels, place < figure.limit) else ():
-            path = work.whole / "panels" / panel.name / f"{item.name}.png"
+            path = work.result / "panels" / panel.name / f"{item.name}.png"
             figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map, figure.percentile)
 
 
 def finish_chunk(work: RunCheckpoint, chunk: Chunk, record: ChunkResult, arrays: ArrayFile) -> None:
-    """The last of a chunk to be written: from here on it is done."""
+    """Write the last files of a chunk, which marks it as done."""
     arrays.close()
     work.finish(chunk, record)
 
@@ -323,11 +323,11 @@ def collect(record: ChunkResult, batch: ImageBatch, output: TechniqueOutput, lim
 
 
 def assemble(run: Run, work: RunCheckpoint) -> dict[str, Any]:
-    """The result of all chunks, written by one of the processes that are at it; the others wait for it."""
+    """Write the result of all chunks in one of the processes; the others wait for it."""
     while not work.superseded:
-        if work.acquire("whole"):
+        if work.acquire("result"):
             found = finalise(run, work)
-            results.replace_folder(run.folder, work.whole)
+            results.replace_folder(run.folder, work.result)
             work.remove()
             return found
         time.sleep(POLL_INTERVAL)
@@ -335,14 +335,14 @@ def assemble(run: Run, work: RunCheckpoint) -> dict[str, Any]:
 
 
 def finalise(run: Run, work: RunCheckpoint) -> dict[str, Any]:
-    """Everything of a result but its panels, which are there already."""
+    """Write all files of the result except the panels, which are already there."""
     table, found = gather_chunks(run, work)
     check_some_are_readable(len(run.photos), found.skipped)
-    experiment, folder = run.experiment, work.whole
+    experiment, folder = run.experiment, work.result
     title = f"{experiment.title}: {run.network.name}" if experiment.title else run.network.name
     figures.save_figure(found.shown, len(table), title, experiment.figure, folder / "figure.png")
     figures.save_traces(found.shown, folder / "trace.png", experiment.figure)
-    found.notes.update(dict.fromkeys(figures.complaints(found.shown, experiment.figure)))
+    found.notes.update(dict.fromkeys(figures.unknown_panel_notes(found.shown, experiment.figure)))
     table.write(folder / "items.parquet")
     results.write_config(folder / "config.yaml", run.config)
     results.write_json(folder / "provenance.json", {**provenance_of(run, table), "seconds": round(found.seconds, 3)})
@@ -352,9 +352,9 @@ def finalise(run: Run, work: RunCheckpoint) -> dict[str, Any]:
 
 
 def gather_chunks(run: Run, work: RunCheckpoint) -> tuple[ItemTable, ChunkResult]:
-    """All items' numbers, and all else the chunks have found as one record; the arrays in one file."""
+    """Merge the chunks: all items in one table, all arrays in one file, and the rest in one ChunkResult."""
     table, found = ItemTable(), ChunkResult()
-    with ArrayFile(work.whole / "arrays.npz") as arrays:
+    with ArrayFile(work.result / "arrays.npz") as arrays:
         for chunk in run.chunks:
             arrays.take(work.arrays_path(chunk))
             record = work.record(chunk)
@@ -368,7 +368,7 @@ def gather_chunks(run: Run, work: RunCheckpoint) -> tuple[ItemTable, ChunkResult
 
 
 def provenance_of(run: Run, table: ItemTable) -> dict[str, Any]:
-    """Where the result's numbers come from."""
+    """The provenance of the result."""
     network = run.network
     hashes = zip(table.texts["name"], table.texts["sha256"], strict=True)
     return provenance(
@@ -381,7 +381,7 @@ def provenance_of(run: Run, table: ItemTable) -> dict[str, Any]:
 
 
 def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
-    """The run's metrics and claims, as `metrics.json` holds them."""
+    """The contents of `metrics.json`: metrics, claims, deviations and notes."""
     columns = table.columns()
     metrics, by_group = means(columns), means_by_group(columns, table.texts["group"])
     found.notes.update(dict.fromkeys(blank_note(table.texts["name"], columns)))
@@ -402,7 +402,7 @@ def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
 def evaluate_claims(
     run: Run, found: ChunkResult, metrics: Mapping[str, float], by_group: Mapping[str, Mapping[str, float]], blank: bool
 ) -> Iterator[Claim]:
-    """Every claim's verdict; one that these photos cannot tell is left out, and the run's notes say why."""
+    """The verdict of every claim. A claim that these photos cannot test is left out, and a note says why."""
     if not run.experiment.claims:
         return
     batch = first_batch(run)
@@ -415,7 +415,7 @@ def evaluate_claims(
 
 
 def first_batch(run: Run) -> ImageBatch:
-    """The first batch with a photo that can be read, once more."""
+    """Load the first batch that has a readable photo."""
     numbers = (batch for chunk in run.chunks for batch in chunk.batches)
     loaded = batches(run.photos, numbers, run.experiment.images, run.network.input)
     return next(batch_to_device(part.batch, run.network) for part in loaded if part.batch is not None)

@@ -15,7 +15,7 @@ from deepinside.progress.preview import Preview
 from deepinside.progress.screen import Observer, on_screen
 from deepinside.progress.tensorboard import TensorBoardWriter
 
-__all__ = ["advance", "at", "doing", "shown"]
+__all__ = ["advance", "set_position", "set_variant", "show_progress"]
 
 OBSERVERS: ContextVar[tuple[Observer, ...]] = ContextVar("observers", default=())
 
