@@ -237,9 +237,9 @@ def test_a_file_cut_short_is_refused(save: Save, suffix: str, kept: float) -> No
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"these are no pixels\n" * 50, "not a whole image of a kind known here"),
-        (b"\xff\xd8\xff\xe0", "not a whole image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a whole image"),
+        (b"these are no pixels\n" * 50, "not a complete image in a known format"),
+        (b"\xff\xd8\xff\xe0", "not a complete image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a complete image"),
     ],
 )
 def test_what_is_no_image_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
@@ -329,11 +329,11 @@ def deep(levels: NDArray[np.uint16], kind: str, **options: object) -> bytes:
 @pytest.mark.parametrize(
     ("data", "low", "high", "said"),
     [
-        (significant(deep(TWELVE, "PNG"), 12), 0, 4095, "from 0 to 4095, the range told by its 12 significant bits"),
+        (significant(deep(TWELVE, "PNG"), 12), 0, 4095, "from 0 to 4095, the range in its 12 significant bits"),
         (deep(TWELVE, "TIFF", tiffinfo={281: 4095}), 0, 4095, "largest sample value"),
         (deep(TWELVE + 100, "TIFF", tiffinfo={280: 100, 281: 4195}), 100, 4195, "from 100 to 4195"),
         (deep(TWELVE, "TIFF", description="ImageJ=1.53\nmin=0.0\nmax=4095.0\n"), 0, 4095, "ImageJ description"),
-        (deep(TWELVE, "TIFF"), 0, 65535, "its brightest level is 4082 of 65535 and it tells no other range"),
+        (deep(TWELVE, "TIFF"), 0, 65535, "its largest intensity is 4082 of 65535 and it declares no other range"),
         (deep(TWELVE, "PNG"), 0, 65535, "it is shown dark"),
         (significant(deep(TWELVE * 16, "PNG"), 12), 0, 65535, ""),  # scaled up already, as the PNG standard asks
         (deep(TWELVE * 16, "TIFF", tiffinfo={281: 4095}), 0, 65535, ""),
@@ -359,4 +359,4 @@ def test_what_was_taken_for_the_range_is_noted_at_the_photo(tmp_path: Path) -> N
     ((loaded,),) = ([each.batch for each in all_batches(settings, InputConvention(size=(3, 105)))],)
     assert loaded is not None
     (note,) = loaded.photos[0].notes
-    assert note == "scan.tif: its levels are shown from 0 to 4095, the range told by its largest sample value."
+    assert note == "scan.tif: its intensities are shown from 0 to 4095, the range in its largest sample value."

@@ -1,1 +1,1 @@
-"""Photographs: reading files of any kind as a person sees them, and handing them to a network in batches."""
+"""Photos: image files of every common kind, decoded as viewers show them and batched for a network."""

@@ -1,16 +1,15 @@
-"""Where the objects are, as people marked it: Tiny ImageNet's text files, PASCAL VOC and ILSVRC XML, COCO JSON.
+"""Box annotations: Tiny ImageNet's text files, PASCAL VOC and ILSVRC XML, COCO JSON.
 
-Every format becomes boxes (x0, y0, x1, y1) in pixel edges of the photo: x1 and y1 are not in the box, the whole photo
-is (0, 0, w, h). What the formats' own numbers mean:
+Every format becomes boxes (x0, y0, x1, y1) in pixel edges of the photo: x1 and y1 are exclusive, the full photo is
+(0, 0, w, h). The formats' own numbers mean:
 
 - Tiny ImageNet: first and last pixel, counted from 0 (over 55 000 lines both run from 0 to 63 of 64 pixels);
 - PASCAL VOC: first and last pixel, counted from 1, as its development kit says;
 - ILSVRC and other XML of that form: first and last pixel, counted from 0;
 - COCO: left and top edge, width and height.
 
-The files are read with the standard library's XML parser, which is not let near a document type (and so near no
-entity), and its JSON parser, whose result pydantic checks. COCO's own library would do no more here than parse
-the JSON, without the check.
+The standard library's XML parser reads XML; document types, and with them entities, are refused. Its JSON parser reads
+COCO and pydantic checks the result. COCO's own library would only parse the JSON, without the check.
 """
 
 import json
@@ -38,7 +37,7 @@ ACCEPTED = (
     "COCO JSON (images, annotations, categories)"
 )
 MAX_SIDE = 1 << 24
-"""The widest and highest photo there may be: whole numbers up to here are exact in float32."""
+"""The largest width and height of a photo: integers up to this are exact in float32."""
 SUFFIXES = {".txt", ".xml", ".json"}
 TINY_LINE = re.compile(r"(?P<photo>[^\t]+)\t(?:(?P<label>[^\t]+)\t)?(?P<box>\d+\t\d+\t\d+\t\d+)")
 LOG = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ LOG = logging.getLogger(__name__)
 class Annotation:
     """The objects of one photo: `boxes` in pixel edges and a label (a WordNet id or a name) for each.
 
-    `size` is the photo's width and height where the file tells.
+    `size` is the photo's width and height if the file has them.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -57,7 +56,7 @@ class Annotation:
 
     @property
     def label(self) -> str | None:
-        """What the photo shows: the label of its largest box; None without boxes."""
+        """The label of the largest box; None without boxes."""
         return max(zip(map(_area, self.boxes), self.labels, strict=True), default=(0.0, None), key=lambda row: row[0])[
             1
         ]
@@ -69,8 +68,8 @@ class Annotation:
     def fractions(self, size: tuple[int, int] | None = None) -> "Tensor":
         """(K, 4) float, the boxes in fractions of the photo's width and height.
 
-        `size` (w, h) is the photo's own, for formats that do not tell; it is not looked at where they do, so that a
-        photo that was stored smaller than it was annotated keeps its boxes.
+        `size` (w, h) is the photo's, for formats that do not store it. A stored size takes precedence, so a photo that
+        was downscaled after annotation keeps its boxes.
         """
         width, height = known = self.size or size or (0, 0)
         if min(known) < 1:
@@ -83,10 +82,10 @@ class Annotation:
 def read_annotations(path: Path) -> dict[str, Annotation]:
     """The annotations in a file, or in every file of an accepted format below a folder, by photo.
 
-    A photo's key is its name without the suffix, for COCO with the folders its file gives; `find` looks one up. The
-    format is recognised by content. Boxes without area are left out, and logged; parts outside the photo are cut off;
-    COCO's crowd regions are no objects. Raises DeepInsideError for a file of no accepted format (below a folder such
-    files are passed over, unless none is left), a damaged one, and a photo that two files describe differently.
+    A photo's key is its name without the suffix, for COCO with the folders in `file_name`; `find` looks one up. The
+    format is recognised by content. Boxes without area are dropped and logged; boxes are clipped to the photo; COCO's
+    crowd regions are ignored. Raises DeepInsideError for a file of no accepted format (in a folder such files are
+    skipped, unless none is left), a damaged file, and a photo that two files describe differently.
     """
     files = _candidates(path)
     read = ((file, _read_file(file)) for file in files)
@@ -98,7 +97,7 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
 
 
 def find(annotations: Mapping[str, Annotation], photo: PurePath) -> Annotation | None:
-    """The annotation of a photo: the one whose key is the longest tail of the photo's path without suffix."""
+    """The annotation of a photo: its key is the longest trailing part of the photo's path without suffix."""
     parts = photo.with_suffix("").parts
     keys = ("/".join(parts[start:]) for start in range(len(parts)))
     return next((annotations[key] for key in keys if key in annotations), None)
@@ -111,7 +110,7 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> dict[str, Annotation] | None:
-    """The annotations of one file, None where it is of no accepted format."""
+    """The annotations of one file, None if it has no accepted format."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -170,7 +169,7 @@ def _tiny_line(path: Path, number: int, line: str) -> tuple[str, str, Box]:
 
 
 class _Plain(ElementTree.TreeBuilder):
-    """Refuses a document type before anything it declares is used: entities, and with them their expansion."""
+    """Refuses a document type before its declarations are used, so that no entity is ever expanded."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise DeepInsideError(f"it declares a document type ({name}), which annotations do not need")
@@ -201,14 +200,14 @@ def _xml_box(item: ElementTree.Element, first: int) -> Box:
 
 
 def _xml_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """None where the file has no size, or zeros, as tools write that do not know it."""
+    """None if the file has no size, or zeros, which some tools write for an unknown size."""
     size = root.find("size")
     known = (0, 0) if size is None else (int(_text(size, "width")), int(_text(size, "height")))
     return _checked_size(known) if min(known) > 0 else None
 
 
 # ---- COCO ------------------------------------------------------------------------------------------------------------
-# with slots: a set has a million objects, and a model of pydantic's takes ten times the memory
+# with slots: a data set has a million objects, and a pydantic model takes ten times the memory
 
 
 @checked(slots=True)
@@ -244,7 +243,7 @@ COCO_KEYS = {field.name for kind in (_Category, _Photo, _Object, _Coco) for fiel
 
 
 def _lean(found: dict[str, object]) -> dict[str, object]:
-    """What is wanted of a JSON object. Outlines are dropped as they are read: a set has gigabytes of them."""
+    """The keys of a JSON object that are used. Outlines are dropped while parsing: a data set has gigabytes of them."""
     return {key: found[key] for key in COCO_KEYS & found.keys()}
 
 
@@ -293,7 +292,7 @@ def _coco_size(photo: _Photo) -> tuple[int, int] | None:
     return _checked_size((photo.width, photo.height)) if photo.width and photo.height else None
 
 
-# ---- all of them -----------------------------------------------------------------------------------------------------
+# ---- all formats -----------------------------------------------------------------------------------------------------
 
 
 def _annotation(path: Path, objects: Iterable[tuple[str, Box]], size: tuple[int, int] | None = None) -> Annotation:
@@ -306,7 +305,7 @@ def _annotation(path: Path, objects: Iterable[tuple[str, Box]], size: tuple[int,
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Raises DeepInsideError for a photo of no size that a photo has."""
+    """The size; raises DeepInsideError if no photo can have it."""
     if not 0 < min(size) <= max(size) <= MAX_SIDE:
         raise DeepInsideError(f"expected a photo's width and height from 1 to {MAX_SIDE}, found {_shortened(size)}")
     return size
@@ -323,6 +322,6 @@ def _inside(box: Box, size: tuple[int, int] | None) -> Box:
 
 
 def _area(box: Box) -> float:
-    """0 for a box that is turned around or not finite."""
+    """The area; 0 for a box that is inverted or not finite."""
     width, height = box[2] - box[0], box[3] - box[1]
     return width * height if width > 0 and height > 0 and isfinite(width * height) else 0.0

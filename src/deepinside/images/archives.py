@@ -1,10 +1,9 @@
-"""Photos inside a zip or tar, or behind a URL: nothing is unpacked, so names in an archive can do no harm.
+"""Photos in a zip or tar, or at a URL. Nothing is unpacked, so names in an archive can do no harm.
 
-fsspec opens what is compressed or elsewhere (http, https, s3, gs and all else it knows). A zip is read through its
-directory, a tar at the places its headers tell, both by the standard library: fsspec's own zip and tar know a file by
-its name alone, so one of two of the same name is lost, and its tar takes 1500 times as long to read one of 50 000
-files. An archive that is compressed or elsewhere is copied once into an unnamed temporary file that goes with the
-process.
+fsspec opens compressed and remote files (http, https, s3, gs and its other protocols). The standard library reads zips
+by their directory and tars by their headers' offsets. fsspec's own zip and tar identify a file by name, so of two files
+with the same name one is lost, and its tar takes 1500 times as long to read one of 50 000 files. A compressed or remote
+archive is copied once to an unnamed temporary file, which is deleted with the process.
 """
 
 import lzma
@@ -30,17 +29,17 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 COMPRESSED = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tbz2": "bz2", ".tar.xz": "xz", ".txz": "xz"}
-"""What fsspec calls the compression."""
+"""fsspec's name of each compression."""
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
-"""The extra that brings what a protocol needs."""
+"""The extra that installs a protocol's dependencies."""
 SUFFIXES = (".zip", ".tar", *COMPRESSED)
 BLOCK = 512
 DAMAGE = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError)
-"""What the standard library raises for an archive that is not whole."""
+"""The standard library's errors for a damaged archive."""
 
 
 class Archive(Protocol):
-    """An open archive: its regular files in its own order, and their bytes. Threads may read at the same time."""
+    """An open archive: its regular files in stored order, and their bytes. Reading is thread-safe."""
 
     members: "list[Member]"
 
@@ -49,8 +48,8 @@ class Archive(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in an archive. `name` is what the archive calls it and is only ever a name; `size` in bytes; `place`
-    is where a tar has it, or its place in a zip's directory; `crc` is its checksum where the archive has one."""
+    """One file in an archive. `name` is its stored name, never used as a path; `size` is in bytes; `place` is its
+    offset in a tar or its index in a zip's directory; `crc` is its checksum if the archive has one."""
 
     archive: Archive
     name: str
@@ -60,11 +59,11 @@ class Member:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Folders and file name, without what would lead out of the archive."""
+        """Folders and file name, without parts that lead out of the archive."""
         return tuple(part for part in self.name.split("/") if part not in {"", ".", ".."})
 
     def read(self) -> bytes:
-        """Raises UnreadableImage where it is too large, empty or damaged."""
+        """The file's bytes; raises UnreadableImage if it is too large, empty or damaged."""
         if self.size > MAX_BYTES:
             reason = f"it has {self.size} bytes, more than the limit of {MAX_BYTES}"
             raise UnreadableImage(Path(self.name), reason)
@@ -79,33 +78,33 @@ class Member:
 
 
 def is_url(root: str) -> bool:
-    """Whether it says how to get there, as in `https://` and `s3://`."""
+    """Whether it has a protocol, as in `https://` and `s3://`."""
     return "://" in root
 
 
 def suffix(root: str) -> str | None:
-    """The end of the name that says what kind of archive it is; None for no archive."""
+    """The archive suffix of the name; None if it is no archive."""
     name = root.partition("?")[0] if is_url(root) else root
     return next((end for end in SUFFIXES if name.lower().endswith(end)), None)
 
 
 def members(path: Path) -> list[Member]:
-    """The regular files in an archive; links to places outside it, folders and devices are none.
+    """The regular files in an archive, without links that leave it, folders and devices.
 
-    Raises DeepInsideError for one that is encrypted, damaged or not what its name says.
+    Raises DeepInsideError for an archive that is encrypted, damaged or of another kind than its name says.
     """
     try:
         stat = path.stat()
         return _opened(str(path.absolute()), f"{stat.st_size} {stat.st_mtime_ns}").members
     except DAMAGE as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise DeepInsideError(f"The archive {path} cannot be read: {reason}; make it anew.") from error
+        raise DeepInsideError(f"The archive {path} cannot be read: {reason}; make it again.") from error
 
 
 def remote_members(url: str, *, single: bool, recursive: bool) -> list[Member]:
-    """The files behind a URL: those of an archive, of a folder, of a glob, or the `single` one it names.
+    """The files at a URL: those of an archive, a folder or a glob, or the `single` file it names.
 
-    Raises DeepInsideError where it cannot be reached, or is an archive as `members` refuses it.
+    Raises DeepInsideError if it cannot be reached, or is an archive that `members` refuses.
     """
     try:
         from fsspec.core import url_to_fs
@@ -120,12 +119,12 @@ def remote_members(url: str, *, single: bool, recursive: bool) -> list[Member]:
         extra = EXTRAS.get(url.partition("://")[0].lower())
         advice = f"pip install 'deepinside[{extra}]' brings what it needs" if extra else "install what it needs"
         raise DeepInsideError(f"{url} cannot be read: {' '.join(str(error).split())}; {advice}.") from error
-    except Exception as error:  # every kind of server has errors of its own
+    except Exception as error:  # each protocol raises different errors
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DeepInsideError(f"{url} cannot be read: {reason[:300]}; look whether it is there.") from error
 
 
-@lru_cache(maxsize=2)  # the runs of a sweep look at the same photos; what is copied is copied once for all of them
+@lru_cache(maxsize=2)  # the runs of a sweep read the same photos: one copy serves all of them
 def _opened(root: str, changed: str) -> Archive:
     kind = suffix(root) or ""
     compression = COMPRESSED.get(kind)
@@ -134,7 +133,7 @@ def _opened(root: str, changed: str) -> Archive:
 
 
 class Remote:
-    """Photos that lie on their own behind a URL, each fetched as it is asked for."""
+    """Photos in single files at a URL, each fetched on demand."""
 
     def __init__(self, files: "AbstractFileSystem", path: str, *, single: bool, recursive: bool) -> None:
         self.files = files
@@ -162,7 +161,7 @@ class Remote:
 
 
 class Zip:
-    """A zip, whose members are decompressed one by one as they are asked for."""
+    """A zip; its members are decompressed one by one, on demand."""
 
     def __init__(self, file: IO[bytes], root: str) -> None:
         finalize(self, file.close)
@@ -178,7 +177,7 @@ class Zip:
         ]
 
     def read(self, member: Member) -> bytes:
-        with self.lock:  # zipfile counts its readers, which is not safe in threads; reading itself is
+        with self.lock:  # zipfile's count of open readers is not thread-safe; reading is
             stream = self.file.open(self.infos[member.place])
         try:
             return stream.read()
@@ -188,7 +187,7 @@ class Zip:
 
 
 class Tar:
-    """A tar without compression, read at the places its headers tell."""
+    """A tar without compression, read at the offsets in its headers."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -197,7 +196,7 @@ class Tar:
         self.members = list(self._regular())
 
     def _regular(self) -> Iterator[Member]:
-        """Files, and hard links to them, which are the same file under another name."""
+        """Files and hard links to them; a hard link is the same file with another name."""
         known: dict[str, tuple[int, int]] = {}
         with tarfile.open(fileobj=self.file, mode="r:") as tar:
             for info in tar:
@@ -211,7 +210,8 @@ class Tar:
             self._check_end(tar.offset)
 
     def _check_end(self, place: int) -> None:
-        """A header that is none ends a tar for tarfile; a whole one ends in zeros or where the file does."""
+        """Raise ValueError for a damaged header: tarfile ends there, but a complete tar ends in zeros or at the end of
+        the file."""
         self.file.seek(place)
         if self.file.read(BLOCK).strip(b"\0"):
             raise ValueError(f"its header at byte {place} is damaged")
@@ -226,25 +226,25 @@ class Tar:
 
 
 def _is_link(info: zipfile.ZipInfo) -> bool:
-    """Whether a zip made on Unix says so in the file's mode."""
+    """Whether the file mode in a zip made on Unix marks a symbolic link."""
     return (info.external_attr >> 16) & 0o170000 == 0o120000
 
 
 def _copied(root: str, compression: str | None) -> IO[bytes]:
-    """The zip or tar behind a URL, or inside a compressed file, in a file without a name. Raises DeepInsideError where
-    it would fill the disk."""
+    """A copy of a remote or compressed zip or tar in an unnamed file. Raises DeepInsideError if it would fill the
+    disk."""
     import fsspec
 
     room = shutil.disk_usage(tempfile.gettempdir()).free // 2
     with ExitStack() as broken, fsspec.open(root, "rb", compression=compression) as stream:
-        whole = broken.enter_context(tempfile.TemporaryFile())
+        copy = broken.enter_context(tempfile.TemporaryFile())
         while block := stream.read(1 << 20):
-            whole.write(block)
-            if whole.tell() > room:
+            copy.write(block)
+            if copy.tell() > room:
                 raise DeepInsideError(
                     f"The archive {root} takes more than {room >> 20} MiB, half of what is free in "
                     f"{tempfile.gettempdir()}; unpack it yourself, or set TMPDIR to a place with more room."
                 )
-        whole.seek(0)
+        copy.seek(0)
         broken.pop_all()  # it stays open as long as the archive
-    return whole
+    return copy

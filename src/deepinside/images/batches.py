@@ -1,4 +1,4 @@
-"""Photographs for a network: in batches of its size, the next being decoded in threads while one is computed."""
+"""Batches of photos at a network's input size; threads decode the next batches while one is computed."""
 
 import hashlib
 import logging
@@ -24,7 +24,7 @@ from deepinside.types import ImageBatch, Photo
 
 THREADS = min(4, os.cpu_count() or 1)
 AHEAD = 2
-"""Ranges of photos that are read while one is computed."""
+"""The number of ranges of photos that are read in advance."""
 LOG = logging.getLogger(__name__)
 
 
@@ -37,8 +37,8 @@ class Skipped:
 
 
 class Loaded(NamedTuple):
-    """Some of the photos, by their places in the whole list: those that could be read as a batch, None if there are
-    none of these, and those that could not."""
+    """Some of the photos, by their indices in the full list: the readable ones as a batch, None if there are none, and
+    the skipped ones."""
 
     numbers: range
     batch: ImageBatch | None
@@ -56,19 +56,19 @@ class _Decoded:
 
 
 def slices(count: int, size: int) -> list[range]:
-    """The places of `count` photos in batches of `size`, the last of which may be smaller; one empty for no photos."""
+    """The indices of `count` photos in batches of `size`; the last may be smaller. One empty range for no photos."""
     return [range(first, min(first + size, count)) for first in range(0, count, size)] or [range(0)]
 
 
 def batches(
     sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, convention: InputConvention
 ) -> Iterator[Loaded]:
-    """The photos at `numbers`, range by range; the next are decoded in threads while one is computed.
+    """The photos at `numbers`, range by range; threads decode the next ranges while one is computed.
 
-    `pixels` is (N, C, H, W) zero-centred, H and W being the convention's own times `enlarge`. A photo that cannot be
-    read is missing from its batch and changes nothing for the others: each has the number of its place in `sources`,
-    so nothing depends on which ranges are asked for, and by whom. An empty range gives an empty batch. `numbers` is
-    gone through as the photos are wanted, `AHEAD` ranges before; no more photos than theirs are in memory.
+    `pixels` is (N, C, H, W), mean-subtracted; H and W are the convention's, times `enlarge`. An unreadable photo is
+    missing from its batch and does not affect the others: each photo's number is its index in `sources`, so results do
+    not depend on the ranges. An empty range gives an empty batch. `numbers` is consumed lazily, `AHEAD` ranges in
+    advance; only their photos are in memory.
     """
     size = loaded_size(settings, convention)
     with closing(_ahead(sources, numbers, settings, size)) as groups:
@@ -76,15 +76,15 @@ def batches(
             decoded = [item for item in group if isinstance(item, _Decoded)]
             skipped = [item for item in group if isinstance(item, Skipped)]
             batch = _batch(decoded, convention, size) if decoded or not places else None
-            del group, decoded  # or they would live on while the next is read
+            del group, decoded  # free them before the next range is read
             yield Loaded(places, batch, skipped)
             del batch
 
 
 def all_batches(settings: ImageSettings, convention: InputConvention) -> Iterator[Loaded]:
-    """Every photo the settings ask for, in batches of `settings.batch`; one empty batch where they ask for none.
+    """Every photo that the settings name, in batches of `settings.batch`; one empty batch if they name none.
 
-    Raises DeepInsideError where there is nothing to read, or nothing that can be read.
+    Raises DeepInsideError if there is nothing to read, or if no photo is readable.
     """
     sources = listed(settings)
     skipped: list[Skipped] = []
@@ -95,7 +95,7 @@ def all_batches(settings: ImageSettings, convention: InputConvention) -> Iterato
 
 
 def check_some_are_readable(count: int, skipped: Sequence[Skipped]) -> None:
-    """Raise DeepInsideError where all of `count` photos were skipped."""
+    """Raise DeepInsideError if all of `count` photos were skipped."""
     if count and len(skipped) == count:
         raise DeepInsideError(f"None of {count} photos can be read; {skipped[0].name}: {skipped[0].reason}.")
 
@@ -104,46 +104,46 @@ def check_some_are_readable(count: int, skipped: Sequence[Skipped]) -> None:
 
 
 class Fitted(NamedTuple):
-    """A photo at the size a technique gets: `pixels` (3, H, W) uint8, and the part of the photo that they show, left,
-    top, right and bottom in fractions of its width and height."""
+    """A photo at the size that a technique receives: `pixels` (3, H, W) uint8, and the part of the photo they show:
+    left, top, right and bottom in fractions of its width and height."""
 
     pixels: Tensor
     view: tuple[float, float, float, float]
 
 
 def fit(
-    image: Image.Image, settings: ImageSettings, size: tuple[int, int], whole: tuple[int, int] | None = None
+    image: Image.Image, settings: ImageSettings, size: tuple[int, int], full: tuple[int, int] | None = None
 ) -> Fitted:
-    """A Pillow image of mode RGB at `size` (H, W), as the settings ask for it, bilinear over the area each new pixel
-    covers. `whole` is the photo's own width and height where `decode` has made it smaller already."""
-    width, height = whole = whole or image.size
+    """A Pillow image of mode RGB resized to `size` (H, W) by the settings, bilinear over the area that each new pixel
+    covers. `full` is the photo's original width and height, if `decode` has already downscaled it."""
+    width, height = full = full or image.size
     shrunk = round(width / image.width)
-    left, top, right, bottom = view(whole, size, short_side=_short_side(settings, size))
+    left, top, right, bottom = view(full, size, short_side=_short_side(settings, size))
     pixels = resized(image, size, (left / shrunk, top / shrunk, right / shrunk, bottom / shrunk))
     return Fitted(to_tensor(pixels), (left / width, top / height, right / width, bottom / height))
 
 
 def resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    """What lies in `box` (left, top, right, bottom) of `image`, at `size` (H, W)."""
+    """The part `box` (left, top, right, bottom) of `image`, resized to `size` (H, W)."""
     return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
-def view(whole: tuple[int, int], size: tuple[int, int], *, short_side: int | None) -> tuple[float, float, float, float]:
-    """What is shown at `size` (H, W) of an image of `whole` (w, h): left, top, right, bottom in its pixels.
+def view(full: tuple[int, int], size: tuple[int, int], *, short_side: int | None) -> tuple[float, float, float, float]:
+    """The part of an image of `full` (w, h) that is shown at `size` (H, W): left, top, right, bottom in its pixels.
 
-    All of it, stretched; or, with `short_side`, the middle, as if the shorter side had been scaled to that, or to
-    more where `size` would not fit into the photo otherwise.
+    Without `short_side` the full image, stretched. With it the centre crop after scaling the shorter side to that
+    length, or to more if `size` would not fit into the photo otherwise.
     """
     if short_side is None:
-        return 0.0, 0.0, float(whole[0]), float(whole[1])
-    scale = min(min(whole) / short_side, whole[0] / size[1], whole[1] / size[0])
+        return 0.0, 0.0, float(full[0]), float(full[1])
+    scale = min(min(full) / short_side, full[0] / size[1], full[1] / size[0])
     width, height = size[1] * scale, size[0] * scale
-    left, top = (whole[0] - width) / 2, (whole[1] - height) / 2
-    return max(left, 0.0), max(top, 0.0), min(left + width, whole[0]), min(top + height, whole[1])
+    left, top = (full[0] - width) / 2, (full[1] - height) / 2
+    return max(left, 0.0), max(top, 0.0), min(left + width, full[0]), min(top + height, full[1])
 
 
 def _short_side(settings: ImageSettings, size: tuple[int, int]) -> int | None:
-    """What `view` scales the shorter side to: at least the shorter one of `size` (H, W)."""
+    """The length to which `view` scales the shorter side: at least the shorter side of `size` (H, W)."""
     return (settings.short_side or min(size)) if settings.resize == "short_side_crop" else None
 
 
@@ -153,7 +153,7 @@ def _short_side(settings: ImageSettings, size: tuple[int, int]) -> int | None:
 def _ahead(
     sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, size: tuple[int, int]
 ) -> Generator[tuple[range, list[_Decoded | Skipped]]]:
-    """Ranges and their photos, read; those of the next ranges are being read while the consumer works on one."""
+    """Each range with its decoded photos; threads read the next ranges while the consumer works on one."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="photos")
     asked = iter(numbers)
     coming: deque[tuple[range, list[Future[_Decoded | Skipped]]]] = deque()
@@ -167,7 +167,7 @@ def _ahead(
         while coming:
             places, photos = coming.popleft()
             group = [photo.result() for photo in photos]
-            del photos  # they hold what they read
+            del photos  # the futures hold their results
             yield places, group
             del group
             start()
@@ -178,13 +178,13 @@ def _ahead(
 def _read(source: Source, number: int, settings: ImageSettings, size: tuple[int, int]) -> _Decoded | Skipped:
     try:
         data = source.read()
-        image, whole = decode(data, source.path, needed=max(settings.short_side or 0, *size))
+        image, full = decode(data, source.path, needed=max(settings.short_side or 0, *size))
     except UnreadableImage as error:
         LOG.warning("skipped %s: %s", source.name, error.reason)
         return Skipped(source.name, error.reason)
-    boxes = None if source.objects is None else source.objects.fractions(whole)
+    boxes = None if source.objects is None else source.objects.fractions(full)
     notes = tuple(f"{source.name}: {note}." for note in image.info.get(NOTES, ()))
-    return _Decoded(source, number, fit(image, settings, size, whole), hashlib.sha256(data).hexdigest(), boxes, notes)
+    return _Decoded(source, number, fit(image, settings, size, full), hashlib.sha256(data).hexdigest(), boxes, notes)
 
 
 def _batch(decoded: Sequence[_Decoded], convention: InputConvention, size: tuple[int, int]) -> ImageBatch:

@@ -1,4 +1,4 @@
-"""Photographs as a program has them at hand: paths, Pillow images, arrays, tensors, or several of these."""
+"""Photos from Python: paths, Pillow images, arrays, tensors, or sequences of these."""
 
 import glob
 import hashlib
@@ -15,7 +15,7 @@ from torch import Tensor
 from deepinside.errors import DeepInsideError
 from deepinside.images.archives import is_url
 from deepinside.images.batches import all_batches, fit
-from deepinside.images.load import NOTES, as_seen
+from deepinside.images.load import NOTES, as_displayed
 from deepinside.images.names import user_path
 from deepinside.images.settings import ImageSettings, loaded_size
 from deepinside.networks.spec import InputConvention
@@ -23,20 +23,20 @@ from deepinside.types import ImageBatch, Photo, unique
 
 ImageInput = str | Path | Image.Image | NDArray[np.uint8] | Tensor
 """A path (a file, a folder, a glob or a list of paths), a Pillow image, an array (H, W), (H, W, 3) or (H, W, 4) of
-uint8, or a tensor (3, H, W) or (1, H, W) of uint8; levels 0-255."""
+uint8, or a tensor (3, H, W) or (1, H, W) of uint8; intensities 0–255."""
 EXPECTED = "a path, a Pillow image, a uint8 array (H, W, 3), a uint8 tensor (3, H, W), or several of these"
 CHANNELS = (1, 3, 4)
 
 
 def read_inputs(
-    given: ImageInput | Sequence[ImageInput], settings: ImageSettings, convention: InputConvention
+    inputs: ImageInput | Sequence[ImageInput], settings: ImageSettings, convention: InputConvention
 ) -> ImageBatch:
-    """All photos in one batch, as the command line would give them to a technique; names are those of the files.
+    """All photos in one batch, decoded as by the command line; names are the files' names.
 
-    Raises DeepInsideError where there is nothing to read, and, unlike the command line, which goes on with the others,
-    for the first photo that cannot be read.
+    Raises DeepInsideError if there is nothing to read, and for the first unreadable photo. The command line instead
+    skips unreadable photos.
     """
-    several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    several = inputs if isinstance(inputs, Sequence) and not isinstance(inputs, str) else [inputs]
     photos = [photo for one in several for photo in read(one, settings, convention)][: settings.limit]
     if not photos:
         raise DeepInsideError(f"photo: expected {EXPECTED}, found none.")
@@ -46,16 +46,16 @@ def read_inputs(
     return ImageBatch(named, torch.stack([photo.pixels for photo in named]))
 
 
-def read(given: ImageInput, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
-    """The photos behind one of the things that may be given."""
-    if isinstance(given, str | Path):
-        yield from from_path(given, settings, convention)
+def read(source: ImageInput, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
+    """The photos of one input."""
+    if isinstance(source, str | Path):
+        yield from from_path(source, settings, convention)
     else:
-        yield from_image(picture(given), settings, convention)
+        yield from_image(picture(source), settings, convention)
 
 
 def from_path(path: str | Path, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
-    """Every photo behind a path, as the command line reads it; raises DeepInsideError for the first it cannot read."""
+    """Every photo at a path, read as by the command line; raises DeepInsideError for the first unreadable one."""
     if not is_url(str(path)) and not (user_path(str(path), "photo").exists() or glob.has_magic(str(path))):
         raise DeepInsideError(f"photo: expected a file, a folder or a glob, found {path}, which is not there.")
     for loaded in all_batches(replace(settings, root=str(path), names=()), convention):
@@ -65,37 +65,37 @@ def from_path(path: str | Path, settings: ImageSettings, convention: InputConven
 
 
 def from_image(image: Image.Image, settings: ImageSettings, convention: InputConvention) -> Photo:
-    """What `batches` makes of a file with this image in it."""
-    seen = as_seen(image)
-    fitted = fit(seen, settings, loaded_size(settings, convention))
-    notes = tuple(f"{name_of(image)}: {note}." for note in seen.info.get(NOTES, ()))
+    """The same photo that `batches` makes of a file with this image."""
+    upright = as_displayed(image)
+    fitted = fit(upright, settings, loaded_size(settings, convention))
+    notes = tuple(f"{name_of(image)}: {note}." for note in upright.info.get(NOTES, ()))
     return Photo(name_of(image), convention.to_network(fitted.pixels), digest(image), view=fitted.view, notes=notes)
 
 
-def picture(given: Image.Image | NDArray[np.uint8] | Tensor) -> Image.Image:
-    """A Pillow image of one. Raises DeepInsideError for another kind, another type of number or another shape."""
-    if isinstance(given, Image.Image):
-        return given
-    if isinstance(given, Tensor):
-        given = given.detach().cpu().movedim(-3, -1).numpy() if given.ndim == 3 else given.detach().cpu().numpy()
-    if not isinstance(given, np.ndarray):
-        raise DeepInsideError(f"photo: expected {EXPECTED}, found {type(given).__name__}.")
-    if given.dtype != np.uint8:
+def picture(source: Image.Image | NDArray[np.uint8] | Tensor) -> Image.Image:
+    """A Pillow image of an image, array or tensor. Raises DeepInsideError for another type, dtype or shape."""
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, Tensor):
+        source = source.detach().cpu().movedim(-3, -1).numpy() if source.ndim == 3 else source.detach().cpu().numpy()
+    if not isinstance(source, np.ndarray):
+        raise DeepInsideError(f"photo: expected {EXPECTED}, found {type(source).__name__}.")
+    if source.dtype != np.uint8:
         raise DeepInsideError(
-            f"photo: expected levels 0-255 of type uint8, found {given.dtype}; convert it, from 0-1 as in "
+            f"photo: expected intensities 0–255 of type uint8, found {source.dtype}; convert it, from 0-1 as in "
             "(photo * 255).round() and then to uint8."
         )
-    values = given[..., None] if given.ndim == 2 else given
+    values = source[..., None] if source.ndim == 2 else source
     if values.ndim != 3 or values.shape[2] not in CHANNELS or 0 in values.shape:
-        raise DeepInsideError(f"photo: expected {EXPECTED}, found one of shape {tuple(given.shape)}.")
+        raise DeepInsideError(f"photo: expected {EXPECTED}, found one of shape {tuple(source.shape)}.")
     return Image.fromarray(np.ascontiguousarray(values.squeeze(-1) if values.shape[2] == 1 else values))
 
 
-def name_of(given: object) -> str:
-    """The stem of the file a Pillow image was opened from; `photo` for what has none."""
-    return Path(str(getattr(given, "filename", "") or "photo")).stem
+def name_of(image: object) -> str:
+    """The stem of the file that a Pillow image was opened from; `photo` if there is none."""
+    return Path(str(getattr(image, "filename", "") or "photo")).stem
 
 
 def digest(image: Image.Image) -> str:
-    """The SHA-256 of what a photo without a file holds: its mode, size and values."""
+    """The SHA-256 of an in-memory photo: its mode, size and values."""
     return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()

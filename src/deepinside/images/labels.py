@@ -1,4 +1,4 @@
-"""What the photos show, as far as people said: classes from folders, names or files, and marked objects."""
+"""Labels of photos: classes from folders, file names or label files, and box annotations."""
 
 import csv
 import os
@@ -16,13 +16,13 @@ from deepinside.networks.text import read_text
 WNID = re.compile(r"n\d{8}(?!\d)")
 
 Marked = tuple[str | None, Annotation | None]
-"""A photo's label, and the boxes of that label."""
+"""A photo's label and the boxes of that label."""
 
 
 def labeller(labels: str | None, photos: Sequence[tuple[Path, PurePath]]) -> Callable[[Path, PurePath], str | None]:
-    """What gives a photo, told as its path and its path below the root, its label; see `ImageSettings.labels`.
+    """A function from a photo's path and its path relative to the root to its label; see `ImageSettings.labels`.
 
-    Raises DeepInsideError for a label file that cannot be read, or has none of `photos`.
+    Raises DeepInsideError for a label file that cannot be read, or that has none of `photos`.
     """
     if labels is None:
         return lambda path, below: None
@@ -39,9 +39,9 @@ def labeller(labels: str | None, photos: Sequence[tuple[Path, PurePath]]) -> Cal
 
 
 def annotate(annotations: str | None, photos: Sequence[tuple[Path, str | None]]) -> list[Marked]:
-    """Label and objects of every photo, told as its path and its label so far; one without a label gets its objects'.
+    """Label and objects of every photo (path, label); a photo without a label takes that of its objects.
 
-    Raises DeepInsideError for annotations that cannot be read, or have none of the photos.
+    Raises DeepInsideError for annotations that cannot be read, or that have none of the photos.
     """
     if annotations is None:
         return [(label, None) for _, label in photos]
@@ -56,7 +56,7 @@ def annotate(annotations: str | None, photos: Sequence[tuple[Path, str | None]])
 
 
 def _with_objects(label: str | None, objects: Annotation | None) -> Marked:
-    """The boxes of the photo's own label, or where none is called so, those of the largest box's label."""
+    """The boxes of the photo's label, or if there are none, those of the largest box's label."""
     if objects is None:
         return label, None
     main = label if label in objects.labels else objects.label
@@ -87,9 +87,9 @@ def _label_file(path: Path) -> dict[str, str]:
 
 
 def _label_line(place: str, line: str) -> tuple[str, str]:
-    """Name and label: two columns of a table, in quotes or not, or what stands around the first space.
+    """Name and label: two columns of a table, quoted or not, or the text before and after the first space.
 
-    A label may have commas of its own; in a table with tabs there may be further columns.
+    A label may contain commas; a tab-separated table may have further columns.
     """
     mark = next((mark for mark in "\t;, " if mark in line), None)
     if mark is None:

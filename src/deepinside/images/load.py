@@ -1,4 +1,4 @@
-"""One image file, read as a person sees it: upright, in sRGB, eight bits a channel, on white where it is clear."""
+"""Decodes one image file as viewers show it: upright, in sRGB, eight bits per channel, transparency on white."""
 
 import hashlib
 import logging
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_PIXELS = 128_000_000
-"""The most pixels that are decoded: more than any 120-megapixel camera gives, below half a gigabyte in memory."""
+"""The largest number of pixels that is decoded: enough for a 120-megapixel camera, below 0.5 GB in memory."""
 MAX_BYTES = 1 << 30
 """The largest file that is read."""
 ENOUGH = 4
-"""A JPEG of at least twice this many times the size asked for is decoded at half, a quarter or an eighth of its own:
-five times as quick, and no further from the exact mean over each new pixel's area than shrinking the whole is; on
-photos of 12 megapixels both differed from it by three levels at most, by a fifth of one in the mean."""
+"""A JPEG of at least twice this many times the requested size is decoded at 1/2, 1/4 or 1/8 of its own size. That is
+five times as fast and as close to the exact mean over each new pixel's area as downscaling the full image: on photos of
+12 megapixels both differed from it by at most 3 intensities, by 0.2 on average."""
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "JPEG2000", "QOI")
-"""The kinds of file that are read; Pillow's others either run other programs or recognise almost any bytes."""
+"""The formats that are read; Pillow's others either run other programs or accept almost any bytes."""
 
 LOG = logging.getLogger(__name__)
 ORIENTATION_TAG = 0x0112
@@ -39,14 +39,14 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-LYING = range(5, 9)
-"""The orientations that exchange width and height."""
+ROTATED = range(5, 9)
+"""The EXIF orientations that swap width and height."""
 PROFILE_OF_MODE = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 NOTES = "deepinside_notes"
-"""Where `as_seen` says in an image's `info` what it took for its range."""
+"""The key in an image's `info` under which `as_displayed` notes the intensity range it assumed."""
 BITS, WHITE_IS_ZERO, IMAGEJ = 258, 262, 270
 LOWEST, HIGHEST = (280, 340), (281, 341)
-"""TIFF's tags: bits of a sample, what zero means, the description, the smallest and largest level."""
+"""TIFF's tags: bits per sample, photometric interpretation, description, smallest and largest sample value."""
 PILLOW = re.compile(r"PIL\.")
 
 
@@ -59,38 +59,38 @@ class UnreadableImage(DeepInsideError):  # noqa: N818 - reads better in a senten
 
 
 def load_image(path: Path) -> "tuple[Tensor, str]":
-    """The file's pixels, (3, h, w) uint8 RGB as a person sees them, and the SHA-256 of its bytes.
+    """The file's pixels, (3, h, w) uint8 RGB as viewers show them, and the SHA-256 of its bytes.
 
-    Raises UnreadableImage for anything that is no whole image, or one of more than `MAX_PIXELS` pixels.
+    Raises UnreadableImage for a file that is no complete image, or has more than `MAX_PIXELS` pixels.
     """
     data = file_bytes(path)
     return to_tensor(decode(data, path)[0]), hashlib.sha256(data).hexdigest()
 
 
 def decode(data: bytes, path: Path, *, needed: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
-    """A file's bytes as a Pillow image of mode RGB, and the width and height that the file has for a person.
+    """A file's bytes as a Pillow image of mode RGB, and the upright photo's full width and height.
 
-    With `needed`, the length of the shorter side that it will be shrunk to, the image may be smaller than the file
-    says; see `ENOUGH`. Raises UnreadableImage as `load_image` does.
+    With `needed`, the length to which the shorter side will be downscaled, the image may be smaller than the full size;
+    see `ENOUGH`. Raises UnreadableImage as `load_image` does.
     """
     _silence_pillow()
     try:
         return _decode(data, needed)
     except UnidentifiedImageError:
-        raise UnreadableImage(path, f"it is not a whole image of a kind known here ({', '.join(FORMATS)})") from None
+        raise UnreadableImage(path, f"it is not a complete image in a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise UnreadableImage(path, f"its header declares more than {MAX_PIXELS} pixels, the limit") from None
-    except Exception as error:  # a damaged file makes the decoders raise almost anything
+    except Exception as error:  # decoders raise almost anything for a damaged file
         raise UnreadableImage(path, _one_line(error)) from None
 
 
-def as_seen(image: Image.Image) -> Image.Image:
-    """A Pillow image of any mode as one of mode RGB: in sRGB, eight bits a channel, on white, upright."""
+def as_displayed(image: Image.Image) -> Image.Image:
+    """A Pillow image of any mode as one of mode RGB: in sRGB, eight bits per channel, on white, upright."""
     colours, alpha = _split(image)
-    seen = _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
+    upright = _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
     if notes := colours.info.get(NOTES):
-        seen.info[NOTES] = notes
-    return seen
+        upright.info[NOTES] = notes
+    return upright
 
 
 def to_tensor(image: Image.Image) -> "Tensor":
@@ -101,7 +101,7 @@ def to_tensor(image: Image.Image) -> "Tensor":
 
 
 def file_bytes(path: Path) -> bytes:
-    """Raises UnreadableImage for what is no file, an empty one, and one of more than `MAX_BYTES`."""
+    """The file's bytes; raises UnreadableImage if it is no file, empty or larger than `MAX_BYTES`."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe would never end
             raise UnreadableImage(path, "it is not a file")
@@ -117,9 +117,9 @@ def file_bytes(path: Path) -> bytes:
 
 
 def _silence_pillow() -> None:
-    """Ignore Pillow's warnings about odd files: what matters is raised, and the rest is none of the user's business.
+    """Ignore Pillow's warnings about unusual files: real problems raise an error.
 
-    Adding one filter is safe in threads; `warnings.catch_warnings` is not.
+    Adding a filter is thread-safe; `warnings.catch_warnings` is not.
     """
     if not any(action == "ignore" and module == PILLOW for action, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=PILLOW.pattern)
@@ -132,15 +132,15 @@ def _decode(data: bytes, needed: int | None) -> tuple[Image.Image, tuple[int, in
         if width * height > MAX_PIXELS:
             raise ValueError(f"its header declares {width}×{height} pixels, more than the limit of {MAX_PIXELS}")
         if needed is not None:
-            image.draft(None, (ENOUGH * needed, ENOUGH * needed))  # for kinds other than JPEG this does nothing
+            image.draft(None, (ENOUGH * needed, ENOUGH * needed))  # has an effect on JPEG only
         image.info["significant_bits"] = _significant_bits(data) if image.format == "PNG" else None
         image.load()
-        lies = _orientation(image) in LYING
-        return as_seen(image), (height, width) if lies else (width, height)
+        rotated = _orientation(image) in ROTATED
+        return as_displayed(image), (height, width) if rotated else (width, height)
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Eight-bit colours, in a mode that a colour profile may belong to, and the alpha channel where there is one."""
+    """Eight-bit colours in a mode that a colour profile can apply to, and the alpha channel if there is one."""
     if image.mode.startswith("I"):
         return _split_deep(image)
     if image.has_transparency_data:
@@ -150,8 +150,8 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _split_deep(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Sixteen-bit grey as eight bits, where Pillow's own conversion would clip at 255: divided by 257, or stretched
-    from the range that the file says its levels have, as 12-bit data of a scanner does."""
+    """16-bit grey as 8 bits: divided by 257, or stretched from the range that the file declares, as for a scanner's
+    12-bit data. Pillow's own conversion would clip at 255."""
     if image.mode == "I" and image.format not in {"PNG", "PPM"}:
         raise ValueError("it has 32-bit whole-number pixels, whose range is not known; save it with 8 or 16 bits")
     levels = np.asarray(image).astype(np.uint32)
@@ -160,23 +160,24 @@ def _split_deep(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     low, high, note = _range(image, int(levels.max()))
     span = high - low
     grey = Image.fromarray((((levels.clip(low, high) - low) * 255 + span // 2) // span).astype(np.uint8))
-    seen = ImageOps.invert(grey) if _tag(image, WHITE_IS_ZERO) == 0 else grey
-    seen.info[NOTES] = (note,) if note else ()
-    return seen, alpha
+    positive = ImageOps.invert(grey) if _tag(image, WHITE_IS_ZERO) == 0 else grey
+    positive.info[NOTES] = (note,) if note else ()
+    return positive, alpha
 
 
 def _range(image: Image.Image, brightest: int) -> tuple[int, int, str]:
-    """The levels of sixteen that are black and white, and what to say of it; a file that is brighter than the range it
-    tells does not mean its levels by it."""
-    for low, high, source in _told_ranges(image):
+    """The 16-bit intensities of black and white, and a note about them; a declared range that the brightest pixel
+    exceeds is ignored."""
+    for low, high, source in _declared_ranges(image):
         if 0 <= low < high < 65535 and low < brightest <= high:
-            return low, high, f"its levels are shown from {low} to {high}, the range told by its {source}"
+            return low, high, f"its intensities are shown from {low} to {high}, the range in its {source}"
     if brightest < 4096:
-        return 0, 65535, f"its brightest level is {brightest} of 65535 and it tells no other range: it is shown dark"
+        note = f"its largest intensity is {brightest} of 65535 and it declares no other range: it is shown dark"
+        return 0, 65535, note
     return 0, 65535, ""
 
 
-def _told_ranges(image: Image.Image) -> Iterator[tuple[int, int, str]]:
+def _declared_ranges(image: Image.Image) -> Iterator[tuple[int, int, str]]:
     bits = _tag(image, BITS) or image.info.get("significant_bits")
     lowest = next((level for tag in LOWEST if (level := _tag(image, tag)) is not None), 0)
     highest = next((level for tag in HIGHEST if (level := _tag(image, tag)) is not None), None)
@@ -191,14 +192,14 @@ def _told_ranges(image: Image.Image) -> Iterator[tuple[int, int, str]]:
 
 
 def _tag(image: Image.Image, number: int) -> int | None:
-    """The first value of a TIFF tag that is a whole number; None where there is none."""
+    """The first value of a numeric TIFF tag; None if there is none."""
     found = getattr(image, "tag_v2", {}).get(number)
     found = found[0] if isinstance(found, tuple) and found else found
     return int(found) if isinstance(found, int | float) else None
 
 
 def _significant_bits(data: bytes) -> int | None:
-    """What a PNG's sBIT chunk says of its first channel; it stands before the pixels."""
+    """The first channel's significant bits from a PNG's sBIT chunk, which comes before the pixels."""
     place = data.find(b"sBIT", 0, max(data.find(b"IDAT"), 0))
     return data[place + 4] if place > 0 else None
 
@@ -209,7 +210,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile:
         try:
             return _apply_profile(image, profile)
-        except Exception as error:  # a broken profile must not cost the photo
+        except Exception as error:  # a broken profile must not make the photo unreadable
             LOG.debug("colour profile ignored: %s", _one_line(error))
     return image if image.mode == "RGB" else image.convert("RGB")
 
@@ -220,7 +221,7 @@ def _apply_profile(image: Image.Image, data: bytes) -> Image.Image:
     if space != PROFILE_OF_MODE.get(image.mode):
         raise ValueError(f"a profile for {space} on an image of mode {image.mode}")
     if "sRGB" in (profile.profile.profile_description or ""):
-        return image.convert("RGB")  # the usual case: nothing to do, so nothing to round
+        return image.convert("RGB")  # the usual case: no conversion, so no rounding
     converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     if converted is None:
         raise ValueError("the profile gave no image")
@@ -234,7 +235,7 @@ def _on_white(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # broken EXIF must not cost the photo
+    except Exception:  # broken EXIF must not make the photo unreadable
         return 1
 
 

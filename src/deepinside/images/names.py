@@ -1,4 +1,4 @@
-"""Names for photos that no file system minds, no two of a set alike."""
+"""Unique names for photos that are valid on every file system."""
 
 import hashlib
 import re
@@ -11,15 +11,15 @@ from pathlib import Path, PurePath
 from deepinside.errors import DeepInsideError
 
 UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\ud800-\udfff\u2028\u2029]')
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names Windows keeps for itself
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # reserved by Windows
 MAX_BYTES = 120
 
 
 def unique_stems(paths: Sequence[PurePath]) -> list[str]:
-    """A name for each path, safe as a file's name on any system and unlike every other even where case is ignored.
+    """A name for each path, valid as a file name on any system and unique even if case is ignored.
 
-    Names are the files' own stems where these are unique; otherwise the folders' names stand before them (`left-cat`),
-    then the suffix after them (`cat-png`), then a number.
+    A name is the file's stem if that is unique; otherwise the folders' names are prepended (`left-cat`), then the
+    suffix is appended (`cat-png`), then a number.
     """
     spellings: tuple[Callable[[PurePath], str], ...] = (
         lambda path: "-".join([*_folders(path), path.stem]),
@@ -36,7 +36,7 @@ def unique_stems(paths: Sequence[PurePath]) -> list[str]:
 
 
 def file_stem(name: str) -> str:
-    """`name` with what file systems refuse or hide replaced by `_`; a long one is cut and ends in part of a hash."""
+    """`name` with characters that file systems refuse or hide replaced by `_`; a long name ends in a hash."""
     safe = UNSAFE.sub("_", unicodedata.normalize("NFC", name))
     safe = re.sub(r"^[.\s]|[.\s]$", "_", safe) or "_"
     if RESERVED.fullmatch(safe):
@@ -48,12 +48,12 @@ def file_stem(name: str) -> str:
 
 
 def user_path(text: str, where: str) -> Path:
-    """A path as a person writes it, `~` being the home folder. Raises DeepInsideError, which begins with `where`, for
-    what no file can be called."""
+    """A path as the user writes it; `~` is the home folder. Raises DeepInsideError, beginning with `where`, for an
+    invalid file name."""
     try:
         path = Path(text).expanduser()
         path.stat()
-    except (RuntimeError, ValueError) as error:  # no home folder; a zero byte, half a letter
+    except (RuntimeError, ValueError) as error:  # no home folder; a zero byte or a lone surrogate
         raise DeepInsideError(f"{where}: expected a path, found {text[:200]!r} ({error}).") from error
     except OSError as error:
         if error.errno == ENAMETOOLONG or not text.isprintable():
@@ -62,7 +62,7 @@ def user_path(text: str, where: str) -> Path:
 
 
 def shown(path: PurePath) -> str:
-    """The path as it may stand in a log: letters of any script, but no line breaks and no undecodable bytes."""
+    """The path for a log: letters of any script, but no line breaks and no undecodable bytes."""
     text = path.as_posix()
     if text.isprintable():
         return text
@@ -78,9 +78,9 @@ def _repeated(keys: Iterable[Hashable]) -> set[Hashable]:
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    """`names` with -2, -3, … after the second, third, … of the same."""
+    """`names` with -2, -3, … after the second, third, … of equal ones."""
     taken: set[str] = set()
-    last: Counter[str] = Counter()  # the number a name was given last, so that a thousand of the same are quick too
+    last: Counter[str] = Counter()  # the last number of each name, so that a thousand equal names are fast too
     out = []
     for name in names:
         free, key = name, name.casefold()

@@ -1,4 +1,4 @@
-"""Which photos an experiment looks at, and how they come to the network's size."""
+"""Settings of the photos: which ones, and how they are resized to the network's input."""
 
 from typing import Literal, Self
 
@@ -16,28 +16,28 @@ PHOTOGRAPHS = {
     "motorcycle": "motorcycle_left.png",
     "rocket": "rocket.jpg",
 }
-"""Photographs that lie inside scikit-image's package, so that nothing is fetched: name and file in its data folder."""
+"""Photos inside scikit-image's package, which need no download: name and file in its data folder."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ImageSettings:
-    """Which photos, and how they come to the network's size. With neither `root` nor `names` there are none.
+    """Which photos to load and how to resize them. With neither `root` nor `names` there are none.
 
-    root: a folder, one image, a glob such as `photos/n02*/*.jpg`, a `.txt` file with one path a line, relative to
-    the list's own folder (`#` starts a comment), or a `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` of photos,
-    which is read as the folder it holds, without unpacking; also a URL of one of these (https://, s3://, gs://, …), but
-    for lists. recursive: look into the folder's sub-folders too.
-    names: photographs that come with scikit-image, put before those of `root`.
-    resize: `square` stretches to the size; `short_side_crop` scales the photo without stretching it and cuts the middle
-    out, as much of it as the network's shape can hold. short_side: how long the shorter side is scaled to before that
-    (by default no longer than needed). enlarge: photos are loaded this many times larger than
-    the network's input, for techniques that cut crops of the network's size out of them.
-    limit: take only the first so many. batch: how many are computed at once.
+    root: a folder, one image, a glob such as `photos/n02*/*.jpg`, a `.txt` file with one path per line, relative to
+    the list's folder (`#` starts a comment), or a `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` of photos, which
+    is read like a folder, without unpacking; except for lists, also a URL of one of these (https://, s3://, gs://, …).
+    recursive: include sub-folders.
+    names: photographs that come with scikit-image, placed before those of `root`.
+    resize: `square` stretches to the size; `short_side_crop` scales the photo without distortion and takes the largest
+    centre crop of the network's shape. short_side: the length to which the shorter side is scaled before the crop (by
+    default as short as possible). enlarge: photos are loaded this many times larger than the network's input, for
+    techniques that take crops of the network's size from them.
+    limit: the largest number of photos; the first ones are taken. batch: how many are computed at once.
     labels: the photos' true classes: `folder` (the name of the file's folder), `stem` (an `n` and eight digits at the
     start of its name), or a file of lines `name label`, separated by a tab, a comma or a space.
-    annotations: where the objects are and what they are called: a file or a folder of files that
-    `deepinside.images.annotations` reads. A photo without a label gets that of its largest box; of boxes with other
-    labels none is kept.
+    annotations: boxes and labels of the objects: a file or a folder of files in a format of
+    `deepinside.images.annotations`. A photo without a label takes that of its largest box; boxes with other labels are
+    dropped.
     """
 
     root: str | None = None
@@ -67,9 +67,9 @@ class ImageSettings:
 
 
 def loaded_size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:
-    """Height and width of the photos a technique gets: the network's times `enlarge`.
+    """Height and width of the photos that a technique receives: the network's times `enlarge`.
 
-    Raises DeepInsideError where `short_side` is too short for that.
+    Raises DeepInsideError if `short_side` is too short for that.
     """
     size = (round(convention.size[0] * settings.enlarge), round(convention.size[1] * settings.enlarge))
     if settings.short_side is not None and settings.short_side < min(size):

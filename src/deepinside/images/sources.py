@@ -1,4 +1,4 @@
-"""Which photos: every file that the settings ask for, in order, with its name, its class and its objects."""
+"""Lists the photos that the settings name, in order, with their names, labels and objects."""
 
 import glob
 import hashlib
@@ -19,18 +19,18 @@ from deepinside.images.names import shown, unique_stems, user_path
 from deepinside.images.settings import PHOTOGRAPHS, ImageSettings
 from deepinside.networks.text import read_text
 
-# HEIC is not read here, but whoever has such photos should hear so
+# HEIC cannot be decoded, but such photos should be reported as unreadable, not ignored
 SUFFIX = re.compile(r"\.(jpe?g|jpe|jfif|a?png|gif|webp|avif|bmp|tiff?|p[bgnp]m|jp2|j2k|jpx|qoi|hei[cf])", re.IGNORECASE)
-"""What counts as a photo in a folder; everything else there is passed over."""
+"""The suffixes of photos in a folder; other files are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One photo to be read: its file, a name that is unique in the set and safe as a file's, its class and the boxes
-    of that class if known.
+    """One photo to read: its file, a unique `stem` that is valid as a file name, and its class and that class's boxes
+    if known.
 
-    `name` is how a person is told about it: the path below the folder that was asked for. Of a photo in an archive
-    `member` is its place there, and `path` where it would be if the archive were unpacked beside itself.
+    `name` is for messages: the path relative to `root`. For a photo in an archive, `member` is its entry, and `path` is
+    where it would be if the archive were unpacked next to itself.
     """
 
     path: Path
@@ -41,12 +41,12 @@ class Source:
     member: archives.Member | None = None
 
     def read(self) -> bytes:
-        """The file's bytes; raises UnreadableImage where there are none."""
+        """The file's bytes; raises UnreadableImage if they cannot be read."""
         return file_bytes(self.path) if self.member is None else self.member.read()
 
 
 class Found(NamedTuple):
-    """A photo's file; `below` is its path in the folder that was asked for."""
+    """A photo's file; `below` is its path relative to `root`."""
 
     path: Path
     below: PurePath
@@ -54,11 +54,10 @@ class Found(NamedTuple):
 
 
 def listed(settings: ImageSettings) -> list[Source]:
-    """Every photo the settings ask for, in order: by name for a folder, an archive or a glob, as written for a list.
+    """Every photo that the settings name, in order: by name for a folder, an archive or a glob, as written for a list.
 
     The same photos in a folder, a zip and a tar of that folder's name have the same names, order and labels. `limit`
-    changes no stem. Raises DeepInsideError where there is nothing to read; without `root` and `names` the list is
-    empty.
+    changes no stem. Raises DeepInsideError if there is nothing to read; without `root` and `names` the list is empty.
     """
     found = [] if settings.root is None else _find(settings)
     known = labeller(settings.labels, [(each.path, each.below) for each in found])
@@ -75,9 +74,10 @@ def listed(settings: ImageSettings) -> list[Source]:
 
 
 def fingerprint(sources: Sequence[Source]) -> str:
-    """SHA-256 over what a glance tells of the photos: names, sizes in bytes, checksums in a zip, labels and boxes.
+    """SHA-256 of the photos' names, sizes in bytes, checksums in a zip, labels and boxes.
 
-    No photo is read: one that changed but not in size keeps the fingerprint. 50 000 take a fraction of a second.
+    No photo is read: a photo that changed without changing its size keeps the fingerprint. 50 000 photos take less than
+    a second.
     """
     digest = hashlib.sha256()
     for source in sources:
@@ -124,7 +124,7 @@ def _in_folder(root: Path, *, recursive: bool) -> list[Found]:
 
 
 def _walk(folder: str, above: tuple[str, ...], *, recursive: bool) -> Iterator[tuple[str, ...]]:
-    """The photos below a folder, each as the names on the way to it; hidden ones and linked folders are left out."""
+    """The photos below a folder, each as the parts of its path; hidden files and linked folders are left out."""
     try:
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
     except OSError as error:
@@ -142,7 +142,7 @@ def _in_archive(root: Path, *, recursive: bool) -> list[Found]:
 
 
 def _behind_url(url: str, *, recursive: bool) -> list[Found]:
-    """The photos of an archive, a folder or a glob somewhere else, or the one photo there."""
+    """The photos of a remote archive, folder or glob, or the one photo at the URL."""
     place = url.partition("://")[2].partition("?")[0].rstrip("/")
     folder = Path(place[: -len(archives.suffix(place) or "")] if archives.suffix(place) else place)
     glob_ = "*" in url
