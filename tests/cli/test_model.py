@@ -121,7 +121,7 @@ def test_inspect_names_a_free_batch(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["inspect", str(put(linear(np.ones((4, 3, 8, 8))), tmp_path / "linear.onnx"))]) == 0
     out = capsys.readouterr().out
     assert "data_0: N x 3 x 8 x 8" in out
-    assert "no soft-max" in out
+    assert "without a soft-max" in out
 
 
 def without_image(model: ModelProto) -> ModelProto:
@@ -164,7 +164,7 @@ def test_fetch_prints_where_the_file_is(
         assert main(["fetch", "squeezenet"]) == 0
         out, err = capsys.readouterr()
         assert out.strip() == str(spec.beside)
-        assert "1 layers agree with onnxruntime to 1.0e-07" in err
+        assert "1 layers agree with onnxruntime; largest difference 1.0e-07" in err
     assert len(verified) == 2, "what is remembered does not count here"
     monkeypatch.setattr(deepinside.networks.spec.NetworkSpec, "beside", tmp_path / "not yet")
     monkeypatch.setattr(
@@ -190,7 +190,7 @@ def test_list_says_which_files_are_here(
     assert main(["list"]) == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "553 MB" in rows["vgg16"] and rows["vgg16"].strip().endswith("in the cache")
-    assert rows["vgg19"].strip().endswith("to be fetched")
+    assert rows["vgg19"].strip().endswith("not downloaded")
     assert "my_net-1" in rows
 
 

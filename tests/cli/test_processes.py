@@ -46,7 +46,7 @@ def test_ctrl_c_is_one_sentence_at_the_start_of_a_run_and_of_a_sweep_and_in_thei
         out, err = process.communicate(timeout=60)
         assert process.returncode == entry_points.INTERRUPTED == 130
         told = [line for line in err.splitlines() if line.startswith("deepinside: ")]
-        assert told == ["deepinside: interrupted; what is finished is kept, and the same command goes on from there."]
+        assert told == ["deepinside: interrupted; finished work is kept, and the same command resumes it."]
         assert "Traceback" not in out + err
 
 

@@ -46,13 +46,13 @@ def test_equal_numbers_pass(kept: Path) -> None:
 def test_the_number_that_moved_is_named_with_both_values(kept: Path) -> None:
     result(kept / "second", "steady", score=10.2)
     result(kept / "second", "shaky", score=14.0)
-    assert compared(kept) == ["steady: score was 10, is 10.2, beyond 0.01 of it"]
+    assert compared(kept) == ["steady: score was 10, is 10.2, outside the relative tolerance 0.01"]
 
 
 def test_a_claims_number_is_compared_too(kept: Path) -> None:
     result(kept / "second", "steady", score=10.0, measured=2.0)
     result(kept / "second", "shaky", score=10.0)
-    assert compared(kept) == ["steady: claim/c was 1, is 2, beyond 0.01 of it"]
+    assert compared(kept) == ["steady: claim/c was 1, is 2, outside the relative tolerance 0.01"]
 
 
 @pytest.mark.parametrize("status", ["failed", None])
@@ -61,7 +61,7 @@ def test_a_run_that_is_missing_or_failed_is_no_result(kept: Path, status: str | 
     if status:
         result(kept / "second", "steady", score=10.0, status=status)
     assert len(compared(kept)) == 1
-    assert "steady: expected a whole result" in compared(kept)[0]
+    assert "steady: expected a complete result" in compared(kept)[0]
 
 
 def test_a_number_that_is_gone_is_said(kept: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_number_that_is_gone_is_said(kept: Path) -> None:
     result(kept / "second", "steady", score=10.0)
     path = kept / "second" / "steady" / "net" / "default" / "metrics.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "metrics": {}}))
-    assert compared(kept) == ["steady: score is gone"]
+    assert compared(kept) == ["steady: score is missing"]
 
 
 def test_nothing_is_kept_of_nothing(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_command_says_by_its_exit_code_whether_all_is_well(
     with pytest.raises(SystemExit) as end:
         results_command.main()
     assert end.value.code == code
-    assert ("every number is where" in capsys.readouterr().out) == (code == 0)
+    assert ("all numbers agree" in capsys.readouterr().out) == (code == 0)
 
 
 def test_every_committed_number_belongs_to_an_experiment_and_has_a_tolerance() -> None:
@@ -129,6 +129,6 @@ def test_claims_stand_in_one_table_over_all_networks_and_runs(
 def test_a_network_without_results_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result(tmp_path, "steady", score=1.0)
     said = claims_said(tmp_path, monkeypatch, "--network", "nosuch")
-    assert str(said).startswith("deepinside-results: --network: expected one with results in")
-    assert str(said).endswith("which are net; found 'nosuch'.")
+    assert str(said).startswith("deepinside-results: --network: expected a network with results in")
+    assert str(said).endswith("(net), found 'nosuch'.")
     assert "make reproduce" in str(claims_said(tmp_path / "empty", monkeypatch))

@@ -1,6 +1,6 @@
-"""The console script `deepinside-model`: look into an ONNX file, draft its YAML, fetch and list networks.
+"""The console script `deepinside-model`: inspect an ONNX file, draft its YAML, fetch and list networks.
 
-Its imports are late: `--help`, `list` and errors of usage need neither onnx nor torch.
+Imports are lazy: `--help`, `list` and usage errors need neither onnx nor torch.
 """
 
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deepinside.networks.spec import NetworkSpec
 
 FOLDER = Path("conf_models")
-WIDTH = 140  # of tables that do not go to a terminal
+WIDTH = 140  # of tables that are not printed to a terminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,20 +40,20 @@ def _parser() -> ArgumentParser:
     inspect.add_argument("file", type=Path, metavar="FILE.onnx")
     inspect.set_defaults(run=_inspect)
 
-    draft = commands.add_parser("draft", help="write the first draft of the YAML of an ONNX file")
+    draft = commands.add_parser("draft", help="write a first draft of the YAML for an ONNX file")
     draft.add_argument("file", type=Path, metavar="FILE.onnx")
     draft.add_argument("--name", help="the network's name (default: the file's)")
-    draft.add_argument("--labels", metavar="STEM", help="its list of classes, e.g. imagenet_1000")
+    draft.add_argument("--labels", metavar="STEM", help="the name of its label list, e.g. imagenet_1000")
     place = draft.add_mutually_exclusive_group()
-    place.add_argument("--folder", type=Path, default=FOLDER, help=f"where to write it (default: {FOLDER})")
-    place.add_argument("--stdout", action="store_true", help="print it and write nothing")
+    place.add_argument("--folder", type=Path, default=FOLDER, help=f"the folder to write to (default: {FOLDER})")
+    place.add_argument("--stdout", action="store_true", help="print the YAML instead of writing it")
     draft.set_defaults(run=_draft)
 
     fetch = commands.add_parser("fetch", help="download a network's file into the cache and verify it")
     fetch.add_argument("name", metavar="NAME")
     fetch.set_defaults(run=_fetch)
 
-    known = commands.add_parser("list", help="the known networks, and which of them are here")
+    known = commands.add_parser("list", help="list the known networks and where their files are")
     known.set_defaults(run=_list)
     return parser
 
@@ -83,7 +83,7 @@ def _draft(chosen: Namespace) -> None:
         return
     path = write(found, chosen.folder)
     print(
-        f"{path} is written. Lines marked CHECK are guesses: correct them, write checked: true, then say "
+        f"wrote {path}. Lines marked CHECK are guesses: correct them, set checked: true, then run with "
         f"network={found.spec.name}."
     )
 
@@ -97,7 +97,7 @@ def _fetch(chosen: Namespace) -> None:
     network = load(spec, anew=True)
     print(path)
     worst = max(network.checks.values())
-    print(f"{len(network.checks)} layers agree with onnxruntime to {worst:.1e}", file=sys.stderr)
+    print(f"{len(network.checks)} layers agree with onnxruntime; largest difference {worst:.1e}", file=sys.stderr)
 
 
 def _list(_: Namespace) -> None:
@@ -113,17 +113,17 @@ def _list(_: Namespace) -> None:
     _show(table)
 
 
-# --- what is printed ---------------------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------------------------
 
 
 def _summary(found: "Draft") -> list[str]:
     shape = " x ".join(map(str, found.shape))
     target = next(layer for layer in found.layers if layer.name == found.spec.target)
     ends = {
-        "softmax": "ends in a soft-max, which is cut off",
-        "sigmoid": "ends in a sigmoid for each class, which is cut off",
+        "softmax": "ends in a soft-max, which is removed",
+        "sigmoid": "ends in a sigmoid for each class, which is removed",
     }
-    end = ends.get(found.spec.output or "", "ends in scores, no soft-max")
+    end = ends.get(found.spec.output or "", "ends in scores, without a soft-max")
     lines = [
         f"file     {found.spec.file}, {(found.spec.bytes or 0) / 1e6:.1f} MB, SHA-256 {found.spec.sha256}",
         f"input    {found.image}: {shape}",
@@ -144,7 +144,7 @@ def _layer_table(found: "Draft") -> "Table":
 
 
 def _known() -> dict[str, Path]:
-    """YAMLs by the network's name: those that ship, and over them those of the working directory."""
+    """YAML files by network name: the built-in ones, overridden by those of the working directory."""
     from deepinside.networks.spec import conf_models
 
     return {path.stem: path for folder in (conf_models(), Path.cwd() / FOLDER) for path in folder.glob("*.yaml")}
@@ -154,8 +154,8 @@ def _where(spec: "NetworkSpec") -> str:
     from deepinside.networks.cache import cache_folder
 
     if spec.beside.is_file():
-        return "ships with the program" if not spec.urls and spec.checked is None else "beside its YAML"
-    return "in the cache" if (cache_folder() / Path(spec.file).name).is_file() else "to be fetched"
+        return "built in" if not spec.urls and spec.checked is None else "next to its YAML"
+    return "in the cache" if (cache_folder() / Path(spec.file).name).is_file() else "not downloaded"
 
 
 def _show(table: "Table") -> None:

@@ -1,4 +1,4 @@
-"""The committed numbers of `make reproduce`, and whether a new run still gives them: `deepinside-results`."""
+"""The console script `deepinside-results`: tables of claims, the report, and comparison with committed numbers."""
 
 import argparse
 import fnmatch
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 REFERENCE_KEYS = ("experiment", "network", "metrics", "claims")
 KEPT_NETWORK = "tinycaffenet"
 SHOWN = ("fig1_class_models",)
-"""The experiments whose figures are kept too, because the README shows them."""
+"""The experiments whose figures are also kept, because the README shows them."""
 
 
 def results_of(root: Path, network: str) -> dict[str, dict[str, Any]]:
-    """`metrics.json` of every experiment's whole default run on `network` under `root`, by experiment."""
+    """`metrics.json` of every experiment's complete default run on `network` under `root`, by experiment."""
     folders = sorted(folder for folder in root.glob(f"*/{network}/default") if is_done(folder))
     return {folder.parts[-3]: read_metrics(folder) or {} for folder in folders}
 
@@ -38,7 +38,7 @@ def update_reference(root: Path, reference: Path, network: str) -> None:
     """Write the numbers of `root` as the reference."""
     found = results_of(root, network)
     if not found:
-        raise DeepInsideError(f"expected whole results for {network} in {root}, found none; run `make reproduce`.")
+        raise DeepInsideError(f"expected complete results for {network} in {root}, found none; run `make reproduce`.")
     reference.mkdir(parents=True, exist_ok=True)
     for name, metrics in found.items():
         write_json(reference / f"{name}.json", {key: metrics[key] for key in REFERENCE_KEYS})
@@ -49,17 +49,17 @@ def update_reference(root: Path, reference: Path, network: str) -> None:
 
 
 def compare(root: Path, reference: Path, network: str) -> list[str]:
-    """What differs from the reference beyond its tolerances, a sentence each; an empty list where nothing does."""
+    """One sentence for each number that differs from the reference beyond its tolerance."""
     found = results_of(root, network)
     tolerances = yaml.safe_load((reference / "tolerances.yaml").read_text(encoding="utf-8"))
-    moved: list[str] = []
+    changed: list[str] = []
     for path in sorted(reference.glob("*.json")):
         known = json.loads(path.read_text(encoding="utf-8"))
         if path.stem not in found:
-            moved.append(f"{path.stem}: expected a whole result in {root}, found none")
+            changed.append(f"{path.stem}: expected a complete result in {root}, found none")
             continue
-        moved += differences(path.stem, numbers(known), numbers(found[path.stem]), tolerances)
-    return moved
+        changed += differences(path.stem, numbers(known), numbers(found[path.stem]), tolerances)
+    return changed
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -74,21 +74,22 @@ def differences(
     for key, value in known.items():
         limit = tolerance(f"{name}/{key}", tolerances)
         if key not in found:
-            yield f"{name}: {key} is gone"
+            yield f"{name}: {key} is missing"
         elif not math.isclose(found[key], value, rel_tol=limit["relative"], abs_tol=limit["absolute"]):
-            yield f"{name}: {key} was {value:.6g}, is {found[key]:.6g}, beyond {limit['relative']:g} of it"
+            change = f"{key} was {value:.6g}, is {found[key]:.6g}"
+            yield f"{name}: {change}, outside the relative tolerance {limit['relative']:g}"
 
 
 def tolerance(key: str, tolerances: Mapping[str, Any]) -> Mapping[str, float]:
-    """The limits of the first pattern that fits `experiment/metric`; every file ends with one that fits all."""
+    """The limits of the first pattern that matches `experiment/metric`; the last pattern matches everything."""
     return next(limits for pattern, limits in tolerances.items() if fnmatch.fnmatch(key, pattern))
 
 
 def show_claims(root: Path, network: str | None) -> None:
-    """One table of every claim of every run under `root`, a column for each network; of one network alone if named."""
+    """Print a table of all claims under `root`, with a column per network, or only the network named."""
     from deepinside.html_report.claim_table import claim_table
 
-    runs = whole_runs(root)
+    runs = complete_runs(root)
     check_network(root, network, {run.network for run in runs})
     rows = claim_table(run for run in runs if network in (None, run.network))
     tables.SCREEN.print(claims_across(rows))
@@ -96,7 +97,7 @@ def show_claims(root: Path, network: str | None) -> None:
 
 
 def claims_across(rows: "Sequence[ClaimRow]") -> "Table":
-    """One line a claim and experiment, one column a network: what was measured and whether the claim holds."""
+    """One row per claim and experiment, one column per network: the measured value and the verdict."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -108,18 +109,18 @@ def claims_across(rows: "Sequence[ClaimRow]") -> "Table":
         table.add_column(name, overflow="fold")
     for row in rows:
         where = f"{row.experiment}\n{row.label}" if row.label else row.experiment
-        cells = [said(row.cells[network]) if network in row.cells else "" for network in columns]
+        cells = [cell_text(row.cells[network]) if network in row.cells else "" for network in columns]
         table.add_row(*map(escape, (row.id, where, row.expected)), *map(escape, cells))
     return table
 
 
-def said(cell: "Cell") -> str:
-    """What a cell of the table of claims says."""
+def cell_text(cell: "Cell") -> str:
+    """The text of a cell in the table of claims."""
     return f"{cell.measured:.4g}\n{cell.verdict}" if cell.measured is not None else cell.verdict
 
 
-def whole_runs(root: Path) -> "list[Run]":
-    """Every whole result under `root`, on one's own photos and with other settings too, those of a paper together."""
+def complete_runs(root: Path) -> "list[Run]":
+    """Every complete result under `root`, including other photos and settings, grouped by paper."""
     from deepinside.html_report.runs import read_run, scan_results
     from deepinside.html_report.views import experiments
 
@@ -128,12 +129,12 @@ def whole_runs(root: Path) -> "list[Run]":
 
 
 def check_network(root: Path, network: str | None, known: set[str]) -> None:
-    """Raise DeepInsideError where there are no results at all, or none on the network asked for."""
+    """Raise DeepInsideError if there are no results, or none on the requested network."""
     if not known:
-        raise DeepInsideError(f"expected whole results in {root}, found none; run `make reproduce`.")
+        raise DeepInsideError(f"expected complete results in {root}, found none; run `make reproduce`.")
     if network is not None and network not in known:
         raise DeepInsideError(
-            f"--network: expected one with results in {root}, which are {', '.join(sorted(known))}; found {network!r}."
+            f"--network: expected a network with results in {root} ({', '.join(sorted(known))}), found {network!r}."
         )
 
 
@@ -143,25 +144,27 @@ def main() -> None:
     parser.add_argument("what", choices=["claims", "compare", "keep", "report"])
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--reference", type=Path, default=Path("results/reference"))
-    parser.add_argument("--network", help="one network; claims: all, keep and compare: tinycaffenet, if left out")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--network", help="a single network (default: all for claims, tinycaffenet for keep and compare)"
+    )
+    arguments = parser.parse_args()
     try:
-        sys.exit(answer(asked))
+        sys.exit(run_command(arguments))
     except DeepInsideError as error:
         sys.exit(f"deepinside-results: {error}")
 
 
-def answer(asked: argparse.Namespace) -> int:
-    if asked.what == "claims":
-        show_claims(asked.results, asked.network)
-    elif asked.what == "report":
+def run_command(arguments: argparse.Namespace) -> int:
+    if arguments.what == "claims":
+        show_claims(arguments.results, arguments.network)
+    elif arguments.what == "report":
         from deepinside.html_report import write_report
 
-        print(f"report: {write_report(asked.results)}")
-    elif asked.what == "keep":
-        update_reference(asked.results, asked.reference, asked.network or KEPT_NETWORK)
+        print(f"report: {write_report(arguments.results)}")
+    elif arguments.what == "keep":
+        update_reference(arguments.results, arguments.reference, arguments.network or KEPT_NETWORK)
     else:
-        moved = compare(asked.results, asked.reference, asked.network or KEPT_NETWORK)
-        print("\n".join(moved) or "every number is where the reference has it")
-        return 1 if moved else 0
+        changed = compare(arguments.results, arguments.reference, arguments.network or KEPT_NETWORK)
+        print("\n".join(changed) or "all numbers agree with the reference")
+        return 1 if changed else 0
     return 0

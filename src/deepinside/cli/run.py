@@ -1,6 +1,6 @@
 """The command line: `deepinside experiment=… network=… technique.l2=…`, Hydra's grammar.
 
-Only Hydra is imported here; torch comes when work starts.
+Only Hydra is imported here; torch is imported when a run starts.
 """
 
 import gc
@@ -23,33 +23,32 @@ from deepinside.errors import DeepInsideError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-# Threads that wait for each other by spinning take ten times as long on a machine that does anything else besides.
-# OpenMP reads this once, when torch is imported.
+# Threads that wait by spinning are ten times slower on a busy machine. OpenMP reads this once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 FLAGS = {"--quiet": "runtime.verbosity=quiet", "--verbose": "runtime.verbosity=verbose"}
-"""Words of the command line that stand for a setting."""
+"""Flags, each an abbreviation of a setting."""
 
 OWN = ("--repeat", "--version")
-"""Options that Hydra has not got, or says something else to."""
+"""Options that Hydra does not have, or that it interprets differently."""
 
-HELP = """deepinside: look inside an image classifier, as the papers did.
+HELP = """deepinside: images and maps that show what an image classifier has learned, as in the papers.
 
-  deepinside experiment=fig2_saliency                      one experiment on the network that ships with it
-  deepinside experiment=fig2_saliency network=caffenet     on another network, fetched at first use
+  deepinside experiment=fig2_saliency                      one experiment on the built-in network
+  deepinside experiment=fig2_saliency network=caffenet     on another network, downloaded at first use
   deepinside experiment=fig2_saliency images.root=FOLDER   on your own photos
   deepinside experiment=fig1_class_models technique.l2=0.01
   deepinside -m experiment=fig1_class_models technique.l2=1e-4,1e-3,1e-2
   deepinside -m experiment=fig2_saliency network='glob(*caffenet)' seed='range(4)' hydra/launcher=joblib
-  deepinside --cfg job experiment=fig2_saliency            show the configuration and do nothing
-  deepinside --repeat results/fig2_saliency/tinycaffenet/default     run a result's config.yaml once more
-  deepinside --version                                     of deepinside, Hydra and torch
+  deepinside --cfg job experiment=fig2_saliency            show the configuration without running it
+  deepinside --repeat results/fig2_saliency/tinycaffenet/default     repeat a result from its config.yaml
+  deepinside --version                                     versions of deepinside, Hydra and torch
 
-Results go to results/EXPERIMENT/NETWORK/CHANGES/, the record of a sweep (-m) to results/sweeps/NAME/.
-What is done already is skipped; a run that was killed is finished by the same command.
-A path is written as it is (images.root='my photos (1)'); in a sweep a comma separates values, unless a file of the
-whole name is there.
---quiet says nothing but errors, --verbose tells of every optimisation and adds tracebacks to errors.
+Results go to results/EXPERIMENT/NETWORK/CHANGES/, the summary of a sweep (-m) to results/sweeps/NAME/.
+Finished runs are skipped; the same command resumes a killed run.
+Paths need no escaping (images.root='my photos (1)'). In a sweep a comma separates values, unless a file has exactly
+that name.
+--quiet prints only errors; --verbose reports every optimisation and adds tracebacks to errors.
 Hydra's own options: deepinside --hydra-help
 Shell completion: eval "$(deepinside -sc install=bash)"
 """
@@ -59,13 +58,13 @@ composed, compose_plain = composition.compose_config, composition.compose_dict
 
 
 class Outcome:
-    """Whether everything asked for was done in this process; Hydra drops what a single run returns."""
+    """Whether every run of this process is complete; Hydra discards the return value of a single run."""
 
     complete = True
 
 
 def main() -> None:
-    """The console script. Exit code 0 only if everything asked for was done."""
+    """The console script. The exit code is 0 only if every run is complete."""
     sys.argv[1:] = [FLAGS.get(word, word) for word in sys.argv[1:]]
     try:
         act(sys.argv[1:])
@@ -74,12 +73,12 @@ def main() -> None:
             traceback.print_exc()
         sys.exit(f"deepinside: {error}")
     finally:
-        loading.over()
+        loading.end()
     sys.exit(0 if Outcome.complete else 1)
 
 
 def act(words: list[str]) -> None:
-    """Do what the command line asks for."""
+    """Execute the command line."""
     if {"--help", "-h"} & set(words):
         print_help()
     elif "--version" in words:
@@ -99,7 +98,7 @@ def print_help() -> None:
 
 
 def print_versions() -> None:
-    """Those that decide what comes out, told without importing any of it."""
+    """Print the versions that affect results, without importing the packages."""
     from importlib.metadata import version
 
     print(f"deepinside {version('deepinside')}")
@@ -109,7 +108,7 @@ def print_versions() -> None:
 
 
 def repeat(words: list[str]) -> None:
-    """Run the configuration in a result's folder once more, with the command line's changes if there are any."""
+    """Run the configuration of a result's folder again, with the overrides of the command line."""
     if not words:
         raise DeepInsideError("--repeat: expected the folder of a result after it, found nothing.")
     catalogue.publish_result(Path(words[0]))
@@ -118,7 +117,7 @@ def repeat(words: list[str]) -> None:
 
 
 def hydra_main(config_name: str) -> None:
-    """Hand over to Hydra, which calls `task` for every run the command line asks for."""
+    """Start Hydra, which calls `task` for every run of the command line."""
     import hydra
 
     from deepinside.config import hydra_errors, quoting
@@ -129,20 +128,20 @@ def hydra_main(config_name: str) -> None:
     sys.argv[1:] = quoting.quoted_words(sys.argv[1:])
     catalogue.publish()
     plugins.register()
-    with one_sentence():
+    with hydra_errors_explained():
         hydra.main(version_base="1.3", config_path=str(ROOT / "configs"), config_name=config_name)(task)()
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn what Hydra refuses into a DeepInsideError; HYDRA_FULL_ERROR=1 shows its own traceback instead."""
+def hydra_errors_explained() -> Iterator[None]:
+    """Turn Hydra's errors into a DeepInsideError; HYDRA_FULL_ERROR=1 shows Hydra's traceback instead."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from deepinside.config import hydra_errors
 
     before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = before or "1"  # else Hydra prints its words itself and leaves
+    os.environ["HYDRA_FULL_ERROR"] = before or "1"  # else Hydra prints the error and exits
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -157,10 +156,10 @@ def one_sentence() -> Iterator[None]:
 
 
 def task(config: "DictConfig") -> dict[str, Any]:
-    """One run: say where its result is, or in one sentence why there is none; a sweep's other runs go on.
+    """One run: print where its result is, or one sentence on why it failed; the other runs of a sweep continue.
 
-    That holds for faults of the program itself, too; --verbose adds tracebacks. Returns what `execute` returns;
-    a run that failed has the reason. Every launcher of Hydra's brings it back to the sweeper.
+    This includes bugs of the program; --verbose adds tracebacks. Returns the value of `execute`, or the reason of the
+    failure. Hydra's launchers return it to the sweeper.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -172,20 +171,22 @@ def task(config: "DictConfig") -> dict[str, Any]:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         ended = execute(plain)  # type: ignore[arg-type]
     except (DeepInsideError, OmegaConfBaseException) as error:
-        loading.over()
+        loading.end()
         ended = failed(hydra_errors.explain(error), started)
         hydra_errors.print_error(ended["reason"], config)
     except Exception as error:
-        loading.over()
+        loading.end()
         ended = failed(f"{type(error).__name__}: {error}", started)
-        hydra_errors.print_error(f"{ended['reason']}; a fault of the program: --verbose shows where.", config)
+        hydra_errors.print_error(
+            f"{ended['reason']}; this is a bug in deepinside; --verbose shows the traceback.", config
+        )
     Outcome.complete = Outcome.complete and ended["complete"]
     publish(config)
     return ended
 
 
 def publish(config: "DictConfig") -> None:
-    """Bring the report up to date; after a sweep its sweeper does that once for all."""
+    """Update the report; after a sweep the sweeper does this once for all runs."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -213,7 +214,7 @@ def execute(config: dict[str, Any]) -> dict[str, Any]:
 
     folder = results.folder_of(config)
     found = finished.known(config, folder) or computed(config, folder)
-    loading.over()
+    loading.end()
     tables.print_run(folder, found, config["runtime"].get("verbosity", "normal"))
     kept = {name: found[name] for name in ("experiment", "network", "status", "seconds", "metrics")}
     place = folder.relative_to(config["runtime"]["results"]).as_posix()
@@ -221,20 +222,19 @@ def execute(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def computed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What `pipeline.run` returns."""
-    import_what_computes()
+    """The return value of `pipeline.run`."""
+    import_torch()
     from deepinside.pipeline.run import run
 
-    loading.over()
+    loading.end()
     return run(config, folder)
 
 
 @cache
-def import_what_computes() -> None:
-    """Import torch and all that computes with it, once, a tenth faster than as it comes.
+def import_torch() -> None:
+    """Import torch and every module that uses it, once, without garbage collection, which is 10 % faster.
 
-    While modules are made, Python looks through all it holds for garbage time and again. They stay for good: the
-    search waits until they are there, and leaves them out ever after.
+    `gc.freeze` excludes the imported objects, which are never freed, from later collections.
     """
     gc.disable()
     try:

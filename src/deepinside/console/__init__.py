@@ -1,1 +1,1 @@
-"""What the terminal shows: tables of results, and a word while the program loads."""
+"""Terminal output: tables of results, and a message while the program loads."""

@@ -1,4 +1,4 @@
-"""One word in a terminal from the start until there is something to say: torch takes seconds to load."""
+"""Shows `Loading…` in a terminal while torch is imported, which takes seconds."""
 
 import os
 import sys
@@ -9,9 +9,9 @@ SHOWN: list[str] = []
 
 
 def begin(words: Iterable[str]) -> None:
-    """Show the word if the command line's `words` ask for a run, and not for help, a list, a completion or silence.
+    """Show `Loading…` if the command line's `words` start a run that is not quiet, not for help or completion.
 
-    Not in a log, nor in a terminal that cannot take it back.
+    Does nothing in a log or in a terminal that cannot erase the line.
     """
     options = {word for word in words if word.startswith("-")}
     able = sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
@@ -21,8 +21,8 @@ def begin(words: Iterable[str]) -> None:
         sys.stderr.flush()
 
 
-def over() -> None:
-    """Take it back, if it is there."""
+def end() -> None:
+    """Erase `Loading…` if it is shown."""
     if SHOWN:
         SHOWN.clear()
         sys.stderr.write("\r\x1b[K")

@@ -1,4 +1,4 @@
-"""What a person reads on the screen when a run or a series of runs is over."""
+"""Prints the result of a run to the terminal."""
 
 import os
 import sys
@@ -13,10 +13,10 @@ from deepinside.console import loading
 
 
 class Screen(Console):
-    """Whoever stops reading, as `| head` does, stops no work: what else is printed goes nowhere."""
+    """A console that ignores a closed pipe, as with `| head`, so that the run continues."""
 
     def print(self, *told: Any, **options: Any) -> None:
-        loading.over()
+        loading.end()
         super().print(*told, **options)
 
     def on_broken_pipe(self) -> None:
@@ -26,15 +26,15 @@ class Screen(Console):
 
 SCREEN = Screen(highlight=False, soft_wrap=True, emoji=False)
 if not SCREEN.is_terminal:
-    SCREEN.width = 140  # a log has no edge to wrap at
+    SCREEN.width = 140  # a log has no width
 
 
 def print_run(folder: Path, found: Mapping[str, Any], verbosity: str = "normal") -> None:
-    """Where the result is, its numbers, its claims, its notes and what was skipped; nothing if `quiet`."""
+    """Print the result's folder, metrics, claims, notes and skipped photos; nothing if `quiet`."""
     if verbosity == "quiet":
         return
     if found.get("skipped_as_done"):
-        said = f"{folder}: already done, nothing to do; runtime.overwrite=true computes it anew."
+        said = f"{folder}: already done, nothing to do; runtime.overwrite=true recomputes it."
         SCREEN.print(said, markup=False)
         return
     SCREEN.print(f"{found['experiment']} on {found['network']}: {found['seconds']:.1f} s, {folder}", markup=False)
@@ -51,7 +51,7 @@ def print_run(folder: Path, found: Mapping[str, Any], verbosity: str = "normal")
 
 
 def groups_table(by_group: Mapping[str, Mapping[str, float]]) -> Table:
-    """One line a metric, one column a group of items."""
+    """One row per metric, one column per group of items."""
     table = Table("mean of", *by_group, title="By group")
     for name in dict.fromkeys(name for values in by_group.values() for name in values):
         cells = [f"{values[name]:.4g}" if name in values else "" for values in by_group.values()]
@@ -60,7 +60,7 @@ def groups_table(by_group: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def claims_table(claims: Iterable[Mapping[str, Any]]) -> Table:
-    """Claim, source, measured, expected, verdict; the claim's full sentence is in `metrics.json`."""
+    """One row per claim; the full sentence of each claim is in `metrics.json`."""
     table = Table("claim", "source", "measured", "expected", "verdict", title="The papers' claims, measured here")
     for claim in claims:
         verdict = "holds" if claim["holds"] else "does not hold"
