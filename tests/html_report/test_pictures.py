@@ -7,16 +7,25 @@ from disk import put_panel, put_run
 from matplotlib import colormaps
 from PIL import Image
 
-from deepinside.html_report.pictures import SMALL, Picture, Shown, Studio, panels, read_levels, thinned, tiles
+from deepinside.html_report.pictures import (
+    SMALL,
+    Picture,
+    PictureWriter,
+    ShownItem,
+    panels,
+    read_levels,
+    subsampled,
+    tiles,
+)
 
 
-def studio(root: Path) -> Studio:
-    return Studio(root, "fig2/net/default", root / "report" / "pictures" / "run", "inferno")
+def studio(root: Path) -> PictureWriter:
+    return PictureWriter(root, "fig2/net/default", root / "report" / "pictures" / "run", "inferno")
 
 
-def shown(items: int, names: int) -> list[Shown]:
+def shown(items: int, names: int) -> list[ShownItem]:
     pictures = [[Picture(f"p{n}", f"{i}/{n}", "", "", 8, 8) for n in range(names)] for i in range(items)]
-    return [Shown(str(i), str(i), tuple(row)) for i, row in enumerate(pictures)]
+    return [ShownItem(str(i), str(i), tuple(row)) for i, row in enumerate(pictures)]
 
 
 @pytest.mark.parametrize("name", ["inferno", "gray", "RdBu_r"])
@@ -91,7 +100,7 @@ def test_pairs_of_photo_and_map_stand_under_each_other() -> None:
 
 
 def test_thinning_takes_even_steps() -> None:
-    assert thinned(list(range(10)), 4) == [0, 2, 5, 7]
+    assert subsampled(list(range(10)), 4) == [0, 2, 5, 7]
 
 
 def test_a_mosaic_is_made_of_tiles(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_numbers_and_technique_are_read(tmp_path: Path) -> None:
     put_run(tmp_path, metrics={"claims": [CLAIM]})
     found = read(tmp_path, "fig2/net/default")
     assert (found.technique, found.count, found.done, found.claims) == ("saliency", 2, True, [CLAIM])
-    assert Run.known(found.plain()) == found
+    assert Run.from_plain(found.plain()) == found
 
 
 def test_a_broken_result_is_none_and_a_broken_configuration_no_fault(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import json
 
 from deepinside.html_report.runs import Found, Run
-from deepinside.html_report.views import departing, experiments, papers, script, side_by_side, trouble
+from deepinside.html_report.views import experiments, papers, problems, script, side_by_side, with_deviations
 
 
 def run(folder: str, **values: object) -> Run:
@@ -25,12 +25,12 @@ def test_experiments_stand_by_paper_and_figure_and_runs_without_changes_first() 
 
 def test_departures_are_those_of_runs_without_changes_too() -> None:
     runs = [run("a/n/seed=1", deviations=["d"]), run("a/n/default", deviations=["d"]), run("b/n/x", deviations=["e"])]
-    assert [one.folder for one in departing(runs)] == ["a/n/default", "b/n/x"]
+    assert [one.folder for one in with_deviations(runs)] == ["a/n/default", "b/n/x"]
 
 
 def test_everything_that_went_wrong_is_counted() -> None:
     runs = [run("a/n/x", status="failed"), run("a/n/y", skipped=[{"name": "x", "reason": "y"}]), run("a/n/z")]
-    found = trouble(runs, Found({}, ["a/n/w.part"], []))
+    found = problems(runs, Found({}, ["a/n/w.part"], []))
     assert ([len(found.failed), len(found.skipped)], len(found)) == ([1, 1], 3)
 
 

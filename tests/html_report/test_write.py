@@ -14,7 +14,7 @@ from deepinside.config.paths import PACKAGE
 from deepinside.errors import DeepInsideError
 from deepinside.html_report import refresh, write_report
 from deepinside.html_report.files import address
-from deepinside.html_report.layout import form
+from deepinside.html_report.layout import report_version
 from deepinside.html_report.write import titles
 from deepinside.results.items import ItemRow, ItemTable
 
@@ -81,12 +81,12 @@ def test_the_overview_shows_papers_claims_departures_and_what_went_wrong(written
     text = (written / "index.html").read_text(encoding="utf-8")
     for words in ("Simonyan et al. 2013", "it is near", "≥ 1.5", "one crop, not ten", "seed=4.part", "Failed", "decay"):
         assert words in text
-    assert text.index("Not everything went well") < text.index('class="card"')
+    assert text.index("Failed and incomplete runs") < text.index('class="card"')
 
 
 def test_a_runs_page_shows_how_to_repeat_it_and_where_it_comes_from(written: Path) -> None:
     text = page(written, "runs/fig2--net--technique.l2=0.01-*")
-    for words in ("--repeat", "technique.l2=0.01", "abc123", "changed since", "score", "config.yaml"):
+    for words in ("--repeat", "technique.l2=0.01", "abc123", "with uncommitted changes", "score", "config.yaml"):
         assert words in text
 
 
@@ -138,12 +138,12 @@ def test_another_version_writes_everything_anew(tmp_path: Path) -> None:
     put_run(tmp_path)
     write_report(tmp_path)
     state = tmp_path / "report" / "state.json"
-    state.write_text(state.read_text().replace(form(), "other"))
+    state.write_text(state.read_text().replace(report_version(), "other"))
     (path,) = tmp_path.glob("report/runs/*.html")
     path.write_text("old")
     write_report(tmp_path)
     assert path.read_text() != "old"
-    state.write_text(json.dumps({"form": form(), "runs": {"a": {"changes": 3}}, "pages": {}}))
+    state.write_text(json.dumps({"form": report_version(), "runs": {"a": {"changes": 3}}, "pages": {}}))
     assert write_report(tmp_path).is_file()
 
 

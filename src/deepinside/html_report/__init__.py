@@ -1,6 +1,6 @@
-"""The report people open: `write_report(root)` writes `root/index.html` and `root/report/` from what lies on disk.
+"""The HTML report: `write_report(root)` writes `root/index.html` and `root/report/` from the results in `root`.
 
-It reads nothing but the results, so whatever made them has no part in it, and the folder can be sent as it is.
+It reads only the results, and the folder is self-contained.
 """
 
 from deepinside.html_report.write import refresh, write_report

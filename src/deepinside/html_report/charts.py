@@ -1,4 +1,4 @@
-"""Small multiples of a sweep: its runs laid out along its axes, and a little curve for every number."""
+"""Small multiples of a sweep: its runs along its axes, and a small chart for every metric."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ MOST_CHARTS = 24
 
 @dataclass(frozen=True)
 class Grid:
-    """Runs by two axes or more: `across` the values of the longest axis, a row for every choice of the others."""
+    """Runs along the axes: `across` are the values of the longest axis; each row is one combination of the others."""
 
     axis: str
     across: list[str]
@@ -24,7 +24,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the grid as a curve in a chart's own units; a gap where a run has no such number."""
+    """One row of the grid as a curve in the chart's coordinates; runs without the number are left out."""
 
     label: str
     points: list[tuple[float, float]]
@@ -36,7 +36,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """One number over the longest axis; `low` and `high` are the ends of its scale."""
+    """One metric along the longest axis; `low` and `high` are the ends of its scale."""
 
     name: str
     low: float
@@ -49,7 +49,7 @@ class Chart:
 
 
 def grid(axes: Mapping[str, Sequence[Any]], runs: Sequence[Mapping[str, Any]]) -> Grid:
-    """The runs of a sweep in rows and columns; without axes one row of all."""
+    """The runs of a sweep in rows and columns; a single row without axes."""
     if not axes:
         return Grid("", [str(n) for n in range(1, len(runs) + 1)], [("", list(runs))])
     axis = max(axes, key=lambda name: len(axes[name]))
@@ -68,7 +68,7 @@ def grid(axes: Mapping[str, Sequence[Any]], runs: Sequence[Mapping[str, Any]]) -
 
 
 def charts(found: Grid) -> list[Chart]:
-    """A chart for every number that a run of the grid has; none where there is nothing to draw a curve of."""
+    """A chart for every metric of the grid; none if the longest axis has a single value."""
     if len(found.across) < 2:
         return []
     cells = [run for _, row in found.rows for run in row if run]

@@ -8,12 +8,12 @@ from typing import Any
 from deepinside.html_report.runs import Run
 
 NOT_MEASURED = re.compile(r"The claim (\w+) is not measured: (.*)\.")
-"""How the notes of a run begin that say why a claim was not measured."""
+"""The note of a run that says why a claim was not measured."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One claim on one network: `measured` and whether it holds, or `reason`, why it was not measured."""
+    """One claim on one network: `measured` and `holds`, or the `reason` why it was not measured."""
 
     run: Run
     measured: float | None = None
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """A claim of an experiment, or of the experiment with other settings, `label`; `cells` by network."""
+    """A claim of an experiment, by default or with other settings (`label`); `cells` by network."""
 
     id: str
     experiment: str
@@ -41,18 +41,18 @@ class ClaimRow:
 
     @property
     def verdicts(self) -> list[str]:
-        """By network, of those on which it was measured."""
+        """The verdicts on all networks where the claim was measured."""
         return [cell.verdict for cell in self.cells.values() if cell.holds is not None]
 
     @property
     def facets(self) -> list[tuple[str, str]]:
-        """What the row can be chosen by."""
+        """The row's values for the table's filters."""
         verdicts = dict.fromkeys(cell.verdict for cell in self.cells.values())
         return [("Experiment", self.experiment), *(("Verdict", verdict) for verdict in verdicts)]
 
 
 def claim_table(runs: Iterable[Run]) -> list[ClaimRow]:
-    """A row for each claim and settings, in the order of the runs; runs with other settings have rows of their own."""
+    """One row per claim and settings, in the order of the runs; runs with other settings have separate rows."""
     rows: dict[tuple[str, str, str], ClaimRow] = {}
     for run in runs:
         if not run.done:
@@ -61,7 +61,7 @@ def claim_table(runs: Iterable[Run]) -> list[ClaimRow]:
         for claim in run.claims:
             key = (str(claim["id"]), run.experiment, label)
             row = rows.get(key) or ClaimRow(*key[:2], "" if run.is_default else run.label)
-            rows[key] = ClaimRow(*key[:2], row.label, **words(row, claim), cells=row.cells)
+            rows[key] = ClaimRow(*key[:2], row.label, **claim_texts(row, claim), cells=row.cells)
             row.cells[run.network] = Cell(run, float(claim["measured"]), bool(claim["holds"]))
         for name, reason in not_measured(run.notes):
             key = (name, run.experiment, label)
@@ -70,13 +70,13 @@ def claim_table(runs: Iterable[Run]) -> list[ClaimRow]:
     return list(rows.values())
 
 
-def words(row: ClaimRow, claim: Mapping[str, Any]) -> dict[str, str]:
-    """What is said of a claim: what the row has already, or what the run says."""
+def claim_texts(row: ClaimRow, claim: Mapping[str, Any]) -> dict[str, str]:
+    """The claim's texts: the row's, or the run's if the row has none."""
     return {name: getattr(row, name) or str(claim.get(name) or "") for name in ("claim", "source", "expected")}
 
 
 def not_measured(notes: Sequence[str]) -> list[tuple[str, str]]:
-    """The ids of claims that a run's notes say were not measured, with the reason."""
+    """The ids of claims that were not measured according to a run's notes, with the reasons."""
     return [(found[1], found[2]) for found in map(NOT_MEASURED.fullmatch, notes) if found]
 
 

@@ -1,4 +1,4 @@
-"""How a run can be repeated: the commands, as they would be typed in a shell."""
+"""The shell commands that repeat a run."""
 
 import json
 import shlex
@@ -8,31 +8,31 @@ from typing import Any
 from deepinside.config.quoting import quoted
 
 NO_EXPERIMENT = "adhoc"
-"""What a run is called whose command names no experiment; `configs/config.yaml` has it."""
+"""The name of a run without an experiment, from `configs/config.yaml`."""
 
 
 def repeat_command(folder: str) -> str:
-    """The command that runs a result's own `config.yaml` once more."""
+    """The command that runs a result's `config.yaml` again."""
     return f"deepinside --repeat {shlex.quote(folder)}"
 
 
 def override_command(
-    experiment: str, network: str, changes: Mapping[str, Any], gone: list[str], known: Mapping[str, Any]
+    experiment: str, network: str, changes: Mapping[str, Any], removed: list[str], known: Mapping[str, Any]
 ) -> str:
-    """The command that composes the run's configuration again from the experiment's defaults.
+    """The command that composes the run's configuration from the experiment's defaults.
 
-    `changes` are the keys that differ, `gone` those the run has not got, `known` the defaults' keys. A run of no
-    experiment differs from the defaults of the command line.
+    `changes` are the keys that differ, `removed` those that the run does not have, `known` the keys of the defaults. A
+    run without an experiment is compared with the defaults of the command line.
     """
     words = [] if experiment == NO_EXPERIMENT else [f"experiment={value(experiment)}"]
     words.append(f"network={value(network)}")
-    words += [f"~{key}" for key in gone]
+    words += [f"~{key}" for key in removed]
     words += [f"{'' if key in known else '++'}{key}={value(found)}" for key, found in changes.items()]
     return " ".join(["deepinside", *map(shlex.quote, words)])
 
 
 def value(found: Any) -> str:
-    """A value in Hydra's grammar, in which text that could be read as anything else stands in quotes."""
+    """A value in Hydra's grammar; ambiguous text is quoted."""
     if isinstance(found, Mapping):
         return "{" + ",".join(f"{value(str(key))}:{value(entry)}" for key, entry in found.items()) + "}"
     if isinstance(found, list | tuple):

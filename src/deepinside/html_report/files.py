@@ -1,21 +1,21 @@
-"""Files written so that nobody ever sees half of one, and the addresses that pages find each other by."""
+"""Atomic writing of files, and relative links between pages."""
 
 import os
 from pathlib import Path
 from urllib.parse import quote
 
 
-def write_aside(target: Path, data: bytes) -> None:
-    """Write beside the target and rename."""
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write under a temporary name and rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        aside.write_bytes(data)
-        aside.replace(target)
+        temporary.write_bytes(data)
+        temporary.replace(target)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def address(path: str, page: str = "index.html") -> str:
-    """The link from `page` to `path`, both relative to the root; names with `#`, `%`, blanks and umlauts included."""
+    """The link from `page` to `path`, both relative to the root, with special characters escaped."""
     return "../" * page.count("/") + quote(os.fsencode(path), safe="/=,+~@!-._")

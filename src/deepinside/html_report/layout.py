@@ -1,4 +1,4 @@
-"""How pages are laid out: where each of them lies, and the templates with what they can say."""
+"""The paths of the pages, and the Jinja environment of their templates."""
 
 import os
 from collections.abc import Mapping
@@ -39,8 +39,8 @@ def experiment_page(folder: str) -> str:
 
 
 @cache
-def form() -> str:
-    """Changes whenever this program would write other pages."""
+def report_version() -> str:
+    """A digest of the report's source files, which changes whenever the pages would change."""
     digest = sha256()
     for path in sorted(path for path in HERE.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         digest.update(path.name.encode() + path.read_bytes())
@@ -54,20 +54,20 @@ def environment() -> "Environment":
     found = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
-        undefined=ChainableUndefined,  # a result that lacks something is shown without it
+        undefined=ChainableUndefined,  # a missing entry of a result is left out of its page
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=compiled(),
+        bytecode_cache=bytecode_cache(),
     )
-    found.filters |= {"number": number, "plain": plain, "spoken": spoken}
+    found.filters |= {"number": number, "plain": plain, "readable": readable}
     found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
     return found
 
 
-def compiled() -> "BytecodeCache | None":
-    """Where templates are kept compiled, which takes a quarter of a second; None where nothing can be kept.
+def bytecode_cache() -> "BytecodeCache | None":
+    """The cache of compiled templates, which saves 0.25 s; None if its folder cannot be written.
 
-    Code is loaded from there, so it is the user's own cache and never a folder of results, which others may have sent.
+    Code is loaded from it, so it is in the user's cache folder, never in a results folder, which may come from others.
     """
     from jinja2 import FileSystemBytecodeCache
 
@@ -84,11 +84,11 @@ def number(value: Any) -> str:
 
 
 def facets(row: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, str]:
-    """What a row of a sweep's table can be chosen by."""
+    """The values of a row of a sweep's table for its filters."""
     values = row.get("overrides") or {}
     return {"Status": str(row.get("status")), **{key: plain(values.get(key)) for key in axes}}
 
 
-def spoken(name: str) -> str:
-    """The name of a number or a panel as words."""
+def readable(name: str) -> str:
+    """The name of a metric or a panel as words."""
     return name.replace("/", ": ").replace("_", " ")

@@ -1,4 +1,4 @@
-"""Where an experiment stands: which paper and which figure of it, read from the `source` of its configuration."""
+"""The paper and the figure that an experiment reproduces, read from the `source` of its configuration."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ ORDER = ("fig", "table", "sect", "eq")
 
 @dataclass(frozen=True)
 class Source:
-    """`paper` is the first that `text` names by its year, `place` the figure or section of it."""
+    """`paper` is the first paper with a year in `text`, `place` its figure or section."""
 
     text: str
     paper: str
@@ -19,13 +19,13 @@ class Source:
 
     @property
     def paper_key(self) -> tuple[bool, str, str]:
-        """Papers by year, then name; what names none comes last."""
+        """Sorts papers by year, then name; sources without a paper come last."""
         year = YEAR.search(self.paper)
         return (year is None, year[0] if year else "", self.paper)
 
     @property
     def place_key(self) -> tuple[int, list[int], str]:
-        """Figures before tables before sections, each by number; what has neither comes last."""
+        """Sorts figures before tables before sections, each by number; other places come last."""
         found = PLACE.search(self.place)
         if found is None:
             return (len(ORDER), [], self.text)
@@ -33,7 +33,7 @@ class Source:
 
 
 def read_source(text: str) -> Source:
-    """`Simonyan et al. 2013, Fig. 1` as paper and place; of several papers, divided by `;`, the first with a year."""
+    """Parse `Simonyan et al. 2013, Fig. 1` into paper and place; of several (separated by `;`) the first dated one."""
     dated = [part.strip() for part in text.split(";") if YEAR.search(part)]
     if not dated:
         return Source(text, OTHERS, "")

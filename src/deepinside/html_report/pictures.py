@@ -1,6 +1,7 @@
-"""The pictures of a run: where each panel lies, small copies of large ones, the levels of maps, and a mosaic.
+"""The pictures of a run: its panels, thumbnails of large panels, greyscale copies of maps, and a mosaic.
 
-Every file made here is named after its source's path, size and time, so that what did not change is not made again.
+Every file is named after the path, size and modification time of its source, so unchanged sources are not processed
+again.
 """
 
 import io
@@ -15,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from deepinside.html_report.files import write_aside
+from deepinside.html_report.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 SMALL = 256
-"""Panels are shown as they are up to this many pixels a side, else as a copy of that size."""
+"""Larger panels are shown as a thumbnail with this many pixels on the longer side."""
 MOST_ITEMS = 48
 MOST_PANELS = 400
 TILE = 128
@@ -36,7 +37,7 @@ LAYERS = re.compile(r"(\d+)")
 
 @dataclass(frozen=True)
 class Picture:
-    """One panel of one item. Paths are relative to the root, with `/`; `levels` is a grey copy of a map, or empty."""
+    """One panel of one item. Paths are relative to the root, with `/`; `levels` is a map's greyscale copy, or empty."""
 
     panel: str
     original: str
@@ -51,8 +52,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One item and its pictures, in the order in which the technique gave them."""
+class ShownItem:
+    """One item and its pictures, in the technique's order."""
 
     name: str
     title: str
@@ -60,16 +61,16 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Studio:
-    """Makes the pictures of the run in `root/folder` in `target`, a folder under `root`."""
+class PictureWriter:
+    """Writes the pictures of the run in `root/folder` to `target`, a folder under `root`."""
 
     root: Path
     folder: str
     target: Path
     magnitude_map: str
 
-    def items(self, named: Sequence[str], titles: dict[str, str]) -> list[Shown]:
-        """Every item that has pictures, at most `MOST_ITEMS`; `named` are those the run's numbers are shown of."""
+    def items(self, named: Sequence[str], titles: dict[str, str]) -> list[ShownItem]:
+        """The items with pictures, at most `MOST_ITEMS`; `named` are the items in `metrics.json`."""
         found = panels(self.root / self.folder, set(named[:MOST_ITEMS]))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             pictures = dict(zip(found, pool.map(self.picture, found.values(), found), strict=True))
@@ -77,10 +78,10 @@ class Studio:
         for (item, _), picture in pictures.items():
             if picture is not None:
                 items.setdefault(item, []).append(picture)
-        return [Shown(name, titles.get(name, spoken(name)), tuple(those)) for name, those in items.items()]
+        return [ShownItem(name, titles.get(name, readable(name)), tuple(those)) for name, those in items.items()]
 
     def picture(self, path: Path, key: tuple[str, str]) -> Picture | None:
-        """One panel; None where it is no picture."""
+        """One panel; None if the file is not an image."""
         from PIL import Image
 
         original = path.relative_to(self.root).as_posix()
@@ -101,7 +102,7 @@ class Studio:
         return target.relative_to(self.root).as_posix()
 
     def levels(self, path: Path, image: "Image") -> str:
-        """A grey copy of a map, a level for every step of the colours it was drawn in; empty where it is none."""
+        """Write a greyscale copy of a map, with the index of each colour; empty if it is not a map."""
         target = self.target / f"{fingerprint(path, self.root)}.png"
         if not target.is_file():
             found = read_levels(image, (self.magnitude_map, SIGNED))
@@ -110,8 +111,8 @@ class Studio:
             self.write(target, found, "PNG")
         return target.relative_to(self.root).as_posix()
 
-    def mosaic(self, items: Sequence[Shown]) -> str:
-        """Eight tiles or fewer that stand for the run, as one picture; empty where there are none."""
+    def mosaic(self, items: Sequence[ShownItem]) -> str:
+        """Write up to eight of the run's pictures as one thumbnail; empty without pictures."""
         from PIL import Image
 
         chosen = tiles(items)
@@ -126,16 +127,16 @@ class Studio:
                 with Image.open(self.root / cell.shown) as image:
                     row, column = divmod(place, len(chosen[0]))
                     page.paste(fitted(image), (column * TILE, row * TILE))
-            self.write(target, page, "JPEG", quality=82)  # a tenth of the time WebP takes
+            self.write(target, page, "JPEG", quality=82)  # 10 % of the time of WebP
         return target.relative_to(self.root).as_posix()
 
     def write(self, target: Path, image: "Image", kind: str, **options: int) -> None:
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
-        write_aside(target, buffer.getvalue())
+        write_atomically(target, buffer.getvalue())
 
     def clean(self, used: Iterable[str]) -> None:
-        """Remove what no picture needs any more."""
+        """Remove files that are no longer used."""
         kept = {Path(name).name for name in used}
         for left in self.target.glob("*"):
             if left.name not in kept:
@@ -143,7 +144,7 @@ class Studio:
 
 
 def panels(folder: Path, named: set[str]) -> dict[tuple[str, str], Path]:
-    """Every panel of the items `named` by item and panel, in the technique's order where that can be known."""
+    """The paths of the panels of the items `named`, in the technique's order if it is known."""
     found: dict[tuple[str, str], Path] = {}
     base = folder / "panels"
     for place, _, names in os.walk(base):
@@ -159,7 +160,7 @@ def panels(folder: Path, named: set[str]) -> dict[tuple[str, str], Path]:
 
 
 def written_order(folder: Path) -> dict[tuple[str, str], int]:
-    """The place of every item and panel in the run's arrays, which are written as they come; empty without arrays."""
+    """The position of every item and panel in the run's arrays, in the technique's order; empty without arrays."""
     try:
         with zipfile.ZipFile(folder / "arrays.npz") as arrays:
             names = [name.removesuffix(".npy").partition("/") for name in arrays.namelist()]
@@ -169,11 +170,11 @@ def written_order(folder: Path) -> dict[tuple[str, str], int]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Numbers by their value, so that conv10 comes after conv9."""
+    """A sort key that orders numbers by value, so that conv10 comes after conv9."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in LAYERS.split(name)]
 
 
-def spoken(name: str) -> str:
+def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
@@ -183,10 +184,10 @@ def fingerprint(path: Path, root: Path) -> str:
     return sha256(words.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def tiles(items: Sequence[Shown]) -> list[list[Picture | None]]:
-    """Which pictures stand for a run, as rows: items across and panels down, or the other way round; many are thinned.
+def tiles(items: Sequence[ShownItem]) -> list[list[Picture | None]]:
+    """The pictures of a run's thumbnail as rows: items across and panels down, or the reverse; many are subsampled.
 
-    That is how the papers show them: pairs of photo and map, classes side by side, four columns of one photo.
+    The layout follows the papers: pairs of photo and map, classes side by side, or four columns of one photo.
     """
     rows: list[list[Picture | None]] = [list(item.pictures) for item in items if item.pictures]
     if not rows:
@@ -195,22 +196,22 @@ def tiles(items: Sequence[Shown]) -> list[list[Picture | None]]:
     if width < COLUMNS and len(rows) >= width:
         rows = [[row[column] if column < len(row) else None for row in rows] for column in range(width)]
     if len(rows) == 1 and len(rows[0]) > COLUMNS:
-        eight = thinned(rows[0], COLUMNS * ROWS)
+        eight = subsampled(rows[0], COLUMNS * ROWS)
         rows = [eight[:COLUMNS], eight[COLUMNS:]]
-    cut = [thinned(row, COLUMNS) for row in thinned(rows, ROWS)]
+    cut = [subsampled(row, COLUMNS) for row in subsampled(rows, ROWS)]
     width = max(map(len, cut))
     return [[*row, *[None] * (width - len(row))] for row in cut]
 
 
-def thinned(values: Sequence[Value], most: int) -> list[Value]:
-    """`most` of the values at even distances, the first among them."""
+def subsampled(values: Sequence[Value], most: int) -> list[Value]:
+    """At most `most` of the values, evenly spaced, starting with the first."""
     if len(values) <= most:
         return list(values)
     return [values[i * len(values) // most] for i in range(most)]
 
 
 def fitted(image: "Image") -> "Image":
-    """The picture's middle as a square tile; small ones keep their pixels."""
+    """The central square of the picture as a tile; small pictures are enlarged without interpolation."""
     from PIL import Image
 
     side = min(image.size)
@@ -221,7 +222,7 @@ def fitted(image: "Image") -> "Image":
 
 
 def read_levels(image: "Image", maps: Sequence[str]) -> "Image | None":
-    """(H, W) grey of a picture drawn in one of the colour `maps`, 0-255 along it; None where it is not."""
+    """The (H, W) indices 0–255 of a picture in one of the colour `maps`; None if it uses no such map."""
     import numpy as np
     from PIL import Image
 
@@ -239,7 +240,7 @@ def read_levels(image: "Image", maps: Sequence[str]) -> "Image | None":
 
 @cache
 def lookup(name: str) -> "tuple[np.ndarray, np.ndarray]":
-    """The 256 colours of a map in order of their codes, and the level of each."""
+    """The 256 colours of a map, sorted by their codes, and the index of each."""
     import numpy as np
     from matplotlib import colormaps
 

@@ -1,4 +1,4 @@
-"""What lies in a folder of results: every run that is done or failed, what is unfinished, every sweep."""
+"""Reads a folder of results: finished and failed runs, unfinished runs, and sweeps."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from deepinside.errors import DeepInsideError
 from deepinside.html_report.commands import NO_EXPERIMENT, override_command
 
 NO_EXPERIMENTS = {"reference", "report", "sweeps"}
-"""Folders beside those of the experiments."""
-ASIDE = re.compile(r"\.(part|old)(-\d+)?$")
+"""Folders of the results root that hold no experiments."""
+TEMPORARY = re.compile(r"\.(part|old)(-\d+)?$")
 STAMPED = ("metrics.json", "config.yaml", "provenance.json")
 CLASS_MODEL = "class_model"
 SHORT = 32
@@ -26,7 +26,7 @@ SHORT = 32
 
 @dataclass(frozen=True)
 class Change:
-    """A key of the configuration that is not as the experiment has it; `before` is None where it has no such key."""
+    """A key that differs from the experiment's defaults; `before` is None if the defaults do not have it."""
 
     key: str
     value: Any
@@ -36,13 +36,13 @@ class Change:
     def short(self) -> str:
         """The key's last part and its value, as `l2=0.001`."""
         words = plain(self.value)
-        cut = words if len(words) <= SHORT else f"…{words[1 - SHORT :]}"  # of a path the end says most
+        cut = words if len(words) <= SHORT else f"…{words[1 - SHORT :]}"  # a path's end is the most informative part
         return f"{self.key.rpartition('.')[2]}={cut}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One result's folder as the overview needs it; `folder` is relative to the root, with `/`."""
+    """One result; `folder` is relative to the root, with `/`."""
 
     folder: str
     stamp: str
@@ -69,12 +69,12 @@ class Run:
     panels: list[str] = field(default_factory=list)
 
     @classmethod
-    def known(cls, values: Mapping[str, Any]) -> "Run":
-        """From what `plain` made of it. Raises TypeError for what another version has written."""
+    def from_plain(cls, values: Mapping[str, Any]) -> "Run":
+        """The inverse of `plain`. Raises TypeError for the format of another version."""
         return cls(**{**values, "changes": [Change(**change) for change in values["changes"]]})
 
     def plain(self) -> dict[str, Any]:
-        """What `known` takes; shares its lists, and so costs nothing."""
+        """The run as JSON types, without copying its lists."""
         return {**vars(self), "changes": [vars(change) for change in self.changes]}
 
     @property
@@ -87,7 +87,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The last part of its folder: `default`, or what differs."""
+        """The last part of the folder: `default`, or the settings that differ."""
         return self.folder.rpartition("/")[2]
 
     @property
@@ -96,7 +96,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What differs, shortly."""
+        """The settings that differ, abbreviated."""
         if self.changes:
             return ", ".join(change.short for change in self.changes)
         return "defaults" if self.compared and self.done else self.name
@@ -104,7 +104,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One `sweep.json`: several runs along axes. `folder` is relative to the root."""
+    """One `sweep.json`. `folder` is relative to the root."""
 
     folder: str
     stamp: str
@@ -116,7 +116,7 @@ class Sweep:
 
     @property
     def title(self) -> str:
-        """Its experiments and the settings it went over, for people; `name` holds everything and is long."""
+        """A short title: the experiments and the swept settings; `name` holds all values and is long."""
         experiments = list(dict.fromkeys(str(run["experiment"]) for run in self.runs if run.get("experiment")))
         over = ", ".join(key.rpartition(".")[2] for key in self.axes)
         words = ", ".join(experiments[:3]) + (" and others" if len(experiments) > 3 else "")
@@ -129,7 +129,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Found:
-    """Where everything lies: `runs` maps a folder to its stamp, `unfinished` are folders of work not done."""
+    """The folders of results: `runs` maps a folder to its stamp, `unfinished` are the folders of unfinished runs."""
 
     runs: dict[str, str]
     unfinished: list[str]
@@ -138,36 +138,36 @@ class Found:
 
 @cache
 def slug(folder: str) -> str:
-    """A name for the folder's page, fit for every file system and address, and unlike any other folder's."""
+    """A unique name for the folder's page, valid in every file system and URL."""
     words = re.sub(r"[^A-Za-z0-9._=-]+", "-", folder.replace("/", "--")).strip("-.")[:80]
     return f"{words}-{sha256(folder.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def scan_results(root: Path) -> Found:
-    """All that lies under `root`; nothing is read but the sweeps."""
+    """Find all results under `root`; only sweeps are read."""
     runs: dict[str, str] = {}
     unfinished: list[str] = []
     for folder in folders(root):
-        aside = ASIDE.search(folder.name)
+        temporary = TEMPORARY.search(folder.name)
         relative = folder.relative_to(root).as_posix()
-        if aside is None:
+        if temporary is None:
             stamp = stamp_of(folder)
             runs |= {relative: stamp} if stamp else {}
-        elif aside[1] == "part":
+        elif temporary[1] == "part":
             unfinished.append(relative)
     return Found(runs, unfinished, [*sweeps(root)])
 
 
 def folders(root: Path) -> Iterator[Path]:
-    """Everything three levels down: experiment, network, changes."""
-    for experiment in inside(root):
+    """The folders `experiment/network/changes`."""
+    for experiment in subfolders(root):
         if experiment.name not in NO_EXPERIMENTS:
-            for network in inside(experiment):
-                yield from inside(network)
+            for network in subfolders(experiment):
+                yield from subfolders(network)
 
 
-def inside(folder: Path) -> list[Path]:
-    """The folders in a folder that are not hidden, in order."""
+def subfolders(folder: Path) -> list[Path]:
+    """The sorted subfolders of a folder, without hidden ones."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
@@ -177,7 +177,7 @@ def inside(folder: Path) -> list[Path]:
 
 
 def stamp_of(folder: Path) -> str:
-    """What changes whenever the result does; empty where there is no result."""
+    """A fingerprint of the result; empty if there is no result."""
     found = []
     for name in STAMPED:
         try:
@@ -191,7 +191,7 @@ def stamp_of(folder: Path) -> str:
 
 
 def sweeps(root: Path) -> Iterator[Sweep]:
-    for folder in inside(root / "sweeps"):
+    for folder in subfolders(root / "sweeps"):
         path = folder / "sweep.json"
         found = read_json(path)
         if found is None:
@@ -209,7 +209,7 @@ def sweeps(root: Path) -> Iterator[Sweep]:
 
 
 def read_run(root: Path, folder: str, stamp: str) -> Run | None:
-    """The run in `folder`, without its pictures; None where its numbers cannot be read."""
+    """The run in `folder`, without its pictures; None if `metrics.json` cannot be read."""
     place = root / folder
     metrics = read_json(place / "metrics.json")
     if metrics is None:
@@ -247,8 +247,8 @@ def technique(config: Mapping[str, Any]) -> str:
 
 
 def compare(place: Path, config: Mapping[str, Any]) -> tuple[list[Change], str, bool]:
-    """What differs from the experiment's defaults, the command that says so, and whether the defaults are known."""
-    from deepinside.results import folder as results  # brings torch, which a run has loaded already
+    """The differences from the experiment's defaults, the command with them, and whether the defaults are known."""
+    from deepinside.results import folder as results  # imports torch, which a run has already imported
 
     defaults = defaults_for(place, config)
     if defaults is None:
@@ -256,39 +256,39 @@ def compare(place: Path, config: Mapping[str, Any]) -> tuple[list[Change], str, 
     now, before = results.identity(config), results.identity(defaults)
     changes = [Change(key, now[key], before.get(key)) for key in now if key not in before or now[key] != before[key]]
     known = results.flatten(defaults)
-    gone = [key for key in before if key not in now and not any(name.startswith(f"{key}.") for name in now)]
+    removed = [key for key in before if key not in now and not any(name.startswith(f"{key}.") for name in now)]
     differing = {change.key: change.value for change in changes}
     name, network = str(config.get("name")), str(config["network"]["name"])
-    command = override_command(name, network, differing, gone, known) if is_known(name, network) else ""
+    command = override_command(name, network, differing, removed, known) if is_known(name, network) else ""
     return changes, command, True
 
 
 def defaults_for(place: Path, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The experiment's defaults on the run's network: of the run without changes beside it, or composed anew."""
+    """The experiment's defaults on the run's network, from the default run next to it or composed again."""
     if not config.get("network"):
         return None
-    beside = read_yaml(place.parent / "default" / "config.yaml")
-    if beside.get("name") == config.get("name"):
-        return beside
-    return composed(str(config.get("name")), str(config["network"].get("name")))
+    neighbour = read_yaml(place.parent / "default" / "config.yaml")
+    if neighbour.get("name") == config.get("name"):
+        return neighbour
+    return composed_defaults(str(config.get("name")), str(config["network"].get("name")))
 
 
 def is_known(experiment: str, network: str) -> bool:
-    """Whether a command here may name them."""
+    """Whether the catalogue has both names, so that a command can use them."""
     experiments = {NO_EXPERIMENT, *catalogue.files("experiment")}
     return experiment in experiments and network in catalogue.files("network")
 
 
 @cache
-def composed(experiment: str, network: str) -> Mapping[str, Any] | None:
-    """The experiment's defaults as they are now; None where its YAML is not to be found here."""
+def composed_defaults(experiment: str, network: str) -> Mapping[str, Any] | None:
+    """The experiment's current defaults; None if its YAML is not found."""
     if not is_known(experiment, network):
         return None
     from deepinside.config.composition import default_config
 
     try:
         return default_config({"name": experiment, "network": {"name": network}})
-    except Exception:  # Hydra's and OmegaConf's many kinds; a report without this line is better than none
+    except Exception:  # Hydra and OmegaConf raise many types; the report then omits the differences
         return None
 
 
@@ -301,7 +301,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, empty where it cannot be read."""
+    """The mapping in a YAML file; empty if it cannot be read."""
     try:
         return catalogue.read(path)
     except (DeepInsideError, yaml.YAMLError, ValueError):
@@ -309,7 +309,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def plain(value: Any) -> str:
-    """A value as a person would write it."""
+    """A value as readable text."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What each page shows, worked out from the runs; the templates only lay it out."""
+"""The contents of each page, computed from the runs; the templates only lay them out."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,18 +7,18 @@ from typing import Any
 
 from deepinside.html_report.files import address
 from deepinside.html_report.papers import Source, read_source
-from deepinside.html_report.pictures import Picture, Shown
+from deepinside.html_report.pictures import Picture, ShownItem
 from deepinside.html_report.runs import CLASS_MODEL, Found, Run
 
 COLUMNS = 6
-"""Numbers of a run that tables of runs show."""
+"""Metrics per run in tables of runs."""
 COMPARED = 4
-"""Runs that stand side by side at first."""
+"""Runs that are compared initially."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """All runs of one experiment, those without changes first; `best` stands for it."""
+    """All runs of one experiment, default runs first; `best` represents it."""
 
     name: str
     title: str
@@ -29,7 +29,7 @@ class Experiment:
     def best(self) -> Run:
         if self.runs[0].is_default:
             return self.runs[0]
-        done = [run for run in self.runs if run.done]  # of values swept those at the ends show least
+        done = [run for run in self.runs if run.done]  # the middle of swept values is the most typical
         return done[len(done) // 2] if done else self.runs[0]
 
     @property
@@ -46,7 +46,7 @@ class Experiment:
 
     @property
     def columns(self) -> list[str]:
-        """The numbers that its runs' table shows."""
+        """The metrics in the table of its runs."""
         return list(dict.fromkeys(name for run in self.runs for name in run.metrics))[:COLUMNS]
 
 
@@ -75,21 +75,21 @@ def papers(found: Sequence[Experiment]) -> list[Paper]:
     return [Paper(name, tuple(those)) for name, those in by_name.items()]
 
 
-def departing(runs: Iterable[Run]) -> list[Run]:
-    """The runs whose deviations from the papers are listed, those without changes, or all where there are none such."""
-    return unchanged(run for run in runs if run.deviations)
+def with_deviations(runs: Iterable[Run]) -> list[Run]:
+    """The runs whose deviations from the papers are listed: default runs, or all runs if there is no default run."""
+    return defaults_or_all(run for run in runs if run.deviations)
 
 
-def unchanged(runs: Iterable[Run]) -> list[Run]:
-    """Of every experiment on every network the run without changes, or all its runs where there is none such."""
+def defaults_or_all(runs: Iterable[Run]) -> list[Run]:
+    """The default run of every experiment on every network, or all its runs if there is no default run."""
     done = [run for run in runs if run.done]
-    plainly = {(run.experiment, run.network) for run in done if run.is_default}
-    return [run for run in done if run.is_default or (run.experiment, run.network) not in plainly]
+    with_default = {(run.experiment, run.network) for run in done if run.is_default}
+    return [run for run in done if run.is_default or (run.experiment, run.network) not in with_default]
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """All that did not go well, for the top of the overview."""
+class Problems:
+    """Failed, incomplete and unfinished runs, for the top of the overview."""
 
     failed: list[Run]
     skipped: list[Run]
@@ -99,17 +99,17 @@ class Trouble:
         return len(self.failed) + len(self.skipped) + len(self.unfinished)
 
 
-def trouble(runs: Sequence[Run], found: Found) -> Trouble:
-    return Trouble([run for run in runs if not run.done], [run for run in runs if run.skipped], found.unfinished)
+def problems(runs: Sequence[Run], found: Found) -> Problems:
+    return Problems([run for run in runs if not run.done], [run for run in runs if run.skipped], found.unfinished)
 
 
 def class_models(runs: Iterable[Run]) -> list[Run]:
-    """The runs that made class models."""
+    """The runs with class models."""
     return [run for run in runs if run.technique == CLASS_MODEL and run.done and run.panels]
 
 
 def side_by_side(runs: Sequence[Run]) -> list[Run]:
-    """Which runs to compare at first: one a network, then others of the first one's experiment, then any."""
+    """The runs to compare initially: one per network, then others of the first run's experiment, then any."""
     by_network: dict[str, Run] = {}
     for run in runs:
         by_network.setdefault(run.network, run)
@@ -119,12 +119,12 @@ def side_by_side(runs: Sequence[Run]) -> list[Run]:
 
 
 def sweep_rows(sweep_runs: Sequence[Mapping[str, Any]], runs: Mapping[str, Run]) -> list[dict[str, Any]]:
-    """A sweep's runs with the results that lie under the root, where they still do."""
+    """A sweep's runs with their results, if these still exist under the root."""
     return [{**run, "run": runs.get(str(run.get("folder") or "").strip("/"))} for run in sweep_runs]
 
 
-def run_data(run: Run, items: Sequence[Shown], numbers: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """What the browser needs to compare the run's pictures."""
+def run_data(run: Run, items: Sequence[ShownItem], numbers: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """The data that the browser needs to compare the run's pictures."""
     return {
         "slug": run.slug,
         "label": run.label,
@@ -143,12 +143,12 @@ def run_data(run: Run, items: Sequence[Shown], numbers: Mapping[str, Mapping[str
 
 
 def picture_data(picture: Picture) -> dict[str, Any]:
-    """One picture with addresses from the root."""
+    """One picture with links from the root."""
     links = {key: address(path) if path else "" for key, path in picture.paths.items()}
     return {"panel": picture.panel, **links, "width": picture.width, "height": picture.height}
 
 
 def script(value: Any) -> str:
-    """JSON that stays JSON inside a script, whatever names it holds."""
+    """JSON that is safe inside a script element."""
     words = json.dumps(value, separators=(",", ":"))  # pure ASCII
     return words.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,4 +1,4 @@
-"""Writes the report: only what has changed since the last time, each file aside and renamed."""
+"""Writes the report. Unchanged pages are kept, and every file is written atomically."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from deepinside.errors import DeepInsideError
 from deepinside.html_report import charts, views
 from deepinside.html_report.claim_table import claim_table, networks
 from deepinside.html_report.commands import repeat_command
-from deepinside.html_report.files import address, write_aside
+from deepinside.html_report.files import address, write_atomically
 from deepinside.html_report.layout import (
     HERE,
     OVERVIEWS,
@@ -22,24 +22,24 @@ from deepinside.html_report.layout import (
     data_file,
     environment,
     experiment_page,
-    form,
     pictures_of,
+    report_version,
     run_page,
     sweep_page,
 )
-from deepinside.html_report.pictures import Shown, Studio
+from deepinside.html_report.pictures import PictureWriter, ShownItem
 from deepinside.html_report.runs import Found, Run, Sweep, read_json, read_run, read_yaml, scan_results
 
 STATE = f"{REPORT}/state.json"
 WAIT = 60.0
-"""Seconds to wait for another process that is writing the same report."""
+"""Seconds to wait for another process that writes the same report."""
 
 
 def write_report(root: Path) -> Path:
     """Write `root/index.html` and `root/report/` from the results under `root`; returns the path of the first.
 
-    What was written before and has not changed since is left as it is, so it can be called after every run. Several
-    processes may call it at once: they take turns. Raises DeepInsideError where the folder cannot be written to.
+    Unchanged pages are kept, so it can be called after every run. Several processes may call it at once: they take
+    turns. Raises DeepInsideError if the folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -49,13 +49,13 @@ def write_report(root: Path) -> Path:
             Writer(root).write()
     except (OSError, Timeout) as error:
         raise DeepInsideError(
-            f"report: {root} could not be written to ({error}); free space or choose another folder of results."
+            f"report: {root} could not be written ({error}); free space or choose another results folder."
         ) from error
     return root / "index.html"
 
 
 def refresh(root: Path) -> None:
-    """As `write_report`, but what goes wrong is only said: the results themselves are whole."""
+    """Like `write_report`, but only print errors, because the results themselves are complete."""
     try:
         write_report(root)
     except DeepInsideError as error:
@@ -64,16 +64,16 @@ def refresh(root: Path) -> None:
 
 @dataclass
 class Writer:
-    """One writing of the report in `root`."""
+    """Writes the report in `root` once."""
 
     root: Path
     runs: dict[str, Run] = field(default_factory=dict)
     pages: dict[str, str] = field(default_factory=dict)
-    """Every page that was written, by its path, and what it was made from."""
+    """A digest of each page's sources, by the page's path."""
 
     def write(self) -> None:
         found = scan_results(self.root)
-        known = self.known()
+        known = self.previous_runs()
         before = dict(self.pages)
         self.copy_assets()
         for folder, stamp in found.runs.items():
@@ -83,43 +83,43 @@ class Writer:
             if run is not None:
                 self.runs[folder] = run
         self.overviews(found)
-        self.forget(found)
+        self.drop_missing(found)
         if self.pages != before:
-            self.remember()
+            self.save_state()
         if self.pages.keys() != before.keys():
             self.clean()
 
-    # What was there before
+    # The state of the previous report
 
-    def known(self) -> dict[str, Run]:
-        """The runs of the last time; none where another version of this program wrote them."""
+    def previous_runs(self) -> dict[str, Run]:
+        """The runs of the previous report; none if another version of this program wrote it."""
         state = read_json(self.root / STATE) or {}
-        if state.get("form") != form():
+        if state.get("form") != report_version():
             return {}
         try:
-            found = {folder: Run.known(values) for folder, values in state["runs"].items()}
+            found = {folder: Run.from_plain(values) for folder, values in state["runs"].items()}
             self.pages = dict(state["pages"])
         except (KeyError, TypeError, ValueError):
             return {}
         return found
 
-    def forget(self, found: Found) -> None:
-        """Pages of what is not there any more are no pages of this report."""
+    def drop_missing(self, found: Found) -> None:
+        """Drop the pages of results that no longer exist."""
         runs = self.runs.values()
         kept = {run_page(run) for run in runs} | {experiment_page(run.folder) for run in runs}
         kept |= {sweep_page(sweep) for sweep in found.sweeps} | OVERVIEWS
         self.pages = {path: key for path, key in self.pages.items() if path in kept}
 
-    def remember(self) -> None:
+    def save_state(self) -> None:
         runs = {folder: run.plain() for folder, run in self.runs.items()}
-        state = {"form": form(), "runs": runs, "pages": self.pages}
-        write_aside(self.root / STATE, json.dumps(state).encode())
+        state = {"form": report_version(), "runs": runs, "pages": self.pages}
+        write_atomically(self.root / STATE, json.dumps(state).encode())
 
     def has(self, run: Run) -> bool:
         return all((self.root / path).is_file() for path in (run_page(run), data_file(run)))
 
     def clean(self) -> None:
-        """Remove the pages and pictures of what is gone."""
+        """Remove the pages and pictures of results that no longer exist."""
         kept = {self.root / path for path in self.pages}
         kept |= {self.root / path for run in self.runs.values() for path in (data_file(run), pictures_of(run))}
         for name in ("runs", "experiments", "sweeps", "data", "pictures"):
@@ -130,43 +130,43 @@ class Writer:
         for source in (HERE / "assets").iterdir():
             target = self.root / REPORT / "assets" / source.name
             if not target.is_file() or target.stat().st_size != source.stat().st_size or self.pages == {}:
-                write_aside(target, source.read_bytes())
+                write_atomically(target, source.read_bytes())
 
     # Pages
 
     def page(self, path: str, template: str, made_from: Any, context: Callable[[], Mapping[str, Any]]) -> None:
-        """Write one page unless it was made from the same before."""
+        """Write one page if its sources have changed."""
         key = sha256(json.dumps(made_from, default=str).encode()).hexdigest()[:16]
         if self.pages.get(path) == key and (self.root / path).is_file():
             return
         link = partial(address, page=path)
         base = "../" * path.count("/")
         words = environment().get_template(template).render(link=link, base=base, path=path, **context())
-        write_aside(self.root / path, words.encode("utf-8", "replace"))
+        write_atomically(self.root / path, words.encode("utf-8", "replace"))
         self.pages[path] = key
 
     def run(self, folder: str, stamp: str) -> Run | None:
-        """Read one run, make its pictures, and write its page and its data."""
+        """Read one run, write its pictures, its page and its data."""
         run = read_run(self.root, folder, stamp)
         if run is None:
             return None
         numbers: dict[str, Any] = (read_json(self.root / folder / "metrics.json") or {}).get("items") or {}
-        run, items = self.pictured(run, list(numbers))
+        run, items = self.with_pictures(run, list(numbers))
         data = views.script(views.run_data(run, items, numbers))
-        write_aside(self.root / data_file(run), f"deepinside.data[{json.dumps(run.slug)}]={data};\n".encode())
+        write_atomically(self.root / data_file(run), f"deepinside.data[{json.dumps(run.slug)}]={data};\n".encode())
         self.pages.pop(run_page(run), None)
         self.page(run_page(run), "run.html", stamp, lambda: run_context(self.root, run, items))
         return run
 
-    def pictured(self, run: Run, named: Sequence[str]) -> tuple[Run, list[Shown]]:
-        """The run with what its pictures show, and they."""
+    def with_pictures(self, run: Run, named: Sequence[str]) -> tuple[Run, list[ShownItem]]:
+        """The run with its mosaic and the names of its panels, and its items with pictures."""
         place = self.root / run.folder
         drawn_in = str((read_yaml(place / "config.yaml").get("figure") or {}).get("magnitude_map", ""))
-        studio = Studio(self.root, run.folder, self.root / pictures_of(run), drawn_in)
-        items = studio.items(named, titles(place)) if run.done else []
+        writer = PictureWriter(self.root, run.folder, self.root / pictures_of(run), drawn_in)
+        items = writer.items(named, titles(place)) if run.done else []
         panels = list(dict.fromkeys(picture.panel for item in items for picture in item.pictures))
-        run = replace(run, mosaic=studio.mosaic(items), panels=panels)
-        studio.clean(used(run, items))
+        run = replace(run, mosaic=writer.mosaic(items), panels=panels)
+        writer.clean(used(run, items))
         return run, items
 
     def overviews(self, found: Found) -> None:
@@ -205,17 +205,17 @@ def overview(runs: Sequence[Run], experiments: Sequence[views.Experiment], found
         "claims": claims,
         "claim_networks": networks(claims),
         "measured": [verdict for row in claims for verdict in row.verdicts],
-        "departing": views.departing(run for one in experiments for run in one.runs),
+        "deviating": views.with_deviations(run for one in experiments for run in one.runs),
         "networks": sorted({run.network for run in runs}),
         "sweeps": found.sweeps,
         "covers": {sweep.folder: cover(sweep, {run.folder: run for run in runs}) for sweep in found.sweeps},
-        "trouble": views.trouble(runs, found),
+        "problems": views.problems(runs, found),
         "latest": max((run.started for run in runs), default=""),
     }
 
 
 def cover(sweep: Sweep, runs: Mapping[str, Run]) -> str:
-    """The picture that stands for a sweep: its first run's."""
+    """The thumbnail of a sweep: that of its first run with pictures."""
     rows = views.sweep_rows(sweep.runs, runs)
     return next((row["run"].mosaic for row in rows if row["run"] and row["run"].mosaic), "")
 
@@ -226,7 +226,7 @@ def sweep_context(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> dict[str, 
     return {"sweep": sweep, "rows": rows, "grid": grid, "charts": charts.charts(grid), "names": names}
 
 
-def run_context(root: Path, run: Run, items: Sequence[Shown]) -> dict[str, Any]:
+def run_context(root: Path, run: Run, items: Sequence[ShownItem]) -> dict[str, Any]:
     place = root / run.folder
     names = sorted(entry.name for entry in place.iterdir() if entry.is_file() and not entry.name.startswith("."))
     try:
@@ -237,7 +237,7 @@ def run_context(root: Path, run: Run, items: Sequence[Shown]) -> dict[str, Any]:
         "run": run,
         "items": items,
         "experiment_page": experiment_page(run.folder),
-        "repeat": repeat_command(spoken_path(place)),
+        "repeat": repeat_command(display_path(place)),
         "files": names,
         "yaml": config,
         "provenance": read_json(place / "provenance.json") or {},
@@ -245,7 +245,7 @@ def run_context(root: Path, run: Run, items: Sequence[Shown]) -> dict[str, Any]:
 
 
 def titles(place: Path) -> dict[str, str]:
-    """What people call the items, by name, where the run left a table of them."""
+    """The items' titles by name, from the run's table of items if there is one."""
     path = place / "items.parquet"
     if not path.is_file():
         return {}
@@ -259,14 +259,14 @@ def titles(place: Path) -> dict[str, str]:
     return {row["name"]: row["title"] for row in rows if row["title"]}
 
 
-def used(run: Run, items: Sequence[Shown]) -> Iterator[str]:
+def used(run: Run, items: Sequence[ShownItem]) -> Iterator[str]:
     yield run.mosaic
     for item in items:
         for picture in item.pictures:
             yield from (picture.shown, picture.levels)
 
 
-def spoken_path(place: Path) -> str:
-    """The folder as one would type it: from the working directory, where it lies in there."""
-    whole, here = place.resolve(), Path.cwd().resolve()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
+def display_path(place: Path) -> str:
+    """The folder's path, relative to the working directory if it is inside it."""
+    full, here = place.resolve(), Path.cwd().resolve()
+    return str(full.relative_to(here) if full.is_relative_to(here) else full)

@@ -1,4 +1,4 @@
-// Runs side by side: an item in each row, a run in each column. A run's pictures are looked up when it is added.
+// Compares runs side by side: rows are items, columns are runs. A run's data is loaded when it is added.
 "use strict";
 addEventListener("DOMContentLoaded", () => {
   const box = document.getElementById("compare");

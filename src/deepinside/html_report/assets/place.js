@@ -1,5 +1,5 @@
-// Where the reader is: what was chosen on a page stands in its address after the #, so that it can be linked to and
-// the back button takes it back.
+// Keeps the selections of a page in its URL after the #, so that they can be linked to and undone with the back
+// button.
 "use strict";
 window.deepinside = {
   data: {},

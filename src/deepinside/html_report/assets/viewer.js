@@ -1,4 +1,4 @@
-// Two pictures of one item held against each other: with a slider, side by side, one over the other, or in turn.
+// Compares two pictures of one item: with a slider, side by side, as an overlay, or alternating.
 "use strict";
 addEventListener("DOMContentLoaded", () => {
   const viewer = document.getElementById("viewer");
@@ -55,7 +55,7 @@ addEventListener("DOMContentLoaded", () => {
     left.slot = "first";
     right.slot = "second";
     found.append(left, right);
-    const told = { role: "slider", "aria-label": `How much of ${spoken(a.panel)} is seen, over ${spoken(b.panel)}` };
+    const told = { role: "slider", "aria-label": `How much of ${spoken(a.panel)} is visible over ${spoken(b.panel)}` };
     for (const [name, value] of Object.entries({ ...told, "aria-valuemin": 0, "aria-valuemax": 100 })) {
       found.setAttribute(name, value);
     }
