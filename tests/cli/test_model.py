@@ -157,16 +157,18 @@ def test_fetch_prints_where_the_file_is(
 ) -> None:
     spec = save(caffe(), tmp_path, target="fc8")
     asked, verified = [], []
-    monkeypatch.setattr(deepinside.networks.fetch, "fetch", lambda spec, cache: asked.append(spec.name) or spec.beside)
+    monkeypatch.setattr(
+        deepinside.networks.fetch, "fetch", lambda spec, cache: asked.append(spec.name) or spec.local_file
+    )
     monkeypatch.setattr(deepinside.networks.spec, "find_spec", lambda name: replace(spec, name="squeezenet"))
     monkeypatch.setattr(deepinside.networks.load, "verify", lambda *_, **__: verified.append(1) or {"fc8": 1e-7})
     for _ in range(2):
         assert main(["fetch", "squeezenet"]) == 0
         out, err = capsys.readouterr()
-        assert out.strip() == str(spec.beside)
+        assert out.strip() == str(spec.local_file)
         assert "1 layers agree with onnxruntime; largest difference 1.0e-07" in err
     assert len(verified) == 2, "what is remembered does not count here"
-    monkeypatch.setattr(deepinside.networks.spec.NetworkSpec, "beside", tmp_path / "not yet")
+    monkeypatch.setattr(deepinside.networks.spec.NetworkSpec, "local_file", tmp_path / "not yet")
     monkeypatch.setattr(
         deepinside.networks.fetch, "fetch", lambda spec, cache: asked.append(spec.name) or tmp_path / spec.file
     )

@@ -30,7 +30,7 @@ def digest(path: Path) -> str:
 
 def test_the_declared_hash_is_the_files(tmp_path: Path) -> None:
     spec = save(caffe(), tmp_path, target="fc8")
-    found = digest(spec.beside)
+    found = digest(spec.local_file)
     assert load(replace(spec, sha256=found)).sha256 == found
     with pytest.raises(DeepInsideError, match=f"should have SHA-256 {'0' * 64}, found {found}"):
         load(replace(spec, sha256="0" * 64))
@@ -46,7 +46,7 @@ def test_a_missing_file_is_fetched_into_the_cache(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(fetch, "fetch", fetched)
     assert locate(replace(spec, folder=str(tmp_path / "elsewhere")), cache=tmp_path) == tmp_path / "tiny.onnx"
-    assert locate(spec) == spec.beside
+    assert locate(spec) == spec.local_file
     assert asked == [tmp_path]
 
 

@@ -11,7 +11,7 @@ from graphs import filters, node
 from onnx import NodeProto
 
 from deepinside.networks.network import Network
-from deepinside.networks.probabilities import likeness
+from deepinside.networks.probabilities import probability_evidence
 
 WEIGHTS = {**filters(np.random.default_rng(3), "f", (4, 108)), "one": np.float32(1), "axis": np.array([1])}
 SHARES = [
@@ -41,11 +41,11 @@ def test_of_plain_scores_nothing_is_said(tmp_path: Path) -> None:
     ("scores", "found"),
     [
         ([[0.2, 0.8], [1.0, 0.0]], "are non-negative and sum to one"),
-        ([[0.2, 0.3], [0.9, 0.9]], "lie between 0 and 1"),
+        ([[0.2, 0.3], [0.9, 0.9]], "are between 0 and 1"),
         ([[0.2, 0.8], [1.5, 0.1]], ""),
         ([[-0.2, 1.2], [0.5, 0.5]], ""),
         ([[1.0], [1.0]], ""),
     ],
 )
-def test_likeness_number_by_number(scores: list[list[float]], found: str) -> None:
-    assert likeness(torch.tensor(scores)) == found
+def test_probability_evidence_number_by_number(scores: list[list[float]], found: str) -> None:
+    assert probability_evidence(torch.tensor(scores)) == found

@@ -98,7 +98,7 @@ def test_specs_are_frozen() -> None:
 def test_a_yaml_remembers_its_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine\nfile: mine.onnx\ntarget: fc8\ninput: {size: [8, 8]}\n")
     spec = find_spec(str(tmp_path / "mine.yaml"))
-    assert spec.beside == tmp_path / "mine.onnx"
+    assert spec.local_file == tmp_path / "mine.onnx"
     assert spec.input.size == (8, 8)
 
 

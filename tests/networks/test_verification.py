@@ -88,7 +88,7 @@ def test_the_probe_is_two_seeded_images_within_the_pixels_range(network: Network
     assert probe.shape == (2, 3, 32, 32)
     assert torch.equal(probe, probe_images(network))
     assert not torch.equal(probe, probe_images(network, seed=1))
-    levels = network.input.to_levels(probe)
+    levels = network.input.to_intensities(probe)
     assert levels.min() >= 0
     assert levels.max() <= 255
     assert not torch.equal(probe[0], probe[1])

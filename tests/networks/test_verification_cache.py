@@ -62,19 +62,19 @@ def test_a_second_start_gives_the_same_checks_without_a_verification(
 def test_asked_anew_the_network_is_verified_and_remembered(
     spec: NetworkSpec, tmp_path: Path, verified: list[str]
 ) -> None:
-    load(spec, cache=tmp_path / "cache", anew=True)
-    load(spec, cache=tmp_path / "cache", anew=True)
+    load(spec, cache=tmp_path / "cache", reverify=True)
+    load(spec, cache=tmp_path / "cache", reverify=True)
     load(spec, cache=tmp_path / "cache")
     assert len(verified) == 2
     assert len(entries(tmp_path / "cache")) == 1
 
 
 def other_weights(spec: NetworkSpec, _: pytest.MonkeyPatch) -> NetworkSpec:
-    proto = onnx.load(str(spec.beside))
+    proto = onnx.load(str(spec.local_file))
     weights = onnx.numpy_helper.to_array(proto.graph.initializer[0]).copy()
     weights.flat[0] += np.float32(1e-3)
     proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, proto.graph.initializer[0].name))
-    onnx.save(proto, str(spec.beside))
+    onnx.save(proto, str(spec.local_file))
     return spec
 
 
@@ -137,7 +137,7 @@ def test_words_about_a_network_change_nothing(spec: NetworkSpec, tmp_path: Path,
 
 def test_weights_kept_in_further_files_count(tmp_path: Path, verified: list[str]) -> None:
     spec = save(caffe(), tmp_path, target="fc8")
-    onnx.save(caffe(), str(spec.beside), save_as_external_data=True, location="weights.bin", size_threshold=0)
+    onnx.save(caffe(), str(spec.local_file), save_as_external_data=True, location="weights.bin", size_threshold=0)
     before = load(spec, cache=tmp_path / "cache")
     weights = tmp_path / "weights.bin"
     changed = bytearray(weights.read_bytes())

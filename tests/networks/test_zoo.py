@@ -163,7 +163,7 @@ def test_every_technique_runs(network: Network, name: str) -> None:
 
 def test_a_twin_is_as_large_as_the_zoos_file(network: Network) -> None:
     spec = find_spec(network.name)
-    assert network.spec.beside.stat().st_size == pytest.approx(spec.bytes, rel=5e-4)
+    assert network.spec.local_file.stat().st_size == pytest.approx(spec.bytes, rel=5e-4)
 
 
 def test_scores_are_those_of_the_file_for_pixels_prepared_by_hand(network: Network) -> None:
@@ -176,7 +176,7 @@ def test_scores_are_those_of_the_file_for_pixels_prepared_by_hand(network: Netwo
     else:
         mean, std = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
         native = (pixels / 255 - mean.reshape(3, 1, 1)) / std.reshape(3, 1, 1)
-    session = onnxruntime.InferenceSession(str(network.spec.beside), quiet(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(network.spec.local_file), quiet(), providers=["CPUExecutionProvider"])
     expected = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(native)})[0]
     scores = network.scores(network.input.to_network(torch.from_numpy(pixels)))
     found = scores.softmax(dim=1) if network.spec.output == "softmax" else scores

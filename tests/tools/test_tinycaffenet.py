@@ -80,9 +80,9 @@ def test_augmentation_shifts_and_mirrors_whole_images() -> None:
 
 def test_the_record_belongs_to_the_file_and_meets_its_aims() -> None:
     spec = find_spec("tinycaffenet")
-    record = json.loads((spec.beside.parent / "tinycaffenet.record.json").read_text())
+    record = json.loads((spec.local_file.parent / "tinycaffenet.record.json").read_text())
     assert record["sha256"] == spec.sha256
-    assert spec.beside.stat().st_size == record["bytes"] < 16_000_000
+    assert spec.local_file.stat().st_size == record["bytes"] < 16_000_000
     assert record["validation"]["top1"] >= 0.45
     assert record["validation"]["top5"] >= 0.73
     assert len(read_labels(spec)) == CLASSES

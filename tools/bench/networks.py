@@ -28,7 +28,7 @@ class Bench:
     @cached_property
     def prepared(self) -> PreparedGraph:
         """The graph without its soft-max and for any batch, before anything is made faster."""
-        return prepare_graph(read(self.spec.beside), self.spec)
+        return prepare_graph(read(self.spec.local_file), self.spec)
 
     @cached_property
     def network(self) -> Network:

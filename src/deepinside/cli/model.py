@@ -94,7 +94,7 @@ def _fetch(chosen: Namespace) -> None:
 
     spec = find_spec(str(_known().get(chosen.name, chosen.name)))
     path = locate(spec)
-    network = load(spec, anew=True)
+    network = load(spec, reverify=True)
     print(path)
     worst = max(network.checks.values())
     print(f"{len(network.checks)} layers agree with onnxruntime; largest difference {worst:.1e}", file=sys.stderr)
@@ -153,7 +153,7 @@ def _known() -> dict[str, Path]:
 def _where(spec: "NetworkSpec") -> str:
     from deepinside.networks.cache import cache_folder
 
-    if spec.beside.is_file():
+    if spec.local_file.is_file():
         return "built in" if not spec.urls and spec.checked is None else "next to its YAML"
     return "in the cache" if (cache_folder() / Path(spec.file).name).is_file() else "not downloaded"
 

@@ -1,4 +1,4 @@
-"""The first draft of a network's YAML: what its ONNX file says, and marked guesses for what no ONNX file says."""
+"""Drafts a network's YAML from its ONNX file, with marked guesses for what ONNX files do not store."""
 
 import hashlib
 import math
@@ -20,17 +20,17 @@ from deepinside.networks.onnx.nodes import Graph
 from deepinside.networks.onnx.plain import TO_CHANNELS_FIRST, channels_last, sizes_of
 from deepinside.networks.spec import Layer, NetworkSpec, conf_models, make_spec
 
-USUAL_SIZE = 224  # where the file leaves height and width free
+USUAL_SIZE = 224  # if height and width are dynamic in the file
 CAFFE = {"channels": "bgr", "scale": 1.0, "mean": (104.0, 117.0, 123.0)}
 IMAGENET = {"channels": "rgb", "scale": 255.0, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 GREY = {"channels": "grey", "scale": 255.0, "mean": (0.0,), "std": (1.0,)}
 CHECK = {
-    "size": "the file leaves it free",
+    "size": "dynamic in the file",
     "channels": "rgb, bgr or grey, the order in which the network was trained",
-    "scale": "pixel levels in one unit of the input: 1 for pixels 0-255, 255 for 0-1",
+    "scale": "intensities in one unit of the input: 1 for intensities 0–255, 255 for 0–1",
     "mean": "subtracted after that, in the order of channels",
     "std": "divided by after that",
-    "labels": "the stem of a file in labels/, one class a line in the order of the scores",
+    "labels": "the stem of a file in labels/, one class per line in the order of the scores",
     "licence": "of the weights",
     "source": "the paper, or where the file comes from",
 }
@@ -38,11 +38,12 @@ CHECK = {
 
 @dataclass(frozen=True)
 class Draft:
-    """A network as its file shows it.
+    """A network as read from its file.
 
-    `spec` declares it; `layers` are all its layers in graph order; `image` names the file's input of the shape `shape`
-    (a word where an axis is free); `notes` say which output was taken and why the target is not simply the file's last
-    value; `cut` are the values cut off behind the scores; `refused` is why it cannot be used, empty where it can.
+    `spec` declares it. `layers` are all its layers in graph order. `image` names the file's input and `shape` is its
+    shape (a name for a dynamic axis). `notes` say which output was chosen and why the target is not the file's last
+    value. `cut` are the values removed after the scores. `refused` says why the network cannot be used; empty if it
+    can.
     """
 
     spec: NetworkSpec
@@ -55,9 +56,9 @@ class Draft:
 
 
 def draft(path: Path, *, name: str | None = None, labels: str | None = None, tried: bool = False) -> Draft:
-    """Read an ONNX file and propose its declaration; `tried` converts and verifies it as a run would.
+    """Read an ONNX file and draft its declaration; with `tried`, convert and verify it as a run does.
 
-    Raises `DeepInsideError` if the file is not ONNX, or not a graph from one image to class scores.
+    Raises `DeepInsideError` if the file is not ONNX, or no graph from one image to class scores.
     """
     with one_sentence(str(path)):
         return _drafted(read(path), path, name, labels, tried)
@@ -87,8 +88,8 @@ def _drafted(model: ModelProto, path: Path, name: str | None, labels: str | None
 
 
 def _refusal(spec: NetworkSpec) -> str:
-    """Why a run could not use the network, its labels aside; empty where it could."""
-    from deepinside.networks.load import load  # late: looking into a file needs no torch
+    """Why a run cannot use the network, labels apart; empty if it can."""
+    from deepinside.networks.load import load  # a late import: reading a file needs no torch
 
     try:
         load(replace(spec, labels=None))
@@ -98,12 +99,12 @@ def _refusal(spec: NetworkSpec) -> str:
 
 
 def to_yaml(found: Draft, *, folder: Path | None = None) -> str:
-    """The draft as text, for a YAML in `folder`: the file's place is written as seen from there."""
+    """The draft as text for a YAML in `folder`; the file's path is written relative to it."""
     return "".join(f"{line}\n" for line in _lines(found, folder))
 
 
 def write(found: Draft, folder: Path) -> Path:
-    """Write the draft into the folder under the network's name; an existing file is left alone, with an error."""
+    """Write the draft to `<folder>/<network>.yaml`. Raises `DeepInsideError` if the file exists."""
     path = folder / f"{found.spec.name}.yaml"
     text = to_yaml(found, folder=folder)
     try:
@@ -135,14 +136,14 @@ def _image_input(model: ModelProto, path: Path) -> tuple[str, tuple[int | str, .
 
 
 def _convention(image: str, shape: tuple[int | str, ...]) -> dict[str, Any]:
-    """Nothing in an ONNX file says this; exports from Caffe can be told by the name of their input."""
+    """A guess, since ONNX files do not store preprocessing; the input's name identifies exports from Caffe."""
     size = tuple(side if isinstance(side, int) else USUAL_SIZE for side in shape[2:])
     usual = GREY if shape[1] == 1 else CAFFE if image.endswith("data_0") else IMAGENET
     return {"size": size, **usual}
 
 
 def target_of(prepared: PreparedGraph) -> tuple[Layer, str]:
-    """The layer of class scores: the last one, or the one before a ReLU that only averaging follows; and why."""
+    """The layer of class scores, and why: the last layer, or the one before a ReLU that only averaging follows."""
     by_value = {layer.value: layer for layer in prepared.layers}
     graph = Graph(prepared.body.graph, prepared.weights)
     end = prepared.body.graph.output[0].name
@@ -152,7 +153,7 @@ def target_of(prepared: PreparedGraph) -> tuple[Layer, str]:
     node = graph.maker(value, "Relu", "Clip")
     if node is None or value in prepared.gates or node.input[0] not in by_value:
         return by_value[end], ""
-    if largest:  # the mean of the maps, which would be read before the ReLU, is another score than their largest value
+    if largest:  # before the ReLU the maps would be averaged, which gives another score than their maximum
         return by_value[end], f"The class scores, {by_value[end].name}, come after a ReLU: one at zero has no gradient."
     before = by_value[node.input[0]]
     return before, (
@@ -162,8 +163,7 @@ def target_of(prepared: PreparedGraph) -> tuple[Layer, str]:
 
 
 def _before_pooling(graph: Graph, value: str, layers: Mapping[str, Layer]) -> tuple[str, bool]:
-    """The value before layout and pooling over the whole image, however they are written, and if a maximum was among
-    them."""
+    """The value before layout changes and global pooling in any notation, and whether a maximum was among them."""
     largest = False
     while (node := graph.makers.get(value)) is not None and _only_pools(graph, node, layers):
         largest = largest or node.op_type in ("GlobalMaxPool", "ReduceMax", "MaxPool")
@@ -172,7 +172,7 @@ def _before_pooling(graph: Graph, value: str, layers: Mapping[str, Layer]) -> tu
 
 
 def _only_pools(graph: Graph, node: NodeProto, layers: Mapping[str, Layer]) -> bool:
-    """Whether an operator rearranges its input, or makes one number of each channel of a map."""
+    """Whether an operator only rearranges its input, or pools each channel of a map to one number."""
     if node.op_type in (*LAYOUT, "GlobalAveragePool", "GlobalMaxPool"):
         return True
     before, after = layers.get(node.input[0]), layers.get(node.output[0])
@@ -182,7 +182,7 @@ def _only_pools(graph: Graph, node: NodeProto, layers: Mapping[str, Layer]) -> b
 
 
 def _labels_of(target: Layer) -> str | None:
-    """The shipped list of labels with as many classes as the target, where there is exactly one."""
+    """The shipped list of labels with as many classes as the target, if there is exactly one."""
     counts = {path.stem: len(path.read_text(encoding="utf-8").splitlines()) for path in _label_files()}
     fitting = [stem for stem, count in counts.items() if count == target.shape[0]]
     return fitting[0] if len(fitting) == 1 else None
@@ -202,10 +202,10 @@ def _digest(path: Path) -> str:
 
 def _lines(found: Draft, folder: Path | None) -> Iterator[str]:
     spec = found.spec
-    yield f"# A draft from {spec.file}. Lines marked CHECK are guesses, because no ONNX file says these things."
+    yield f"# A draft from {spec.file}. Lines marked CHECK are guesses, because ONNX files do not store them."
     yield f"name: {_scalar(spec.name)}"
     yield f"title: {_scalar(spec.title)}"
-    yield f"file: {_scalar(_seen_from(folder, spec.beside))}" + (" # as seen from this file" if folder else "")
+    yield f"file: {_scalar(_seen_from(folder, spec.local_file))}" + (" # relative to this file" if folder else "")
     yield f"sha256: {spec.sha256}"
     yield f"bytes: {spec.bytes}"
     yield from _input_lines(found)
@@ -215,8 +215,8 @@ def _lines(found: Draft, folder: Path | None) -> Iterator[str]:
     yield _checked("labels", _scalar(spec.labels)) if spec.labels else f"# {_checked('labels', 'imagenet_1000')}"
     yield _checked("licence", '""')
     yield _checked("source", '""')
-    yield "checked: false # until it is true, every run says that the lines marked CHECK are guesses"
-    yield "# Left the name to call a layer by, which may be changed; right the value of the ONNX graph."
+    yield "checked: false # while it is false, every run reports that the lines marked CHECK are guesses"
+    yield "# Left: the layer's name, which you may change. Right: its value in the ONNX graph."
     yield "layers:"
     yield from (f"  {_scalar(name)}: {_scalar(value)}" for name, value in spec.layers.items())
 
@@ -243,7 +243,7 @@ def _row(values: tuple[float, ...]) -> str:
 
 
 def _scalar(value: str | None) -> str:
-    """One YAML scalar, quoted where it has to be (a value named 317 is text)."""
+    """One YAML scalar, quoted if necessary (a value named 317 is text)."""
     return str(yaml.safe_dump(value, width=math.inf, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
 
 

@@ -1,4 +1,5 @@
-"""Lists of classes as they are found: one a line, numbered or not, tables with a header, JSON, YAML, Python's dict."""
+"""Reads lists of classes in the usual formats: one per line, with or without index, tables with a header, JSON, YAML,
+Python literals."""
 
 import ast
 import csv
@@ -15,22 +16,22 @@ from deepinside.errors import DeepInsideError
 from deepinside.networks.text import read_text
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".yaml", ".yml", ".names")
-"""What a list's file may end in where only its stem is given, first come first."""
+"""The suffixes tried, in this order, if only the stem of a file is given."""
 WNID = re.compile(r"n\d{8}")
 LINE = re.compile(
     r"(?:(?P<index>\d+)(?:\s*[:,;)]\s*|\s+))?(?:(?P<wnid>n\d{8})(?:\s*[:,;]\s*|\s+|$))?(?P<name>.*)", re.DOTALL
 )
 LAST = re.compile(r"(?P<name>.+?)\s*[:,;\t]\s*(?P<index>\d+)")
 NAMES = ("name", "classname", "labelname", "signname", "displayname", "label", "labels", "class", "classes", "category")
-"""What the column of names may be called, likeliest first, written small and without other signs."""
+"""Headers of the column of names, most likely first, in lower case and letters only."""
 OTHERS = ("index", "idx", "id", "classid", "classindex", "labelid", "wnid", "synset", "synsetid", "wordnetid", "words")
 INSIDE = ("id2label", "names", "classes", "labels", "categories", "label2id", "class_to_idx")
-"""Keys under which a larger file, such as a model's configuration, has its classes."""
+"""Keys that hold the classes in a larger file, such as a model's configuration."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One class as a line of the file has it. `index` is its place among the scores, where the line says one."""
+    """One class as on its line of the file. `index` is its index among the scores, if the line has one."""
 
     line: int
     index: int | None
@@ -39,10 +40,10 @@ class Row:
 
 
 def read_names(path: Path) -> list[tuple[str, str]]:
-    """WordNet id ("" where there is none) and name of every class, in the order of the scores.
+    """WordNet id ("" if there is none) and name of every class, in the order of the scores.
 
-    Blank lines and those that begin with # are left out. Numbers count from 0. Raises DeepInsideError naming file and
-    line for what cannot be read, a class without a name, and numbers that leave one out.
+    Blank lines and lines that begin with # are ignored. Indices start at 0. Raises DeepInsideError with file and line
+    for an unreadable line, a class without a name, and indices with a gap.
     """
     text = read_text(path)
     start = text.lstrip()[:1]
@@ -57,7 +58,7 @@ def read_names(path: Path) -> list[tuple[str, str]]:
 
 
 def in_order(rows: Sequence[Row], path: Path) -> list[Row]:
-    """The rows by the numbers they say, or as they come where they say none."""
+    """The rows sorted by their indices, or in file order if they have none."""
     if not any(row.index is not None for row in rows):
         return list(rows)
     numbered = [row if row.index is not None else replace(row, index=place) for place, row in enumerate(rows)]
@@ -83,41 +84,41 @@ def from_lines(path: Path, text: str) -> list[Row]:
 
 
 def plain(lines: Sequence[tuple[int, str]]) -> list[Row]:
-    """`index WordNet-id name`, of which the first two may be missing, with any mark between them."""
+    """`index WordNet-id name` with any separator; the first two may be missing."""
     rows = [Row(number, *parts(line)) for number, line in lines]
     places = [row.index for row in rows]
     agree = all(index in (None, place) for place, index in enumerate(places))
-    unlike = len({row.name for row in rows}) == len(rows)
-    if agree or (None not in places and unlike):
+    distinct = len({row.name for row in rows}) == len(rows)
+    if agree or (None not in places and distinct):
         return rows
-    # numbers that begin some names, as in `3-D printer`, or all of them, as in `5 euro`
+    # the numbers are part of the names: of some, as in `3-D printer`, or of all, as in `5 euro`
     return [Row(number, None, "", unquoted(line)) for number, line in lines]
 
 
 def parts(line: str) -> tuple[int | None, str, str]:
-    """Index, WordNet id and name; a line that is only a number or an id is a name. A tab ends an id in any case."""
+    """Index, WordNet id and name; a line with only a number or an id is a name."""
     found = LINE.fullmatch(line)
     index, wnid, name = (found["index"], found["wnid"], found["name"]) if found else (None, None, line)
     return None if index is None else int(index), wnid or "", unquoted(name) or wnid or ""
 
 
 def unquoted(name: str) -> str:
-    """A name without the quotes and the comma that lists in programs have around it."""
+    """A name without the quotes and the trailing comma of a list in program code."""
     bare = name.strip().removesuffix(",").strip()
     quoted = len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'"
     return bare[1:-1].replace(bare[0] * 2, bare[0]).strip() if quoted else name.strip()
 
 
 def numbered_last(lines: Sequence[tuple[int, str]]) -> list[Row] | None:
-    """`name,index`; None where the numbers are not those of the classes."""
+    """`name,index`; None if the numbers are not the class indices."""
     found = [(number, LAST.fullmatch(line)) for number, line in lines]
     rows = [Row(number, int(one["index"]), *parts(one["name"])[1:]) for number, one in found if one is not None]
-    whole = sorted(row.index or 0 for row in rows) == list(range(len(lines)))
-    return rows if whole and len(lines) > 1 else None
+    complete = sorted(row.index or 0 for row in rows) == list(range(len(lines)))
+    return rows if complete and len(lines) > 1 else None
 
 
 def from_table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Row] | None:
-    """A table whose first line says what its columns are; None where the first line is a class."""
+    """A table with a header line; None if the first line is a class."""
     mark = next((mark for mark in "\t;," if mark in lines[0][1]), ",")
     try:
         head, *cells = ([*map(str.strip, next(csv.reader([line], delimiter=mark)))] for _, line in lines)
@@ -127,10 +128,10 @@ def from_table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Row] | None
     index = column_where(cells, str.isdecimal)
     wnid = column_where(cells, lambda cell: WNID.fullmatch(cell) is not None)
     named = [place for name in NAMES for place, one in enumerate(heads) if one == name and place not in (index, wnid)]
-    told = index is not None or wnid is not None or any(one in OTHERS for one in heads)
-    if not named or not (told or len(heads) == 1):
+    has_header = index is not None or wnid is not None or any(one in OTHERS for one in heads)
+    if not named or not (has_header or len(heads) == 1):
         return None
-    last = named[0] == len(heads) - 1  # which may have commas of its own
+    last = named[0] == len(heads) - 1  # a name in the last column may contain commas
     return [
         Row(
             number,
@@ -143,7 +144,7 @@ def from_table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Row] | None
 
 
 def column_where(cells: Sequence[Sequence[str]], fits: Callable[[str], bool]) -> int | None:
-    """The first column whose every cell fits."""
+    """The first column in which every cell fits."""
     columns = range(min(map(len, cells), default=0))
     return next((column for column in columns if all(fits(row[column]) for row in cells)), None)
 
@@ -152,7 +153,7 @@ def column_where(cells: Sequence[Sequence[str]], fits: Callable[[str], bool]) ->
 
 
 def parsed(path: Path, text: str) -> Any:
-    """What a file of JSON, YAML or a Python literal holds, such as `{0: 'tench, Tinca tinca', …}`."""
+    """The content of a file of JSON, YAML or a Python literal, such as `{0: 'tench, Tinca tinca', …}`."""
     try:
         if path.suffix in (".yaml", ".yml"):
             return yaml.safe_load(text)
@@ -174,7 +175,7 @@ def parsed(path: Path, text: str) -> Any:
 
 
 def from_structure(found: Any, path: Path) -> list[Row]:
-    """The classes of a list, of a mapping from number to class or from class to number, or of a key with such a one."""
+    """The classes of a list, of a mapping from index to class or class to index, or of a key with one of these."""
     if isinstance(found, Mapping):
         inner = next((found[key] for key in INSIDE if isinstance(found.get(key), Mapping | list)), None)
         return from_mapping(found, path) if inner is None else from_structure(inner, path)
@@ -193,7 +194,7 @@ def from_mapping(found: Mapping[Any, Any], path: Path) -> list[Row]:
 
 
 def row_of(place: int, index: int | None, found: Any, path: Path) -> Row:
-    """A class told as its name, as WordNet id and names, or as a mapping with a name in it."""
+    """A class given as a name, as WordNet id and names, or as a mapping with a name."""
     if isinstance(found, Mapping):
         wnid = next((str(found[key]) for key in ("wnid", "synset", "id") if WNID.fullmatch(str(found.get(key)))), "")
         name = next((found[key] for key in NAMES if isinstance(found.get(key), str)), None)

@@ -1,4 +1,4 @@
-"""From a declaration to a verified network: the file, its hash, surgery, conversion, verification, reference photo."""
+"""From a declaration to a verified network: file, hash, graph passes, conversion, verification, reference photo."""
 
 import hashlib
 from dataclasses import replace
@@ -14,50 +14,51 @@ from deepinside.networks.onnx.convert import convert
 from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph, read_all
 from deepinside.networks.onnx.guard import one_sentence
 from deepinside.networks.onnx.scopes import blocks
-from deepinside.networks.probabilities import said_of_scores
+from deepinside.networks.probabilities import score_notes
 from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_groups, read_labels
 from deepinside.networks.verification import LIMIT, UnverifiedError, check_reference, verify
 from deepinside.networks.verification_cache import facts, load_cached, store
 
 PRODUCTS = ("MatMul", "Gemm", "Einsum", "Attention", "ConvTranspose")
-"""Operators whose kernels add up in an order that depends on how many images there are."""
+"""Operators whose kernels sum in an order that depends on the batch size."""
 
 
-def load(spec: NetworkSpec, *, cache: Path | None = None, anew: bool = False) -> Network:
-    """The network of `spec`, verified; a missing file is fetched into `cache`.
+def load(spec: NetworkSpec, *, cache: Path | None = None, reverify: bool = False) -> Network:
+    """The verified network of `spec`; a missing file is fetched into `cache`.
 
-    A verification that succeeded is remembered in `cache`, too, and not repeated as long as the file's bytes, the
-    declaration, the libraries and this program's code stay the same, unless `anew` asks for it.
+    A successful verification is also stored in `cache`. It is not repeated while the file's bytes, the declaration, the
+    libraries and this program's code are unchanged, unless `reverify` is set.
 
     Raises `DeepInsideError`, one sentence with what was expected and found, unless the file has the declared SHA-256,
-    the surgery works, every operator converts, torch and onnxruntime agree at every layer, the labels fit the scores,
-    and, for trained weights, the reference photo gets its class.
+    the graph passes succeed, every operator converts, torch and onnxruntime agree at every layer, the labels match the
+    scores, and, for trained weights, the reference photo gets its class.
     """
     path = locate(spec, cache=cache)
     digest = check_hash(path, spec.sha256)
     with one_sentence(spec.file):
         original, further = read_all(path)
         files = " ".join([digest, *(check_hash(file, None) for file in further)])
-        return verified(original, spec, sha256=digest, files=files, cache=cache, anew=anew)
+        return verified(original, spec, sha256=digest, files=files, cache=cache, reverify=reverify)
 
 
 def verified(
-    original: ModelProto, spec: NetworkSpec, *, sha256: str, files: str, cache: Path | None = None, anew: bool = False
-) -> Network:
-    """The network of a model, its graph freed to take any batch where that passes, and one image at a time elsewhere.
+    original: ModelProto, spec: NetworkSpec, *, sha256: str, files: str, cache: Path | None = None,
+    reverify: bool = False,
+) -> Network:  # fmt: skip
+    """The network of a model: with a dynamic batch size if that verifies, otherwise one image at a time.
 
-    The sentence raised where neither passes is that of the freed graph.
+    If neither verifies, the error is that of the dynamic batch size.
     """
-    freed, single = prepare_graph(original, spec), prepare_graph(original, spec, alone=True)
-    _check_rows(freed, single, spec)
+    dynamic, single = prepare_graph(original, spec), prepare_graph(original, spec, single_image=True)
+    _check_rows(dynamic, single, spec)
 
     def passed(prepared: PreparedGraph) -> Network:
-        return _passed(original, prepared, spec, sha256, files, cache, anew, alone=prepared is single)
+        return _passed(original, prepared, spec, sha256, files, cache, reverify, single_image=prepared is single)
 
-    if depends_on_company(freed):
+    if depends_on_batch_size(dynamic):
         return passed(single)
     try:
-        return passed(freed)
+        return passed(dynamic)
     except UnverifiedError as refused:
         try:
             return passed(single)
@@ -65,9 +66,9 @@ def verified(
             raise refused from None
 
 
-def _check_rows(freed: PreparedGraph, single: PreparedGraph, spec: NetworkSpec) -> None:
-    """Class scores must be one row an image; where images run into each other, their rows are not."""
-    images, all_layers = ({layer.name: layer for layer in prepared.layers} for prepared in (freed, single))
+def _check_rows(dynamic: PreparedGraph, single: PreparedGraph, spec: NetworkSpec) -> None:
+    """Raise `DeepInsideError` unless the class scores are one row per image."""
+    images, all_layers = ({layer.name: layer for layer in prepared.layers} for prepared in (dynamic, single))
     if spec.target in all_layers and spec.target not in images:
         raise DeepInsideError(
             f"{spec.file}: the target {spec.target!r} should hold one row of class scores for each image, "
@@ -75,32 +76,32 @@ def _check_rows(freed: PreparedGraph, single: PreparedGraph, spec: NetworkSpec) 
         )
 
 
-def depends_on_company(prepared: PreparedGraph) -> bool:
-    """Whether layers round in other ways for other numbers of images: products of matrices of several rows an image."""
+def depends_on_batch_size(prepared: PreparedGraph) -> bool:
+    """Whether the rounding of a layer depends on the batch size: matrix products with several rows per image."""
     return any(layer.kind in PRODUCTS and len(layer.shape) > 1 for layer in prepared.layers)
 
 
 def _passed(
     original: ModelProto, prepared: PreparedGraph, spec: NetworkSpec, sha256: str, files: str, cache: Path | None,
-    anew: bool, *, alone: bool = False,
+    reverify: bool, *, single_image: bool = False,
 ) -> Network:  # fmt: skip
-    """The network of a prepared graph, if it passes now or has passed before."""
+    """The network of a prepared graph, verified now or in an earlier run."""
     limit = prepared.limit or LIMIT
-    network = assemble(prepared, spec, sha256=sha256, alone=alone)
+    network = assemble(prepared, spec, sha256=sha256, single_image=single_image)
     known = facts(network, files, limit=limit)
-    checks = None if anew else load_cached(known, network, cache=cache)
+    checks = None if reverify else load_cached(known, network, cache=cache)
     if checks is None:
         checks = verify(original, network, limit=limit)
         if spec.weights == "trained" and spec.reference is not None:
             check_reference(network, _reference_pixels(spec.reference), spec.reference.classes)
         store(known, checks, cache=cache)
-    return replace(network, checks=checks, notes=(*network.notes, *said_of_scores(network)))
+    return replace(network, checks=checks, notes=(*network.notes, *score_notes(network)))
 
 
 def locate(spec: NetworkSpec, *, cache: Path | None = None) -> Path:
-    """Where the file is: placed beside its YAML, or fetched and verified."""
-    if spec.beside.is_file():
-        return spec.beside
+    """The file's path: next to its YAML, or fetched and checked by its hash."""
+    if spec.local_file.is_file():
+        return spec.local_file
     from deepinside.networks.fetch import fetch
 
     return fetch(spec, cache=cache)
@@ -115,21 +116,20 @@ def check_hash(path: Path, expected: str | None) -> str:
     return found
 
 
-def assemble(prepared: PreparedGraph, spec: NetworkSpec, *, sha256: str = "", alone: bool = False) -> Network:
-    """An unverified network from a prepared graph: converted, its layers named, its target and labels checked."""
+def assemble(prepared: PreparedGraph, spec: NetworkSpec, *, sha256: str = "", single_image: bool = False) -> Network:
+    """An unverified network from a prepared graph: converted, with layers named, target and labels checked."""
     layers = {layer.name: layer for layer in prepared.layers}
     synonyms = _synonyms(prepared, spec)
     labels = read_labels(spec)
-    network = Network(
-        spec, use_fast_kernels(convert(prepared, file=spec.file), layers), layers, synonyms, labels, sha256, alone=alone
-    )
+    module = use_fast_kernels(convert(prepared, file=spec.file), layers)
+    network = Network(spec, module, layers, synonyms, labels, sha256, single_image=single_image)
     target = layers[network.target]
     if labels and len(labels) != target.shape[0]:
         raise DeepInsideError(
             f"{spec.name}: labels {spec.labels!r} name {len(labels)} classes, "
             f"but the target {target.name!r} has {target.shape[0]} scores"
         )
-    deviations = (*prepared.deviations, *_departures(target), *_unknown_values(prepared, spec))
+    deviations = (*prepared.deviations, *_deviations(target), *_unknown_values(prepared, spec))
     names = {layer.value: layer.name for layer in prepared.layers}
     return replace(
         network,
@@ -142,19 +142,19 @@ def assemble(prepared: PreparedGraph, spec: NetworkSpec, *, sha256: str = "", al
 
 
 def _guesses(spec: NetworkSpec) -> tuple[str, ...]:
-    """What of a draft is only guessed, until somebody writes `checked: true` in it."""
+    """A note on the guesses in a draft, until its YAML says `checked: true`."""
     if spec.checked is not False:
         return ()
     used = spec.input
     return (
-        f"How {spec.name} wants its pixels is a guess ({used.channels}, scale {used.scale:g}, mean {list(used.mean)}, "
+        f"The preprocessing of {spec.name} is a guess ({used.channels}, scale {used.scale:g}, mean {list(used.mean)}, "
         f"std {list(used.std)}), because ONNX files do not store it: correct {spec.name}.yaml and write checked: true "
         f"in it.",
     )
 
 
 def _synonyms(prepared: PreparedGraph, spec: NetworkSpec) -> dict[str, str]:
-    """Further names: ONNX values, the spec's names of spliced values, the exported module's parts, aliases."""
+    """Further names: ONNX values, the spec's names of removed values, the exported module's submodules, aliases."""
     values = {layer.value: layer.name for layer in prepared.layers}
     spliced = {gone: values[stays] for gone, stays in prepared.same.items() if stays in values}
     layers = set(values.values())
@@ -166,17 +166,17 @@ def _synonyms(prepared: PreparedGraph, spec: NetworkSpec) -> dict[str, str]:
     }
 
 
-def _departures(target: Layer) -> tuple[str, ...]:
+def _deviations(target: Layer) -> tuple[str, ...]:
     if len(target.shape) < 2 or target.shape[1:] == (1, 1):
         return ()
     return (
         f"Class scores are the spatial mean of layer {target.name} ({'×'.join(map(str, target.shape))}), read before "
-        f"what the file does after it, so that a rectifier there cannot leave a class without a gradient.",
+        f"the file's later operators, so that a ReLU among them cannot leave a class without a gradient.",
     )
 
 
 def _unknown_values(prepared: PreparedGraph, spec: NetworkSpec) -> tuple[str, ...]:
-    """A layer the spec names and the file has not got stays unknown, and the report says so."""
+    """A deviation for layers that the spec names and the file does not have."""
     known = {layer.value for layer in prepared.layers} | set(prepared.same) | set(prepared.cut)
     missing = [f"{name} ({value})" for name, value in spec.layers.items() if value not in known]
     return (f"The file has no values for these layers of its declaration: {', '.join(missing)}.",) if missing else ()

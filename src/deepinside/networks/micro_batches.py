@@ -1,14 +1,14 @@
-"""How many images go through a network at once."""
+"""The micro-batch size: how many images one pass computes."""
 
 LEAST, MOST = 16, 160
-"""Images of a pass, from large ones to small ones; the most are the ten crops of sixteen photos."""
+"""The smallest and the largest micro-batch, for large and small images; 160 are the ten crops of 16 photos."""
 PIXELS_PER_MICRO_BATCH = LEAST * 227 * 227
 
 
 def micro_batch_size(size: tuple[int, int]) -> int:
-    """Images of `size` (rows, columns) in one pass: sixteen, and more of images smaller than CaffeNet's.
+    """The number of images of `size` (rows, columns) in one pass: 16, and more for images smaller than CaffeNet's.
 
-    Passes of few small images are too short to be shared among threads: of 64 rows and columns a hundred at once take
-    three quarters of the time that they take by sixteens. Of large ones more at once only take more memory.
+    A pass over few small images is too short to use all threads: 100 images of 64×64 in one pass take 75 % of the time
+    of passes of 16. For large images a larger micro-batch only takes more memory.
     """
     return min(max(LEAST, PIXELS_PER_MICRO_BATCH // (size[0] * size[1])), MOST)

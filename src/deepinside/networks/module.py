@@ -1,4 +1,4 @@
-"""From a torch module in memory to a verified network, by way of an ONNX graph as for every file."""
+"""From a torch module to a verified network, by exporting it to ONNX."""
 
 import copy
 import hashlib
@@ -26,10 +26,10 @@ INSTALL = "install what torch.onnx.export needs: pip install 'deepinside[export]
 
 
 def from_module(module: nn.Module, convention: InputConvention, labels: Sequence[str] | str | None = None) -> Network:
-    """The verified network of a module from images (N, C, H, W) to class scores; the module stays as it is.
+    """The verified network of a module from images (N, C, H, W) to class scores; the module is not changed.
 
     `labels` are the classes' names in order, or the stem of a file in conf_models/labels/. Nothing is written.
-    Raises DeepInsideError where torch cannot export the module, or the export does not compute the same.
+    Raises DeepInsideError if torch cannot export the module, or the export computes something else.
     """
     model = exported(module, convention)
     name = type(module).__name__
@@ -44,14 +44,14 @@ def from_module(module: nn.Module, convention: InputConvention, labels: Sequence
 
 
 def labelled(network: Network, names: Sequence[str]) -> Network:
-    """The network with names for its classes."""
+    """The network with these class names."""
     if len(names) != network.classes:
         raise DeepInsideError(f"labels: expected {network.classes} names, one a class score, found {len(names)}.")
     return replace(network, labels=tuple(Label(index, "", str(name)) for index, name in enumerate(names)))
 
 
 def exported(module: nn.Module, convention: InputConvention) -> ModelProto:
-    """The module as an ONNX model, by PyTorch's older exporter, which is quick, or else by the newer one."""
+    """The module as an ONNX model, by PyTorch's older exporter, which is faster, or else by the newer one."""
     still = module if not any(part.training for part in module.modules()) else copy.deepcopy(module).eval()
     like = next(iter([*module.parameters(), *module.buffers()]), torch.empty(0))
     image = torch.zeros(1, convention.count, *convention.size, device=like.device, dtype=torch.float32)
@@ -80,7 +80,7 @@ def by_tracing(module: nn.Module, image: torch.Tensor) -> ModelProto:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the exporters' talk, and without the kernels for attention that they do not know."""
+    """Silences the exporters' output and turns off the attention kernels that they do not support."""
     fast, disabled = torch.backends.mha.get_fastpath_enabled(), logging.root.manager.disable
     torch.backends.mha.set_fastpath_enabled(False)
     logging.disable(logging.WARNING)

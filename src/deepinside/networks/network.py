@@ -1,6 +1,6 @@
-"""A network ready for use: its layers by name, its class scores, and safe ways to run or rewrite parts of it.
+"""A network ready for use: its layers by name, its class scores, and methods that run or rewrite parts of its graph.
 
-Nothing is ever hooked. A part of the graph is a copy cut to size; a changed network is a changed copy.
+No hooks are used. A part is a copy of the needed nodes; a rewritten network is a changed copy.
 """
 
 import copy
@@ -21,19 +21,19 @@ Replacement = Callable[[str, nn.Module], nn.Module | None]
 
 
 HALF = (torch.bfloat16, torch.float16)
-"""Precisions for the inside of a network only: images and what techniques see of activations stay float32."""
+"""Half precisions are used inside a network only: images and the activations that techniques receive stay float32."""
 
 
 class Part(nn.Module):
     """The part of a network that computes some layers from image space (N, 3, H, W).
 
-    `graph` is that part layer by layer, for whoever looks into it; `run` computes the same in fewer passes.
+    `graph` computes it layer by layer, for inspection; `run` computes the same with fused layers.
     """
 
-    def __init__(self, graph: fx.GraphModule, convention: InputConvention, alone: bool = False) -> None:
+    def __init__(self, graph: fx.GraphModule, convention: InputConvention, single_image: bool = False) -> None:
         super().__init__()
         self.graph = graph
-        self.run = OneByOne(fuse_layers(_clone(graph))) if alone else fuse_layers(_clone(graph))
+        self.run = OneByOne(fuse_layers(_clone(graph))) if single_image else fuse_layers(_clone(graph))
         self.convention = convention
         self.replays = Replays(self.run)
 
@@ -45,14 +45,14 @@ class Part(nn.Module):
         return tuple(values.to(x.dtype) for values in self.computed(native.to(computing)))
 
     def computed(self, native: Tensor) -> tuple[Tensor, ...]:
-        """The graph's outputs; on a GPU, where gradients are wanted, replayed once a shape has come some times."""
+        """The graph's outputs; on a GPU with gradients, replayed as a CUDA graph after a few uses of a shape."""
         return (self.replays if native.is_cuda and native.requires_grad else self.run)(native)
 
 
 class OneByOne(nn.Module):
-    """A batch through a graph that takes one image: each goes alone, so that no number depends on its company.
+    """Runs a batch through a graph that takes one image, image by image, so no result depends on the batch.
 
-    Rows of its values are images where there is one row; what has more of them (windows, parts) keeps them for itself.
+    Values with one row per image are concatenated; values with several rows (windows, patches) are stacked.
     """
 
     def __init__(self, graph: nn.Module) -> None:
@@ -61,18 +61,18 @@ class OneByOne(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         found = [self.graph(image) for image in images.split(1)]
-        return tuple(together(values) for values in zip(*found, strict=True))
+        return tuple(joined(values) for values in zip(*found, strict=True))
 
 
-def together(values: Sequence[Tensor]) -> Tensor:
-    """(N, …) of what one graph gave for each of N images."""
+def joined(values: Sequence[Tensor]) -> Tensor:
+    """One tensor (N, …) of the values of N images."""
     if len(values) == 1 and len(values[0]) == 1:
-        return values[0]  # itself, so that it can be differentiated at
+        return values[0]  # the tensor itself, so that gradients with respect to it can be computed
     return torch.cat(list(values)) if len(values[0]) == 1 else torch.stack(list(values))
 
 
 class First(nn.Module):
-    """A part with one layer: its activations themselves."""
+    """A part with one layer, returning its activations as a tensor."""
 
     def __init__(self, part: Part) -> None:
         super().__init__()
@@ -87,14 +87,14 @@ class Network:
     """A verified network.
 
     `module` is its torch.fx graph: evaluation mode, frozen parameters, input in the network's own convention; the node
-    that computes a layer carries the layer's name in `node.meta["layer"]`. Methods take image space: RGB zero-centred
-    pixels (N, 3, H, W), or (N, 1, H, W) for a grey network. `layers` are in graph order. `synonyms` are the further
-    names that `resolve` knows (ONNX values, aliases). `checks` holds, by layer, the largest difference found between
-    torch and onnxruntime relative to the layer's largest value. `groups` are sets of classes, such as the cats, by
-    index. `deviations` says where scores are not the file's own. `posterior` is what makes probabilities of the scores.
-    `gates` are layers that clamp as a ReLU does but scale another signal, so that no ReLU rule acts on them. `notes`
-    say what was chosen or guessed, for every run to tell. With `alone` the graph takes one image at a time; all methods
-    take any number all the same.
+    that computes a layer has the layer's name in `node.meta["layer"]`. Methods take image space: RGB mean-subtracted
+    pixels (N, 3, H, W), or (N, 1, H, W) for a grey network. `layers` are in graph order. `synonyms` are further names
+    that `resolve` accepts (ONNX values, aliases). `checks` holds, by layer, the largest difference between torch and
+    onnxruntime relative to the layer's largest value. `groups` are sets of class indices, such as the cats.
+    `deviations` say where scores differ from the file's own. `posterior` turns scores into probabilities. `gates` are
+    layers that clamp like a ReLU but scale another signal, so ReLU rules do not apply to them. `notes` say what was
+    chosen or guessed; every run reports them. With `single_image` the graph takes one image at a time; the methods
+    still take any number.
     """
 
     spec: NetworkSpec
@@ -109,7 +109,7 @@ class Network:
     posterior: Posterior = "softmax"
     gates: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
-    alone: bool = False
+    single_image: bool = False
     _parts: dict[tuple[str, ...], Part] = field(default_factory=dict, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -145,17 +145,17 @@ class Network:
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of images and activations: float32 where the network itself computes in less."""
+        """The dtype of images and activations: float32 if the network computes in half precision."""
         computing = computing_dtype(self.module)
         return torch.float32 if computing in HALF else computing
 
     @property
     def mean(self) -> Tensor:
-        """The mean in pixel levels 0-255, RGB, (3, 1, 1); (1, 1, 1) for a grey network."""
+        """The mean in intensities 0–255, RGB, (3, 1, 1); (1, 1, 1) for a grey network."""
         return torch.tensor(self.input.mean_pixels, device=self.device, dtype=self.dtype).view(-1, 1, 1)
 
     def resolve(self, name: str) -> str:
-        """Canonical name of a layer from its Caffe name, ONNX value name or alias; unknown ones list the known."""
+        """Canonical name of a layer from its Caffe name, ONNX value name or alias; an error lists the known names."""
         if name in self.layers:
             return name
         if self.synonyms.get(name) in self.layers:
@@ -170,20 +170,20 @@ class Network:
         return as_scores(self._part((self.target,))(x)[0])
 
     def activations(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Activations of `layers` by the names asked for, each (N, C, H, W) or (N, C) of `x` in image space.
+        """Activations of `layers` by the requested names, each (N, C, H, W) or (N, C), for `x` in image space.
 
-        Only what they need of the graph is run, once. Raises DeepInsideError for a layer that is not there.
+        Runs only the needed part of the graph, once. Raises DeepInsideError for an unknown layer.
         """
         names = tuple(dict.fromkeys(self.resolve(layer) for layer in layers))
         values = dict(zip(names, self._part(names)(x), strict=True)) if names else {}
         return {layer: values[self.resolve(layer)] for layer in layers}
 
     def upto(self, layer: str) -> First:
-        """A module from image space to one layer's activations that runs only what is needed."""
+        """A module from image space to one layer's activations that runs only the needed part of the graph."""
         return First(self._part((self.resolve(layer),)))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Network":
-        """A network on that device that computes in `dtype`; this one stays where it is."""
+        """A network on that device that computes in `dtype`; this one is not moved."""
         computing = computing_dtype(self.module)
         device, dtype = torch.device(device or self.device), dtype or computing
         if (device, dtype) == (self.device, computing):
@@ -191,7 +191,7 @@ class Network:
         return replace(self, module=copy.deepcopy(self.module).to(device=device, dtype=dtype))
 
     def with_module(self, module: fx.GraphModule) -> "Network":
-        """This network on another graph. Layers are those whose mark, `node.meta["layer"]`, the graph still carries."""
+        """This network with another graph. Its layers are those that the graph's `node.meta["layer"]` still name."""
         marked = {node.meta.get(LAYER) for node in module.graph.nodes}
         kept = {name: layer for name, layer in self.layers.items() if name in marked}
         if self.target not in kept:
@@ -201,45 +201,45 @@ class Network:
     def rewritten(self, change: Callable[[fx.GraphModule], fx.GraphModule | None]) -> "Network":
         """A new network on a copy of the graph, parameters included, after `change` edited or replaced the copy.
 
-        A node put in a layer's place must carry its mark: `old.replace_all_uses_with(new, propagate_meta=True)`.
+        A node that replaces a layer must keep its meta: `old.replace_all_uses_with(new, propagate_meta=True)`.
         """
-        mine = copy.deepcopy(self.module)
-        changed = change(mine) or mine
+        graph = copy.deepcopy(self.module)
+        changed = change(graph) or graph
         changed.graph.lint()
         changed.recompile()
         return self.with_module(changed)
 
     def with_modules(self, choose: Replacement) -> "Network":
-        """A new network in which `choose(layer, module)` may put another module in a layer's place (None keeps it).
+        """A new network in which `choose(layer, module)` may replace a layer's module (None keeps it).
 
-        Kept modules are shared with this network, so `choose` must return new ones and change none.
+        Other modules are shared with this network, so `choose` must return new ones and change none.
         """
-        mine = _clone(self.module)
-        for node in list(mine.graph.nodes):
+        clone = _clone(self.module)
+        for node in list(clone.graph.nodes):
             if node.op == "call_module" and LAYER in node.meta:
-                other = choose(node.meta[LAYER], mine.get_submodule(node.target))
+                other = choose(node.meta[LAYER], clone.get_submodule(node.target))
                 if other is not None:
-                    mine.add_submodule(node.target, other)
-        return self.with_module(mine)
+                    clone.add_submodule(node.target, other)
+        return self.with_module(clone)
 
     def module_of(self, layer: str) -> nn.Module | None:
-        """The module that computes a layer, None where a rewrite made it a function."""
+        """The module that computes a layer; None if a rewrite made it a function."""
         node = _marked(self.module.graph)[self.resolve(layer)]
         return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def _part(self, names: tuple[str, ...]) -> Part:
         if names not in self._parts:
-            self._parts[names] = Part(_cut(self.module, names), self.input, self.alone)
+            self._parts[names] = Part(_cut(self.module, names), self.input, self.single_image)
         return self._parts[names]
 
 
 def computing_dtype(module: nn.Module) -> torch.dtype:
-    """The precision of a graph's parameters, float32 where it has none."""
+    """The dtype of a graph's parameters; float32 if it has none."""
     return next((p.dtype for p in module.parameters()), torch.float32)
 
 
 def as_scores(values: Tensor) -> Tensor:
-    """Class scores (N, classes) from the activations of their layer, maps (N, classes, H, W) averaged."""
+    """Class scores (N, classes) from the activations of their layer; maps (N, classes, H, W) are averaged."""
     return values.flatten(2).mean(dim=2) if values.dim() > 2 else values
 
 
@@ -248,7 +248,7 @@ def _marked(graph: fx.Graph) -> dict[str, fx.Node]:
 
 
 def _clone(module: fx.GraphModule) -> fx.GraphModule:
-    """The graph copied, the modules shared."""
+    """A copy of the graph; modules are shared."""
     graph = fx.Graph()
     output = graph.graph_copy(module.graph, {})
     graph.output(output)
@@ -256,7 +256,7 @@ def _clone(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _cut(module: fx.GraphModule, names: tuple[str, ...]) -> fx.GraphModule:
-    """A copy of the graph that returns the named layers and runs nothing else; parameters are shared."""
+    """A copy of the graph that returns the named layers and runs only what they need; parameters are shared."""
     clone = _clone(module)
     marked = _marked(clone.graph)
     end = next(node for node in clone.graph.nodes if node.op == "output")

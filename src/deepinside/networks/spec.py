@@ -1,6 +1,6 @@
-"""What a network is, said once: its file, its input convention, its layers' names, its target and its labels.
+"""The declaration of a network: its file, input convention, layer names, target and labels.
 
-Nothing here imports torch before a tensor is at hand, so a configuration can be read and checked at once.
+torch is imported only when a tensor is used, so a configuration is read and checked quickly.
 """
 
 import re
@@ -32,13 +32,13 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class InputConvention:
-    """How a network wants its pixels: `native = (pixels / scale - mean) / std`, channels in the order of `channels`.
+    """A network's preprocessing: `native = (pixels / scale - mean) / std`, channels in the order of `channels`.
 
-    `size` is (height, width). `scale` is the number of pixel levels in one unit of the network: 1 for Caffe's 0-255,
-    255 for networks fed with 0-1. `mean` and `std` stand in the network's own channel order and units, exactly as
+    `size` is (height, width). `scale` is the number of intensities in one unit of the network's input: 1 for Caffe's
+    0–255, 255 for networks that take 0–1. `mean` and `std` are in the network's own channel order and units, exactly as
     published, e.g. [104, 117, 123] with `bgr` and scale 1, or [0.485, 0.456, 0.406] with `rgb` and scale 255.
 
-    Image space (see `deepinside.types`) is RGB zero-centred pixels, (N, 3, H, W); (N, 1, H, W) for `grey`.
+    Image space (see `deepinside.types`) is RGB mean-subtracted pixels, (N, 3, H, W); (N, 1, H, W) for `grey`.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -65,31 +65,31 @@ class InputConvention:
 
     @property
     def mean_pixels(self) -> tuple[float, ...]:
-        """The mean in pixel levels 0-255, in RGB order (one number for a grey network)."""
+        """The mean in intensities 0–255, in RGB order (one number for a grey network)."""
         return tuple(self.scale * value for value in self._rgb(self.mean))
 
     @property
     def pixels_per_unit(self) -> tuple[float, ...]:
-        """How many pixel levels one unit of the network's input is, by channel, in RGB order."""
+        """The number of intensities in one unit of the network's input, by channel, in RGB order."""
         return tuple(self.scale * value for value in self._rgb(self.std))
 
     def to_network(self, pixels: "Tensor") -> "Tensor":
-        """Zero-centred (…, C, H, W) of RGB pixels 0-255 (…, 3, H, W), uint8 or float; grey takes luminance."""
+        """Mean-subtracted (…, C, H, W) of RGB intensities 0–255 (…, 3, H, W), uint8 or float; grey takes luminance."""
         pixels = pixels if pixels.is_floating_point() else pixels.float()
         if self.count == 1 and pixels.shape[-3] == 3:
             pixels = (pixels * self._column(pixels, LUMINANCE)).sum(dim=-3, keepdim=True)
         return pixels - self._column(pixels, self.mean_pixels)
 
     def to_pixels(self, x: "Tensor") -> "Tensor":
-        """uint8 pixels 0-255 of zero-centred `x` (…, C, H, W): the mean added back, rounded and clamped."""
-        return self.to_levels(x).round().clamp(0, 255).byte()
+        """uint8 intensities 0–255 of mean-subtracted `x` (…, C, H, W): the mean added back, rounded and clamped."""
+        return self.to_intensities(x).round().clamp(0, 255).byte()
 
-    def to_levels(self, x: "Tensor") -> "Tensor":
-        """Pixel levels as floats, unclamped: `x` (…, C, H, W) with the mean added back."""
+    def to_intensities(self, x: "Tensor") -> "Tensor":
+        """Intensities as floats, unclamped: `x` (…, C, H, W) with the mean added back."""
         return x + self._column(x, self.mean_pixels)
 
     def native(self, x: "Tensor") -> "Tensor":
-        """What the ONNX graph takes for zero-centred `x` (…, C, H, W): its scale and its order of channels."""
+        """The ONNX graph's input for mean-subtracted `x` (…, C, H, W): its scale and its order of channels."""
         units = self.pixels_per_unit
         scaled = x if set(units) == {1.0} else x / self._column(x, units)
         return _reversed(scaled) if self.channels == "bgr" else scaled
@@ -103,7 +103,7 @@ class InputConvention:
 
 
 def _reversed(x: "Tensor") -> "Tensor":
-    """`x` (…, C, H, W) with its channels in reverse, laid out channels last, in one pass there and one back."""
+    """`x` (…, C, H, W) with reversed channels in channels-last memory; one pass forward and one backward."""
     import torch
 
     return torch.stack(x.unbind(-3)[::-1], -1).movedim(-1, -3)
@@ -111,7 +111,7 @@ def _reversed(x: "Tensor") -> "Tensor":
 
 @cache
 def _column(values: tuple[float, ...], dtype: "torch.dtype", device: "torch.device") -> "Tensor":
-    """A value a channel, (C, 1, 1). Made once: a GPU is waited for whenever numbers are sent to it."""
+    """One value per channel, (C, 1, 1). Cached, because copying numbers to a GPU synchronises with it."""
     import torch
 
     return torch.tensor(values, dtype=dtype, device=device).view(-1, 1, 1)
@@ -119,7 +119,7 @@ def _column(values: tuple[float, ...], dtype: "torch.dtype", device: "torch.devi
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Reference:
-    """A photo that ships with scikit-image (`skimage.data`) and the WordNet ids of which the network must say one."""
+    """A photo that ships with scikit-image (`skimage.data`) and the WordNet ids of the accepted top classes."""
 
     photo: str
     classes: tuple[str, ...]
@@ -129,13 +129,13 @@ class Reference:
 class NetworkSpec:
     """The declaration of one network: a file in conf_models/.
 
-    `file` is looked for beside the YAML, then fetched from `urls`; `sha256` is that of the file. `target` is the layer
-    of un-normalised class scores. `layers` maps canonical names to ONNX value names; where it is empty they are derived
-    from the value names. `aliases` maps further names to canonical ones. `output` says what the file ends in; where it
-    is left out, what is found is taken. `posterior` says what makes probabilities of the scores: a soft-max over the
-    classes, or a sigmoid for each where a photo may be of several; where it is left out, what the file does, else
-    soft-max. `labels` is the stem of a file in conf_models/labels/. `checked` is false in a draft: every run then says
-    what is guessed. `folder` is the YAML's own, filled in by `read_spec`.
+    `file` is searched next to the YAML, then fetched from `urls`; `sha256` is its hash. `target` is the layer of
+    un-normalised class scores. `layers` maps canonical names to ONNX value names; if it is empty, names are derived
+    from the value names. `aliases` maps further names to canonical ones. `output` declares the file's last operator; by
+    default any is accepted. `posterior` turns scores into probabilities: a soft-max over the classes, or a sigmoid for
+    each class if a photo may have several; by default as in the file, else soft-max. `labels` is the stem of a file in
+    conf_models/labels/. `checked` is false in a draft: every run then reports what is guessed. `folder` is the YAML's
+    folder, set by `read_spec`.
     """
 
     name: str
@@ -167,14 +167,14 @@ class NetworkSpec:
         return value
 
     @property
-    def beside(self) -> Path:
-        """Where the file lies if it was placed by hand: beside the YAML, or in conf_models/."""
+    def local_file(self) -> Path:
+        """The path of a file that was placed by hand: next to the YAML, or in conf_models/."""
         return (Path(self.folder) if self.folder else conf_models()) / self.file
 
 
 @plain_dataclass(frozen=True)
 class Label:
-    """One class: its place among the scores, its WordNet id ("" where it has none) and its name as people say it."""
+    """One class: its index among the scores, its WordNet id ("" if it has none) and its name."""
 
     index: int
     wnid: str
@@ -185,7 +185,7 @@ class Label:
 class Layer:
     """One value of the network: its canonical name, its name in the ONNX file, its operator and its shape.
 
-    `shape` leaves the batch out: (C, H, W) or (C,).
+    `shape` has no batch axis: (C, H, W) or (C,).
     """
 
     name: str
@@ -200,7 +200,7 @@ def conf_models() -> Path:
 
 
 def make_spec(values: Mapping[str, Any], *, origin: str = "the network's settings") -> NetworkSpec:
-    """A spec from plain values; raises `DeepInsideError` naming every wrong key."""
+    """A spec from plain values; raises `DeepInsideError` with every wrong key."""
     try:
         return NetworkSpec(**values)
     except ValidationError as error:
@@ -221,7 +221,7 @@ def read_spec(path: Path) -> NetworkSpec:
 
 
 def find_spec(name: str) -> NetworkSpec:
-    """The spec of that name in conf_models/, or at that path of a YAML; an unknown name lists the known ones."""
+    """The spec of that name in conf_models/, or in the YAML at that path; an error lists the known names."""
     if name.endswith((".yaml", ".yml")):
         return read_spec(Path(name))
     known = {path.stem: path for path in sorted(conf_models().glob("*.yaml"))}
@@ -236,29 +236,29 @@ def read_labels(spec: NetworkSpec) -> tuple[Label, ...]:
     """The network's labels from labels/<stem>.txt, or another file of that stem; see `deepinside.networks.labels`."""
     if spec.labels is None:
         return ()
-    given = Path(spec.labels)
-    names = [spec.labels] if given.suffix in SUFFIXES else [f"{spec.labels}{suffix}" for suffix in SUFFIXES]
-    return tuple(Label(index, *row) for index, row in enumerate(read_names(_beside_or_shipped(spec, *names))))
+    has_suffix = Path(spec.labels).suffix in SUFFIXES
+    names = [spec.labels] if has_suffix else [f"{spec.labels}{suffix}" for suffix in SUFFIXES]
+    return tuple(Label(index, *row) for index, row in enumerate(read_names(_local_or_shipped(spec, *names))))
 
 
 def read_groups(spec: NetworkSpec, labels: Sequence[Label]) -> dict[str, tuple[int, ...]]:
-    """The groups of classes of labels/groups.yaml (such as the cats) by name: the indices the network knows of each."""
+    """The groups of classes in labels/groups.yaml (such as the cats) by name: the indices of the network's classes."""
     places = {label.wnid: label.index for label in labels if label.wnid}
     if not places:
         return {}
-    text = _beside_or_shipped(spec, "groups.yaml").read_text(encoding="utf-8")
+    text = _local_or_shipped(spec, "groups.yaml").read_text(encoding="utf-8")
     known = {name: tuple(places[w] for w in wnids if w in places) for name, wnids in yaml.safe_load(text).items()}
     return {name: indices for name, indices in known.items() if indices}
 
 
-def _beside_or_shipped(spec: NetworkSpec, *names: str) -> Path:
-    """The first file of one of these names in labels/ beside the YAML, beside the YAML itself, or in conf_models/."""
+def _local_or_shipped(spec: NetworkSpec, *names: str) -> Path:
+    """The first file with one of these names in the YAML folder's labels/, in its folder, or in conf_models/labels/."""
     own = Path(spec.folder) if spec.folder else conf_models()
     folders = list(dict.fromkeys([own / "labels", own, conf_models() / "labels"]))
     places = (folder / name for folder in folders for name in names)
     try:
         found = next((place for place in places if place.is_file()), None)
-    except ValueError:  # no name that a file could have
+    except ValueError:  # not a valid file name
         found = None
     if found is None:
         where = " or ".join(map(str, folders))

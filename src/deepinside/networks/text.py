@@ -1,4 +1,4 @@
-"""Text files as people have them, whatever program wrote them."""
+"""Reads text files in any common encoding."""
 
 import codecs
 import logging
@@ -13,14 +13,14 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""What a file may begin with to say how it is encoded; those of UTF-32 begin with those of UTF-16."""
+"""Byte order marks and their encodings; UTF-32 comes first, because its marks begin with those of UTF-16."""
 LOG = logging.getLogger(__name__)
 
 
 def read_text(path: Path) -> str:
-    """The file's text, in UTF-8, UTF-16 or UTF-32, with or without a mark at its beginning, or in Latin-1.
+    """The file's text, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark, or in Latin-1.
 
-    Raises DeepInsideError for a file that cannot be read, and one with zero bytes in it, which is no text.
+    Raises DeepInsideError for a file that cannot be read, and for one with zero bytes, which is no text.
     """
     try:
         data = path.read_bytes()
@@ -34,7 +34,7 @@ def read_text(path: Path) -> str:
 
 
 def encoding(data: bytes, path: Path) -> str:
-    """How the bytes are to be read. Latin text in UTF-16 has a zero in every second byte."""
+    """The encoding of the bytes. Latin text in UTF-16 has a zero in every second byte."""
     for mark, name in MARKS.items():
         if data.startswith(mark):
             return name

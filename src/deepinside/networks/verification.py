@@ -1,4 +1,4 @@
-"""Is what torch computes what the ONNX file says? Asked at every layer, and of a photo where the weights are real."""
+"""Verifies that torch and onnxruntime agree at every layer, and that trained networks recognise a reference photo."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.network import Network, together
+from deepinside.networks.network import Network, joined
 from deepinside.networks.onnx import plain
 from deepinside.networks.onnx.graph import with_outputs
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 LIMIT = 1e-4
 PROBES = 2
 KINDS = {"tensor(float16)": torch.float16}
-"""The kinds of numbers onnxruntime is given, other than float32."""
+"""Dtypes of the input other than float32."""
 THREADS = 2  # fixed, so that the recorded differences are the same on each run
 
 
 class UnverifiedError(DeepInsideError):
-    """torch does not compute what onnxruntime computes, or stops."""
+    """torch and onnxruntime disagree, or torch raises an error."""
 
 
 def verify(original: ModelProto, network: Network, *, limit: float = LIMIT, seed: int = 0) -> dict[str, float]:
     """Largest |torch − onnxruntime| at each layer over the layer's largest value, on a probe of two random images.
 
-    onnxruntime runs the file's own graph, before any surgery (one image at a time where it is fixed to one), so the
-    surgery is checked as well as the conversion. Raises `DeepInsideError` naming the first layer above `limit`.
+    onnxruntime runs the file's own graph, before any graph pass (one image at a time if its batch size is 1), so the
+    passes are verified as well as the conversion. Raises `DeepInsideError` naming the first layer above `limit`.
     """
     probe = probe_images(network, seed=seed, count=probes(original))
     truth = _run_onnx(original, network, network.input.native(probe))
@@ -49,14 +49,14 @@ def verify(original: ModelProto, network: Network, *, limit: float = LIMIT, seed
 
 
 def probes(original: ModelProto) -> int:
-    """Images of the probe: another number than the file is made for, so that a fixed batch is seen."""
+    """The number of probe images: different from the file's batch size, so that a fixed batch is detected."""
     stored = {tensor.name for tensor in original.graph.initializer}
     image = next(value for value in original.graph.input if value.name not in stored)
     return PROBES + 1 if plain.sizes_of(image)[:1] == (PROBES,) else PROBES
 
 
 def difference(found: Tensor, expected: Tensor) -> float:
-    """max |found − expected| / max |expected|; infinite where shapes differ or a value is not finite."""
+    """max |found − expected| / max |expected|; infinite if shapes differ or a value is not finite."""
     if found.shape != expected.shape:
         return float("inf")
     gap, scale = (found - expected).abs_().max().item(), expected.abs().max().item()
@@ -66,15 +66,15 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 
 def probe_images(network: Network, *, seed: int = 0, count: int = PROBES) -> Tensor:
-    """Random images in image space, (count, 3, H, W): pixel levels 0-255, drawn from `seed`."""
+    """Random images in image space, (count, 3, H, W): intensities 0–255, drawn from `seed`."""
     generator = torch.Generator().manual_seed(seed)
     shape = (count, network.input.count, *network.size)
     return network.input.to_network(torch.randint(0, 256, shape, generator=generator).to(torch.uint8))
 
 
 def check_reference(network: Network, pixels: Tensor, classes: tuple[str, ...]) -> str:
-    """The WordNet id the network gives a photo, RGB uint8 (3, h, w) of any size, its shorter side scaled to the input's
-    and its middle cut out.
+    """The WordNet id of the top class of a photo, RGB uint8 (3, h, w) of any size, whose shorter side is scaled to the
+    input's before a centre crop.
 
     Raises `DeepInsideError` unless it is one of `classes`.
     """
@@ -116,17 +116,18 @@ def _run_onnx(original: ModelProto, network: Network, native: Tensor) -> Mapping
     session = _session(light)
     taken = next(value for value in session.get_inputs() if value.name not in weights)
     images = as_taken(native, tuple(taken.shape), taken.type)
-    one, fixed = network.alone, taken.shape[0] if isinstance(taken.shape[0], int) and taken.shape[0] > 0 else None
+    one = network.single_image
+    fixed = taken.shape[0] if isinstance(taken.shape[0], int) and taken.shape[0] > 0 else None
     runs = []
     for portion in images.split(1 if one else fixed or len(images)):
         fed = {taken.name: filled(portion, fixed or len(portion)).numpy(), **weights}
         runs.append([_of_images(found, len(portion), fixed or len(portion)) for found in session.run(wanted, fed)])
-    join = together if one else torch.cat
+    join = joined if one else torch.cat
     return {values[value]: join(list(parts)) for value, parts in zip(wanted, zip(*runs, strict=True), strict=True)}
 
 
 def computable(original: ModelProto) -> ModelProto:
-    """The file's model in numbers onnxruntime computes with on a CPU: float32 for bfloat16 and for float64."""
+    """The file's model in a dtype that onnxruntime supports on a CPU: float32 for bfloat16 and float64."""
     stored = {tensor.name: tensor for tensor in original.graph.initializer}
     if not {TensorProto.BFLOAT16, TensorProto.DOUBLE} & plain.kinds_of_numbers(original.graph, stored):
         return original
@@ -139,25 +140,25 @@ def computable(original: ModelProto) -> ModelProto:
 
 
 def as_taken(native: Tensor, sizes: tuple[object, ...], kind: str) -> Tensor:
-    """Images (N, C, H, W) as an input of these sizes and kind of numbers takes them."""
+    """Images (N, C, H, W) in the layout and dtype of an input with these sizes and this type."""
     ordered = native.permute(*plain.TO_CHANNELS_LAST) if plain.channels_last(sizes) else native
     return ordered.to(KINDS.get(kind, torch.float32)).contiguous()
 
 
 def filled(images: Tensor, count: int) -> Tensor:
-    """At least `count` images, the last one repeated."""
+    """At least `count` images; the last one is repeated."""
     return torch.cat([images, *[images[-1:]] * (count - len(images))])
 
 
 def _of_images(found: np.ndarray, images: int, batch: int) -> Tensor:
-    """What belongs to the first `images` of a `batch`, where that can be told; as float32."""
+    """The rows of the first `images` of a `batch`, if rows can be assigned to images; as float32."""
     values = torch.from_numpy(found).float()
     each = len(values) // batch if values.ndim and len(values) % batch == 0 else len(values)
     return values[: images * each] if each * batch == len(values) else values
 
 
 def _session(model: ModelProto) -> "onnxruntime.InferenceSession":
-    import onnxruntime  # late: a network whose verification is remembered does without
+    import onnxruntime  # a late import: not needed if the verification is cached
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1

@@ -1,7 +1,7 @@
-"""Verifications that succeeded, remembered in the user's cache folder: onnxruntime runs once, not at every start.
+"""Caches successful verifications in the user's cache folder, so that onnxruntime runs once and not at every start.
 
-What is remembered holds for the very bytes, settings, libraries, code and kind of processor it was found with. Where
-any of them differs, or where what lies there is not what was written, the network is verified anew.
+An entry is valid for exactly the bytes, settings, libraries, code and type of processor it was made with. If any of
+them differs, or if the entry is damaged, the network is verified again.
 """
 
 import hashlib
@@ -24,32 +24,32 @@ from deepinside.networks.cache import cache_folder
 from deepinside.networks.network import Network
 
 PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime", "onnxruntime-gpu", "scikit-image")
-"""What takes part in a verification; scikit-image has the reference photo."""
+"""The packages that affect a verification; scikit-image has the reference photo."""
 DESCRIPTION = {"file", "folder", "title", "urls", "bytes", "licence", "source", "notes"}
-"""What of a declaration changes no number; the file is known by its bytes."""
+"""Keys of a declaration that change no number; the file is identified by its bytes."""
 
 Facts = Mapping[str, Any]
 
 
 def facts(network: Network, files: str, *, limit: float) -> Facts:
-    """All that decides whether `network`, assembled from files of the SHA-256 `files`, passes its verification."""
+    """Everything that affects the verification of `network`, assembled from files with the SHA-256 `files`."""
     spec = {name: value for name, value in asdict(network.spec).items() if name not in DESCRIPTION}
     found = {
         "files": files,
         "spec": spec,
         "labels": [(label.wnid, label.name) for label in network.labels],
         "limit": limit,
-        "alone": network.alone,
+        "single_image": network.single_image,
         "versions": versions(),
         "code": code_digest(),
         "processor": [platform.machine(), torch.backends.cpu.get_cpu_capability()],
-        "threads": torch.get_num_threads(),  # sums are rounded by it
+        "threads": torch.get_num_threads(),  # affects the rounding of sums
     }
-    return json.loads(json.dumps(found))  # lists for tuples, as it is read again
+    return json.loads(json.dumps(found))  # tuples become lists, as in the stored file
 
 
 def load_cached(facts: Facts, network: Network, *, cache: Path | None = None) -> dict[str, float] | None:
-    """The differences by layer that a verification with these facts found, or None where none is remembered."""
+    """The differences by layer from a verification with these facts, or None if none is cached."""
     try:
         content = json.loads(cache_path(facts, cache).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -61,24 +61,24 @@ def load_cached(facts: Facts, network: Network, *, cache: Path | None = None) ->
 
 
 def is_valid(checks: Mapping[str, Any], network: Network, limit: float) -> bool:
-    """Whether these can be the differences of a network that passed: its own layers, each within the limit."""
+    """Whether these can be the differences of a verified network: its own layers, each within the limit."""
     numbers = all(isinstance(value, float) and isfinite(value) and 0 <= value <= limit for value in checks.values())
     return numbers and network.target in checks and set(checks) <= set(network.layers)
 
 
 def store(facts: Facts, checks: Mapping[str, float], *, cache: Path | None = None) -> None:
-    """Keep the differences of a verification that succeeded; a folder that cannot be written to is no error."""
+    """Store the differences of a successful verification; a folder without write access is no error."""
     path = cache_path(facts, cache)
     content = json.dumps({"facts": facts, "checks": {name: float(value) for name, value in checks.items()}}, indent=1)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(prefix=path.stem, suffix=".aside", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=path.stem, suffix=".tmp", dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(content)
-            Path(aside).replace(path)  # whole or not at all, whoever else writes it
+            Path(temporary).replace(path)  # atomic, also if several processes write it
         except BaseException:
-            Path(aside).unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
 
 
@@ -90,7 +90,7 @@ def cache_path(facts: Facts, cache: Path | None = None) -> Path:
 
 @cache
 def versions() -> dict[str, str]:
-    """The installed version of every package that takes part."""
+    """The installed version of each of `PACKAGES`."""
     found = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):

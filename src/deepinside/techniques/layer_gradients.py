@@ -57,7 +57,7 @@ class LayerGradients:
         if not len(batch):
             return TechniqueOutput(())
         names, notes = choose(self.layers, network)
-        parts = one_by_one(batch) if network.alone else [batch]
+        parts = one_by_one(batch) if network.single_image else [batch]
         several = [self.part(network, part, names) for part in parts]
         targets = [target for _, some in several for target in some]
         found, mixed = by_photo(joined([layers for layers, _ in several]), len(batch))

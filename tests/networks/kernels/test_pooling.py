@@ -40,7 +40,7 @@ def test_the_largest_values_and_their_gradients_stay(
     model = graphs.model(nodes, weights, output="score_1", shape=("N", 3, *size), opset=13)
     convention = InputConvention(size=size, mean=(104, 117, 123))
     spec = graphs.save(model, tmp_path, target="score", output="scores", input=convention)
-    prepared = prepare_graph(read(spec.beside), spec)
+    prepared = prepare_graph(read(spec.local_file), spec)
     plain = convert(prepared)
     quick = use_fast_kernels(convert(prepared), {layer.name: layer for layer in prepared.layers})
     (pooling,) = (part for part in quick.modules() if isinstance(part, nn.MaxPool2d))

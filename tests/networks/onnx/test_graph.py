@@ -297,7 +297,7 @@ def external(folder: Path, place: str) -> NetworkSpec:
 
 
 def test_external_data_in_the_files_folder_is_read(tmp_path: Path) -> None:
-    proto = read(external(tmp_path / "here", "inside.bin").beside)
+    proto = read(external(tmp_path / "here", "inside.bin").local_file)
     np.testing.assert_array_equal(
         numpy_helper.to_array(proto.graph.initializer[0]), numpy_helper.to_array(caffe().graph.initializer[0])
     )
@@ -306,9 +306,9 @@ def test_external_data_in_the_files_folder_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["../outside.bin", "/etc/hostname", "a/../../outside.bin"])
 def test_external_data_outside_the_files_folder_is_refused(tmp_path: Path, place: str) -> None:
     with pytest.raises(DeepInsideError, match=r"tensor 'conv1_w_0' lies outside the file's folder"):
-        read(external(tmp_path / "here", place).beside)
+        read(external(tmp_path / "here", place).local_file)
 
 
 def test_external_data_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DeepInsideError, match=r"should be in .*none\.bin, which does not exist"):
-        read(external(tmp_path / "here", "none.bin").beside)
+        read(external(tmp_path / "here", "none.bin").local_file)

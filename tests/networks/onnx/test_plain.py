@@ -238,7 +238,7 @@ def test_a_batch_in_the_graphs_shapes_is_no_bound(kind: type[nn.Module], batch: 
     torch.manual_seed(0)
     module = kind()
     network = load(exported(module, tmp_path, batch=batch))
-    assert network.alone
+    assert network.single_image
     assert max(network.checks.values()) <= 1e-4
     assert_any_batch(network)
     x = (torch.randn(3, 3, *SIZE) * 40).requires_grad_()
@@ -255,7 +255,7 @@ def test_a_network_of_a_fixed_batch_that_can_be_freed_is(batch: int, tmp_path: P
         if tensor.name == "OC2_DUMMY_1":
             tensor.CopyFrom(numpy_helper.from_array(integers(batch, 72), tensor.name))
     network = load(save(proto, tmp_path, target="fc8"))
-    assert not network.alone
+    assert not network.single_image
     assert network.scores(torch.randn(3, 3, *SIZE)).shape == (3, 10)
 
 

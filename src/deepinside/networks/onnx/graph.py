@@ -105,7 +105,7 @@ def _inlined(model: ModelProto, path: Path) -> ModelProto:
         raise DeepInsideError(f"{path}: its functions cannot be written out ({_first_line(error)})") from None
 
 
-def prepare_graph(model: ModelProto, spec: NetworkSpec, *, alone: bool = False) -> PreparedGraph:
+def prepare_graph(model: ModelProto, spec: NetworkSpec, *, single_image: bool = False) -> PreparedGraph:
     """The whole operation: `model` as the file has it, to a graph onnx2torch can convert and its table of layers.
 
     The graph takes any number of images or, `alone`, exactly one: then nothing has to be freed from the batch size that
@@ -121,7 +121,7 @@ def prepare_graph(model: ModelProto, spec: NetworkSpec, *, alone: bool = False) 
     _drop_unused(body.graph)
     _fold_shapes(body, weights)
     plain.without_allowzero(body.graph, weights)
-    if alone and batch not in (None, 1):
+    if single_image and batch not in (None, 1):
         plain.for_one_image(body.graph, weights, _shapes(body, weights), batch)
     shapes = _shapes(body, weights)
     relus.spell_out(body, weights, shapes, opset(body))
@@ -129,14 +129,14 @@ def prepare_graph(model: ModelProto, spec: NetworkSpec, *, alone: bool = False) 
     _drop_unused(body.graph)
     _state_padding(body.graph, _shapes(body, weights))
     shapes = _shapes(body, weights)
-    rows = 1 if alone else batch or 1
+    rows = 1 if single_image else batch or 1
     _free_reshapes(body.graph, weights, shapes, rows)
     _drop_unused(body.graph)
     own = {value for node in model.graph.node for value in node.output}
     kinds = {n.output[0]: n.op_type for n in body.graph.node if len(n.output) == 1 and n.output[0] in own}
-    layers = tuple(_rows_of_one(_layers(kinds, shapes, same, spec), rows, alone))
+    layers = tuple(_rows_of_one(_layers(kinds, shapes, same, spec), rows, single_image))
     _rewrite_average_pools(body, weights, shapes)
-    if not alone:
+    if not single_image:
         _free_batch(body.graph)
     used = {value for node in body.graph.node for value in node.input}
     gates = relus.gated(body.graph, weights, shapes)
@@ -579,12 +579,12 @@ def _layers(kinds: Mapping[str, str], shapes: Shapes, same: Mapping[str, str], s
     return tuple(Layer(names[value], value, kind, shapes[value]) for value, kind in values.items())
 
 
-def _rows_of_one(layers: Iterable[Layer], batch: int, alone: bool) -> Iterator[Layer]:
+def _rows_of_one(layers: Iterable[Layer], batch: int, single_image: bool) -> Iterator[Layer]:
     """Layers with the shape of one image; `alone`, what has other rows than images keeps them, and goes elsewhere."""
     for layer in layers:
         if layer.shape[0] == batch:
             yield replace(layer, shape=layer.shape[1:])
-        elif alone:
+        elif single_image:
             yield layer
 
 
