@@ -9,7 +9,7 @@ from torch import Tensor
 from deepinside.errors import DeepInsideError
 from deepinside.networks.micro_batches import micro_batch_size
 from deepinside.networks.network import Network, as_scores
-from deepinside.optimisation.objectives import Objective, outcomes
+from deepinside.optimisation.objectives import Objective, objective_values
 from deepinside.targets import Target, check, for_batch
 from deepinside.types import ImageBatch
 
@@ -39,7 +39,7 @@ class ForwardPass:
 
     def objective(self, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
         """(N,): what is differentiated, of photo i for `targets[i]`; of the layers that were looked at."""
-        return outcomes(self.activations, targets, kind, self.network)
+        return objective_values(self.activations, targets, kind, self.network)
 
 
 def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
