@@ -162,7 +162,7 @@ def test_what_is_refused_before_any_work_leaves_no_folder(photos: Path, bench: P
         (config(photos, trouble="refused"), "trouble: expected none"),
         (config(photos, troubel="none"), "technique.troubel: no such key"),
         (config(bench / "nowhere"), "images.root is"),
-        ({**config(photos), "claims": ["earth_is_flat"]}, "no claim is called 'earth_is_flat'; known are"),
+        ({**config(photos), "claims": ["earth_is_flat"]}, "unknown claim 'earth_is_flat'; known claims are"),
     ]
     for given, words in refused:
         with pytest.raises(DeepInsideError) as error:

@@ -190,8 +190,8 @@ def test_blur_smooths_every_few_steps(network: Network) -> None:
 def test_objectives_lead_to_different_images(network: Network) -> None:
     score, posterior = (items(network, "goose", start="zero", objective=kind)[0] for kind in ("score", "log_posterior"))
     assert not torch.equal(score.panels[0].values, posterior.panels[0].values)
-    share = posterior.metrics["share_by_lowering_others"]
-    assert share > score.metrics["share_by_lowering_others"]
+    share = posterior.metrics["log_odds_share_of_other_classes"]
+    assert share > score.metrics["log_odds_share_of_other_classes"]
 
 
 def test_a_network_of_one_class_has_no_others(tmp_path: Path) -> None:

@@ -379,5 +379,5 @@ def test_a_claim_that_cannot_be_measured_is_refused_before_the_work(caffe: Netwo
     check_measurable(("inversion_matches_pool5",), caffe, {"": Inversion(layers=("conv1", last))})
     with pytest.raises(DeepInsideError, match=f"expected {last}, the last layer with positions"):
         check_measurable(("inversion_matches_pool5",), caffe, {"": Inversion(layers=("conv1", "fc8"))})
-    with pytest.raises(DeepInsideError, match="several layers inverted, found 1"):
+    with pytest.raises(DeepInsideError, match="at least two inverted layers, found 1"):
         check_measurable(("inversion_matches_every_layer",), caffe, {"": Inversion(layers="conv1")})

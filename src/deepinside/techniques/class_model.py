@@ -313,5 +313,5 @@ def against_others(before: Tensor, after: Tensor, target: Target, posterior: Pos
     first, last = (class_posterior(scores, target, posterior)[0] for scores in (before, after))
     gained = (last[0] - last[1]) - (first[0] - first[1])
     known = bool(gained) and posterior == "softmax"  # a sigmoid does not look at other classes
-    share = {"share_by_lowering_others": ((first[1] - last[1]) / gained).item()} if known else {}
+    share = {"log_odds_share_of_other_classes": ((first[1] - last[1]) / gained).item()} if known else {}
     return {"posterior": last.softmax(0)[0].item(), **share}
