@@ -149,7 +149,7 @@ def defaults_of(name: str, **settings: Any) -> Any:
 def test_what_was_found_has_its_tensors_where_one_looks(net: di.Network) -> None:
     model = di.class_model(net, "goldfish", optimiser={"steps": 2})
     assert model.image.shape == (3, 64, 64)
-    assert {"gain", "score"} <= set(model.trace)
+    assert {"objective", "score"} <= set(model.trace)
     assert all(len(values) == 2 for values in model.trace.values())
     place = di.localisation(net, CAT)
     x0, y0, x1, y1 = place.box.tolist()

@@ -1,4 +1,4 @@
-"""Rules of rectifiers against the same written out by hand, on every way a graph may spell a rectifier."""
+"""Rules of ReLUs against the same written out by hand, on every way a graph may spell a ReLU."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ from twins import write_twin
 
 from deepinside.attribution import relu_rules
 from deepinside.attribution.gradients import image_gradient
-from deepinside.attribution.relu_rules import MASKS, RuledRelu, count_rectifiers, with_rule, without_rectifiers
+from deepinside.attribution.relu_rules import MASKS, ReluRuleFunction, count_relus, with_rule, without_relus
 from deepinside.claims import CLAIMS, Evidence
 from deepinside.errors import DeepInsideError
 from deepinside.networks.load import load
@@ -30,7 +30,7 @@ def photos(count: int, side: int = 32, level: float = 60.0) -> Tensor:
 
 
 def small(folder: Path, *, ceiling: float | None) -> Network:
-    """Convolution, rectifier, overlapping pooling, grouped convolution, rectifier, two matrices; all by way of ONNX."""
+    """Convolution, ReLU, overlapping pooling, grouped convolution, ReLU, two matrices; all by way of ONNX."""
     rng = np.random.default_rng(3)
     weights = {
         **graphs.filters(rng, "conv1", (8, 3, 5, 5)),
@@ -41,13 +41,13 @@ def small(folder: Path, *, ceiling: float | None) -> Network:
     # of a size at which Clip(0, 6) cuts some values off and leaves others
     weights["conv1_w_0"] *= 0.05 if ceiling else 1
     limits = {"min": 0.0, "max": ceiling} if ceiling else {}
-    rectifier = "Clip" if ceiling else "Relu"
+    relu = "Clip" if ceiling else "Relu"
     nodes = [
         graphs.node("Conv", "data_0 conv1_w_0 conv1_b_0", "conv1_1", kernel_shape=[5, 5], strides=[2, 2]),
-        graphs.node(rectifier, "conv1_1", "conv1_2", **limits),
+        graphs.node(relu, "conv1_1", "conv1_2", **limits),
         graphs.node("MaxPool", "conv1_2", "pool1_1", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1]),
         graphs.node("Conv", "pool1_1 conv2_w_0 conv2_b_0", "conv2_1", kernel_shape=[3, 3], pads=[1] * 4, group=2),
-        graphs.node(rectifier, "conv2_1", "conv2_2", **limits),
+        graphs.node(relu, "conv2_1", "conv2_2", **limits),
         graphs.node("Flatten", "conv2_2", "flat_1", axis=1),
         graphs.node("Gemm", "flat_1 fc6_w_0 fc6_b_0", "fc6_1", transB=1),
         graphs.node("Relu", "fc6_1", "fc6_2"),
@@ -79,7 +79,7 @@ def assert_close(found: Tensor, expected: Tensor, *, tolerance: float = 1e-5) ->
     assert (found - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-# ------------------------------------------------------------------------------------------------- one rectifier
+# ------------------------------------------------------------------------------------------------- one ReLU
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def assert_close(found: Tensor, expected: Tensor, *, tolerance: float = 1e-5) ->
 def test_the_formulas_of_the_papers_number_by_number(rule: str, expected: list[float]) -> None:
     x = torch.tensor([-1.0, -1, 0, 0, 4, 4, 6, 7], requires_grad=True)
     above = torch.tensor([2.0, -3, 2, -3, 2, -3, 2, -3])
-    out = RuledRelu.apply(x, 6.0, MASKS[rule])
+    out = ReluRuleFunction.apply(x, 6.0, MASKS[rule])
     assert out.tolist() == [0, 0, 0, 0, 4, 4, 6, 6]
     (below,) = torch.autograd.grad(out, x, above)
     assert below.tolist() == expected
@@ -136,8 +136,8 @@ def test_the_gradients_rule_is_autograd(network: Network) -> None:
     assert_close(gradient_of(ruled, photos(2)), gradient_of(network, photos(2)), tolerance=1e-6)
 
 
-def test_without_rectifiers_all_rules_are_one(network: Network) -> None:
-    linear = without_rectifiers(network)
+def test_without_relus_all_rules_are_one(network: Network) -> None:
+    linear = without_relus(network)
     slope = gradient_of(linear, photos(2))
     assert (slope - gradient_of(network, photos(2))).abs().max() > 0.01 * slope.abs().max()
     for rule in MASKS:
@@ -147,10 +147,10 @@ def test_without_rectifiers_all_rules_are_one(network: Network) -> None:
 
 
 def linear_chain(network: Network) -> Network:
-    """The network whose rectifiers are cut out of the graph, the other way of doing without them."""
+    """The network whose ReLUs are cut out of the graph, the other way of doing without them."""
 
     def cut(module: fx.GraphModule) -> None:
-        for node, _ in list(relu_rules.rectifiers(module)):
+        for node, _ in list(relu_rules.find_relus(module)):
             node.replace_all_uses_with(node.all_input_nodes[0])
             module.graph.erase_node(node)
 
@@ -162,7 +162,7 @@ def test_nothing_is_left_on_the_network(network: Network) -> None:
     ruled, _ = with_rule(network, "guided")
     with pytest.raises(DeepInsideError):
         image_gradient(ruled, photos(1), [score(1, "conv1")], "posterior")
-    without_rectifiers(network)
+    without_relus(network)
     assert network.module.code == code
     assert not [name for name, _ in network.module.named_modules() if "ruled" in name]
     assert torch.equal(gradient_of(network, photos(2)), before)
@@ -174,15 +174,15 @@ def test_a_batch_is_its_items_one_by_one(network: Network) -> None:
     assert_close(gradient_of(ruled, x), torch.cat([gradient_of(ruled, one[None]) for one in x]))
 
 
-def test_rectifiers_are_counted_below_a_layer(network: Network) -> None:
-    assert [count_rectifiers(network, name) for name in ("conv1", "pool1", "conv2", "fc8")] == [0, 1, 1, 3]
+def test_relus_are_counted_below_a_layer(network: Network) -> None:
+    assert [count_relus(network, name) for name in ("conv1", "pool1", "conv2", "fc8")] == [0, 1, 1, 3]
 
 
 # ------------------------------------------------------------------------------------------------- spellings
 
 
 class Spelled(nn.Module):
-    """One rectifier module used three times, or other ways to say the same."""
+    """One ReLU module used three times, or other ways to say the same."""
 
     def __init__(self, *ways: object) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("ways", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("rule", ["deconvnet", "guided"])
-def test_every_spelling_of_a_rectifier_is_found(rule: str, ways: tuple[object, ...]) -> None:
+def test_every_spelling_of_a_relu_is_found(rule: str, ways: tuple[object, ...]) -> None:
     plain, other = traced(Spelled()), traced(Spelled(*ways))
     found, expected = with_rule(other, rule), with_rule(plain, rule)
     assert found[1] == expected[1] == 3
@@ -217,12 +217,12 @@ def test_every_spelling_of_a_rectifier_is_found(rule: str, ways: tuple[object, .
 
 def test_relu6_written_as_a_function_has_its_ceiling() -> None:
     ways = (F.relu6, nn.ReLU6(), lambda x: x.clip(0, 6))
-    assert [limit for _, limit in relu_rules.rectifiers(traced(Spelled(*ways)).module)] == [6, 6, 6]
+    assert [limit for _, limit in relu_rules.find_relus(traced(Spelled(*ways)).module)] == [6, 6, 6]
 
 
 @pytest.mark.parametrize("other", [nn.LeakyReLU(), nn.PReLU(), nn.ELU(), nn.Sigmoid(), nn.Hardtanh(), nn.SiLU()])
-def test_what_is_no_rectifier_in_the_papers_sense_is_left(other: nn.Module) -> None:
-    with pytest.raises(DeepInsideError, match="expected rectifiers for guided"):
+def test_what_is_no_relu_in_the_papers_sense_is_left(other: nn.Module) -> None:
+    with pytest.raises(DeepInsideError, match="expected ReLUs for guided"):
         with_rule(traced(Spelled(other, other, other)), "guided")
 
 

@@ -74,5 +74,5 @@ def test_verdicts(tmp_path: Path, name: str, metrics: dict[str, float], measured
 def test_claims_are_known_by_their_functions_names() -> None:
     assert all(function.__name__ == name and function.__doc__ for name, function in CLAIMS.items())
     check_known(tuple(CLAIMS))
-    with pytest.raises(DeepInsideError, match=r"no claim is called 'taylor'; known are .*taylor_first_order"):
+    with pytest.raises(DeepInsideError, match=r"unknown claim 'taylor'; known claims are .*taylor_first_order"):
         check_known(("taylor",))

@@ -20,7 +20,7 @@ def test_every_kind_is_computed_once_for_its_own_items() -> None:
 
     def look(kind: str, rows: Rows) -> torch.Tensor:
         seen[kind] = rows.of("01234")
-        return torch.zeros(len(rows.places))
+        return torch.zeros(len(rows.positions))
 
     grouped(tuple("bbaca"), CPU).map(look)
     assert seen == {"b": ["0", "1"], "a": ["2", "4"], "c": ["3"]}

@@ -34,7 +34,7 @@ PEAKS = torch.arange(24.0).view(2, 3, 2, 2) / 10 - 1
 
 
 class Bowl:
-    """gain = −slope·Σ (x − peak)²; remembers which steps and items it was asked for."""
+    """objective = −slope·Σ (x − peak)²; remembers which steps and items it was asked for."""
 
     def __init__(self, peaks: Tensor = PEAKS, slope: float = 1.0) -> None:
         self.peaks, self.slope = peaks, slope
@@ -42,25 +42,25 @@ class Bowl:
 
     def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
         self.asked.append((step, items))
-        gain = -self.slope * (x - self.peaks[items.start : items.stop]).square().flatten(1).sum(1)
-        return gain, {"score": gain}
+        objective = -self.slope * (x - self.peaks[items.start : items.stop]).square().flatten(1).sum(1)
+        return objective, {"score": objective}
 
 
 def line(x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
-    """A gain whose gradient is the place of the item plus one, everywhere."""
-    gain = torch.stack([(i + 1) * image.sum() for i, image in zip(items, x, strict=True)])
-    return gain, {"score": gain}
+    """A objective whose gradient is the place of the item plus one, everywhere."""
+    objective = torch.stack([(i + 1) * image.sum() for i, image in zip(items, x, strict=True)])
+    return objective, {"score": objective}
 
 
 @pytest.mark.parametrize("optimiser", ALL, ids=lambda o: type(o).__name__)
 def test_the_top_is_found_and_traced(optimiser: Any) -> None:
     found = optimiser.maximise(torch.zeros_like(PEAKS), Bowl())
     assert (found.images - PEAKS).abs().max() < 0.02
-    assert set(found.trace) == {"gain", "score", "gradient_norm"}
+    assert set(found.trace) == {"objective", "score", "gradient_norm"}
     assert all(values.shape == (2, optimiser.steps) for values in found.trace.values())
     assert torch.allclose(found.trace["score"][:, 0], -PEAKS.square().flatten(1).sum(1))
     assert torch.allclose(found.trace["gradient_norm"][:, 0], 2 * PEAKS.flatten(1).norm(dim=1))
-    assert (found.trace["gain"][:, -1] > found.trace["gain"][:, 0]).all()
+    assert (found.trace["objective"][:, -1] > found.trace["objective"][:, 0]).all()
 
 
 @pytest.mark.parametrize("optimiser", ALL, ids=lambda o: type(o).__name__)
@@ -69,7 +69,7 @@ def test_an_image_does_not_feel_the_others(optimiser: Any) -> None:
     for i in range(2):
         alone = optimiser.maximise(torch.zeros_like(PEAKS[:1]), Bowl(PEAKS[i : i + 1]))
         assert torch.equal(alone.images[0], together.images[i])
-        assert torch.equal(alone.trace["gain"][0], together.trace["gain"][i])
+        assert torch.equal(alone.trace["objective"][0], together.trace["objective"][i])
 
 
 @pytest.mark.parametrize("optimiser", ALL, ids=lambda o: type(o).__name__)
@@ -97,7 +97,7 @@ def test_momentum_is_its_formula() -> None:
 def test_a_schedule_starts_the_momentum_anew() -> None:
     found = Momentum(schedule=((2, 1.0), (2, 0.1)), momentum=0.5).maximise(torch.zeros(1, 1, 1, 1), line)
     assert found.images.item() == pytest.approx(1 + 1.5 + 0.1 + 0.15)
-    assert found.trace["gain"].shape == (1, 4)
+    assert found.trace["objective"].shape == (1, 4)
 
 
 def test_adagrad_is_its_formula_and_starts_anew() -> None:
@@ -141,8 +141,8 @@ def test_divergence_says_what_to_change(optimiser: Any) -> None:
 @pytest.mark.parametrize("optimiser", ALL, ids=lambda o: type(o).__name__)
 def test_a_score_that_is_no_number_stops(optimiser: Any) -> None:
     def broken(x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
-        gain = (x.flatten(1).sum(1) - 1).sqrt()
-        return gain, {"score": gain}
+        objective = (x.flatten(1).sum(1) - 1).sqrt()
+        return objective, {"score": objective}
 
     with pytest.raises(DeepInsideError, match="NaN or infinity"):
         optimiser.maximise(torch.zeros_like(PEAKS), broken)
@@ -251,14 +251,14 @@ def test_a_technique_alone_is_sent_what_it_asks_for() -> None:
 
 
 def test_a_long_trace_keeps_every_step_once_and_few_tensors() -> None:
-    count = 2 * TraceRecorder.TOGETHER + 7
+    count = 2 * TraceRecorder.BLOCK + 7
     whole, again = TraceRecorder({}), TraceRecorder({})
     for step in range(count):
-        if step == TraceRecorder.TOGETHER + 3:  # as after a snapshot
+        if step == TraceRecorder.BLOCK + 3:  # as after a snapshot
             again = TraceRecorder(again.stacked())
         for trace in (whole, again):
-            trace.add(step, {"gain": torch.tensor([step, -step])}, torch.ones(2, 1, 1, 1))
-    assert torch.equal(whole.stacked()["gain"], torch.arange(count)[:, None] * torch.tensor([1, -1]))
-    assert whole.stacked().keys() == again.stacked().keys() == {"gain", "gradient_norm"}
+            trace.add(step, {"objective": torch.tensor([step, -step])}, torch.ones(2, 1, 1, 1))
+    assert torch.equal(whole.stacked()["objective"], torch.arange(count)[:, None] * torch.tensor([1, -1]))
+    assert whole.stacked().keys() == again.stacked().keys() == {"objective", "gradient_norm"}
     assert all(torch.equal(values, again.stacked()[name]) for name, values in whole.stacked().items())
-    assert len(whole.before) == 2 and len(whole.rows) == 7
+    assert len(whole.blocks) == 2 and len(whole.rows) == 7

@@ -43,8 +43,8 @@ def test_one_that_was_interrupted_goes_on_to_the_same_bytes(rule: Any) -> None:
         def step(self, now: callbacks.Step) -> None:
             if now.number == 13:
                 snapshot = now.snapshot()
-                copied = {name: values.clone() for name, values in snapshot["memory"].items()}
-                self.kept = {**snapshot, "images": snapshot["images"].clone(), "memory": copied}
+                copied = {name: values.clone() for name, values in snapshot["state"].items()}
+                self.kept = {**snapshot, "images": snapshot["images"].clone(), "state": copied}
 
     class Later(callbacks.Callback):
         def __init__(self, kept: Any) -> None:

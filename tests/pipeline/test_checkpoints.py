@@ -136,8 +136,8 @@ def test_no_two_processes_are_at_one_chunk_and_a_killed_ones_is_free(tmp_path: P
 
 
 def bowl(x: torch.Tensor, step: int, items: range) -> Any:
-    gain = -(x - 3).square().flatten(1).sum(1)
-    return gain, {"score": gain}
+    objective = -(x - 3).square().flatten(1).sum(1)
+    return objective, {"score": objective}
 
 
 class Stop(Callback):
@@ -160,7 +160,7 @@ def test_a_keeper_goes_on_with_each_optimisation_where_it_was(tmp_path: Path) ->
         again = [rule.maximise(start, bowl), rule.maximise(start + 1, bowl)]
     for one, other in zip(again, whole, strict=True):
         assert torch.equal(one.images, other.images)
-        assert torch.equal(one.trace["gain"], other.trace["gain"])
+        assert torch.equal(one.trace["objective"], other.trace["objective"])
 
 
 def test_short_optimisations_are_not_kept(tmp_path: Path) -> None:
@@ -214,14 +214,14 @@ def test_a_record_comes_back_with_its_pictures(tmp_path: Path) -> None:
     work = opened(tmp_path)
     (chunk,) = work.claimed(make_chunks(1, 1))
     panel = Panel("map", torch.randn(1, 5, 7)[0], "signed", "over", torch.tensor([[0.0, 1, 2, 3]]))
-    item = Item("a", "A", (panel,), {"score": 0.1}, {"gain": torch.arange(3.0)}, ("note",), "small")
+    item = Item("a", "A", (panel,), {"score": 0.1}, {"objective": torch.arange(3.0)}, ("note",), "small")
     made = ChunkResult([ItemRow("a", "A", {"score": 0.1}, "small", None, "ff")], [item], {"d": None}, {"n": None},
                   [Skipped("b.jpg", "empty")], 1.25)  # fmt: skip
     work.finish(chunk, made)
     found = work.record(chunk)
     (shown,) = found.shown
     assert torch.equal(shown.panels[0].values, panel.values)
-    assert torch.equal(shown.trace["gain"], item.trace["gain"])
+    assert torch.equal(shown.trace["objective"], item.trace["objective"])
     assert replace(found, shown=[]) == replace(made, shown=[])
     assert replace(shown, panels=(), trace={}) == replace(item, panels=(), trace={})
     work.close()

@@ -43,7 +43,7 @@ def photos(bench: Path) -> Path:
 
 def item(name: str, *panels: str, **numbers: float) -> Item:
     made = tuple(Panel(panel, torch.zeros(2, 2), "magnitude") for panel in panels)
-    return Item(name, name, made, numbers, {"gain": torch.zeros(3)})
+    return Item(name, name, made, numbers, {"objective": torch.zeros(3)})
 
 
 def test_without_variants_nothing_is_renamed() -> None:
@@ -59,7 +59,7 @@ def test_variants_of_one_item_become_one_item_with_one_photo() -> None:
     both = found.items[0]
     assert [panel.name for panel in both.panels] == ["photo", "x/map", "y/map"]
     assert both.metrics == {"x/score": 1.0, "y/score": 2.0}
-    assert set(both.trace) == {"x/gain", "y/gain"}
+    assert set(both.trace) == {"x/objective", "y/objective"}
     assert found.deviations == ("x: departs",)
 
 
@@ -162,7 +162,7 @@ def test_what_is_refused_before_any_work_leaves_no_folder(photos: Path, bench: P
         (config(photos, trouble="refused"), "trouble: expected none"),
         (config(photos, troubel="none"), "technique.troubel: no such key"),
         (config(bench / "nowhere"), "images.root is"),
-        ({**config(photos), "claims": ["earth_is_flat"]}, "no claim is called 'earth_is_flat'; known are"),
+        ({**config(photos), "claims": ["earth_is_flat"]}, "unknown claim 'earth_is_flat'; known claims are"),
     ]
     for given, words in refused:
         with pytest.raises(DeepInsideError) as error:

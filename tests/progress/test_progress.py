@@ -46,12 +46,12 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def climb(network: Network, steps: int = 40, seconds: float = 0.0) -> Optimised:
     """Two images drawn towards brightness."""
 
-    def gain(x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
+    def objective(x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
         time.sleep(seconds)
         score = -(x - 50).square().flatten(1).mean(1)
         return score, {"score": score}
 
-    return Adam(steps=steps, rate=5.0).maximise(torch.zeros(2, network.input.count, *network.size), gain)
+    return Adam(steps=steps, rate=5.0).maximise(torch.zeros(2, network.input.count, *network.size), objective)
 
 
 @contextmanager
@@ -257,8 +257,8 @@ def test_tensorboard_gets_every_part_by_step_and_pictures(network: Network, tmp_
         trace = climb(network, steps=6).trace
     found = events(tmp_path / "tensorboard" / "exp" / "net" / "default")
     assert set(found) == {
-        "a_b_1/gain", "a_b_1/score", "a_b_1/gradient_norm", "a_b_1/pictures",
-        *(f"a_b_1_each/{part}/{i}" for part in ("gain", "score", "gradient_norm") for i in range(2)),
+        "a_b_1/objective", "a_b_1/score", "a_b_1/gradient_norm", "a_b_1/pictures",
+        *(f"a_b_1_each/{part}/{i}" for part in ("objective", "score", "gradient_norm") for i in range(2)),
     }  # fmt: skip
     assert [found["a_b_1_each/score/1"][step].simple_value for step in range(1, 7)] == pytest.approx(
         trace["score"][1].tolist()
@@ -306,7 +306,7 @@ def test_calls_outside_of_a_run_do_nothing() -> None:
 
 
 def test_what_is_told_is_the_score_before_the_error_before_the_gain() -> None:
-    parts = {"gain": torch.ones(2), "error": torch.tensor([0.5, 1.5]), "gradient_norm": torch.zeros(2)}
+    parts = {"objective": torch.ones(2), "error": torch.tensor([0.5, 1.5]), "gradient_norm": torch.zeros(2)}
     assert observer.told(parts) == "error 1"
     assert observer.told(parts | {"score": torch.tensor([2.0, 4.0])}) == "score 3"
     assert observer.told({}) == ""

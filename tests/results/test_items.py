@@ -77,7 +77,7 @@ def test_what_is_no_number_is_refused(number: float) -> None:
 
 def test_arrays_taken_over_are_the_arrays(tmp_path: Path) -> None:
     items = [
-        Item(n, n, (Panel("map", torch.full((2, 2), i), "signed"),), {}, {"gain": torch.ones(3)})
+        Item(n, n, (Panel("map", torch.full((2, 2), i), "signed"),), {}, {"objective": torch.ones(3)})
         for i, n in enumerate("abc")
     ]
     for name, some in (("one.npz", items[:2]), ("two.npz", items[2:])):
@@ -92,7 +92,7 @@ def test_arrays_taken_over_are_the_arrays(tmp_path: Path) -> None:
             whole.add(item)
     assert (tmp_path / "taken.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
     with np.load(tmp_path / "taken.npz") as found:
-        assert set(found.files) == {f"{n}/{k}" for n in "abc" for k in ("map", "trace/gain")}
+        assert set(found.files) == {f"{n}/{k}" for n in "abc" for k in ("map", "trace/objective")}
         assert found["c/map"].dtype == np.float32 and (found["c/map"] == 2).all()
 
 

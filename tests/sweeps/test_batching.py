@@ -43,9 +43,9 @@ def climbs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     original = optimisers.objective_gradient
 
-    def counted(gain: Any, x: torch.Tensor, step: int, items: range) -> Any:
+    def counted(objective: Any, x: torch.Tensor, step: int, items: range) -> Any:
         seen.append(len(x))
-        return original(gain, x, step, items)
+        return original(objective, x, step, items)
 
     monkeypatch.setattr(optimisers, "objective_gradient", counted)
     return seen

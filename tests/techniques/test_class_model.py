@@ -66,7 +66,7 @@ def test_a_linear_scores_class_model_is_its_weights_over_twice_lambda(
     found = items(toy.network, 0, 1, 2, start="zero", l2=0.5, optimiser=optimiser)
     assert (raw(toy.network, found) - toy.weights[:3] / (2 * 0.5)).abs().max() < 0.01
     best = toy.weights.square().flatten(1).sum(1) / (4 * 0.5) + toy.bias
-    assert [item.trace["gain"][-1].item() for item in found] == pytest.approx(best[:3].tolist(), rel=1e-2)
+    assert [item.trace["objective"][-1].item() for item in found] == pytest.approx(best[:3].tolist(), rel=1e-2)
 
 
 def test_a_group_of_a_linear_score_is_the_mean_of_its_weights(tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_the_numbers_are_those_of_the_last_image(network: Network) -> None:
 
 def test_every_part_of_the_gain_is_traced(network: Network) -> None:
     (found,) = items(network, "goose", total_variation=1e-6, p_norm=1e-12, l2=1e-5)
-    assert set(found.trace) == {"gain", "score", "regulariser", "gradient_norm"}
+    assert set(found.trace) == {"objective", "score", "regulariser", "gradient_norm"}
     assert {values.shape for values in found.trace.values()} == {(5,)}
-    assert torch.allclose(found.trace["gain"], found.trace["score"] - found.trace["regulariser"], atol=1e-5)
+    assert torch.allclose(found.trace["objective"], found.trace["score"] - found.trace["regulariser"], atol=1e-5)
 
 
 def test_the_score_rises_and_penalties_hold_it_down(network: Network) -> None:
@@ -190,8 +190,8 @@ def test_blur_smooths_every_few_steps(network: Network) -> None:
 def test_objectives_lead_to_different_images(network: Network) -> None:
     score, posterior = (items(network, "goose", start="zero", objective=kind)[0] for kind in ("score", "log_posterior"))
     assert not torch.equal(score.panels[0].values, posterior.panels[0].values)
-    share = posterior.metrics["share_by_lowering_others"]
-    assert share > score.metrics["share_by_lowering_others"]
+    share = posterior.metrics["log_odds_share_of_other_classes"]
+    assert share > score.metrics["log_odds_share_of_other_classes"]
 
 
 def test_a_network_of_one_class_has_no_others(tmp_path: Path) -> None:

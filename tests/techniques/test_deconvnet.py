@@ -1,4 +1,4 @@
-"""Saliency with a rule for its rectifiers: DeconvNet and guided back-propagation, of classes and of units."""
+"""Saliency with a rule for its ReLUs: DeconvNet and guided back-propagation, of classes and of units."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ def maps(found: tuple[Item, ...], place: int = 1) -> Tensor:
 def test_the_map_is_the_plain_loops(tmp_path: Path, rule: str) -> None:
     model = graphs.caffe()
     for node in model.graph.node:
-        if node.op_type == "LRN":  # the plain loop knows none; ReLU of a rectified value is one more rectifier
+        if node.op_type == "LRN":  # the plain loop knows none; ReLU of a rectified value is one more ReLU
             node.op_type = "Relu"
             del node.attribute[:]
     network = load(graphs.save(model, tmp_path, target="fc8"))
@@ -54,7 +54,7 @@ def test_the_map_is_the_plain_loops(tmp_path: Path, rule: str) -> None:
     found = items(network, target="3", show="colour", relu_rule=rule)
     expected = image_signal(network, batch().pixels, 3, rule)
     assert (maps(found) - expected).abs().max() <= 1e-5 * expected.abs().max()
-    assert [item.metrics["rectifiers"] for item in found] == [4, 4, 4]
+    assert [item.metrics["relu_count"] for item in found] == [4, 4, 4]
 
 
 def test_magnitude_is_the_largest_of_the_colours(network: Network) -> None:
@@ -66,16 +66,14 @@ def test_magnitude_is_the_largest_of_the_colours(network: Network) -> None:
 def test_a_unit_of_a_layer(network: Network, rule: str) -> None:
     (one, *_) = items(network, target="conv2:5:max", show="colour", relu_rule=rule)
     (plain, *_) = items(network, target="conv2:5:max", show="colour")
-    assert one.panels[1].caption == "conv2:5:max" and one.metrics["rectifiers"] == 1
+    assert one.panels[1].caption == "conv2:5:max" and one.metrics["relu_count"] == 1
     assert (one.panels[1].values - plain.panels[1].values).abs().max() > 0
 
 
 def test_a_rule_with_nothing_to_act_on_is_refused(network: Network) -> None:
-    with pytest.raises(
-        DeepInsideError, match="rectifiers for guided to act on, found none below the target's layer conv1"
-    ):
+    with pytest.raises(DeepInsideError, match="ReLUs for guided to act on, found none below the target's layer conv1"):
         items(network, target="conv1:2", relu_rule="guided")
-    assert items(network, target="conv1:2")[0].metrics["rectifiers"] == 0
+    assert items(network, target="conv1:2")[0].metrics["relu_count"] == 0
 
 
 def test_a_linear_network_has_a_gradient_and_no_deconvnet(tmp_path: Path) -> None:
@@ -94,7 +92,7 @@ def test_several_targets_are_panels_of_one_item(network: Network) -> None:
     assert names == ["photo", "saliency_top1", "saliency_class_4", "conv2_5_max"]
     assert torch.equal(maps(found, 2), maps(items(network, target=4, relu_rule="guided")))
     assert torch.equal(maps(found, 3), maps(items(network, target="conv2:5:max", relu_rule="guided")))
-    assert found[0].metrics["rectifiers"] == 1
+    assert found[0].metrics["relu_count"] == 1
 
 
 def test_ten_crops_go_with_a_rule(network: Network) -> None:
@@ -120,7 +118,7 @@ def test_nothing_is_left_on_the_network(network: Network) -> None:
 
 def test_the_report_says_which_rule() -> None:
     said = Saliency(relu_rule="guided", crops="ten").deviations()
-    assert said == ("the rectifiers pass back by the rule of guided, not the gradient's",)
+    assert said == ("the ReLUs use the rule guided, not gradient",)
 
 
 def test_colour_is_drawn_about_mid_grey_and_kept_raw() -> None:

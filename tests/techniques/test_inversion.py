@@ -114,7 +114,7 @@ def total_variation(x: np.ndarray) -> float:
 def test_the_gain_of_2014_is_the_papers_energy_times_sigma_squared(caffe: Network) -> None:
     match = match_of(caffe, "pool1", Mahendran2014(side=32))  # at 32 pixels the weights are the paper's own
     x = 70 * torch.randn(1, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    gain, parts = match(x, 0, range(1))
+    objective, parts = match(x, 0, range(1))
     image, sigma = x[0].numpy(), 68.92 * math.sqrt(3 * 32 * 32)
     code, wanted = (values.numpy() for values in (caffe.activations(x, ["pool1"])["pool1"], match.wanted[0]))
     error = ((code - wanted) ** 2).sum() / (wanted**2).sum()
@@ -122,7 +122,7 @@ def test_the_gain_of_2014_is_the_papers_energy_times_sigma_squared(caffe: Networ
     weight = 1 if depth <= 0.3 else 10 if depth <= 0.6 else 100
     energy = error + (weight / 2 * total_variation(image) + 8e-10 / 2 * (image**6).sum()) / sigma**2
     assert parts["error"].item() == pytest.approx(error)
-    assert gain.item() == pytest.approx(-(sigma**2) * energy)
+    assert objective.item() == pytest.approx(-(sigma**2) * energy)
 
 
 def test_the_gain_of_2016_is_the_papers_energy_times_the_pixels(caffe: Network) -> None:
@@ -196,13 +196,13 @@ def test_the_shipped_energies_are_the_classes_defaults(energy: Any) -> None:
 
 
 def test_adagrad_by_hand() -> None:
-    """Two phases on the gain -x²/2, whose gradient is -x: each starts anew."""
+    """Two phases on the objective -x²/2, whose gradient is -x: each starts anew."""
 
-    def gain(x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
+    def objective(x: Tensor, step: int, items: range) -> tuple[Tensor, dict[str, Tensor]]:
         return -x.square().flatten(1).sum(1) / 2, {}
 
     x = torch.tensor([[[[4.0]]]])
-    found = AdaGrad(schedule=((2, 5.0), (1, 0.5)), momentum=0.9, memory=0.8).maximise(x, gain).images.item()
+    found = AdaGrad(schedule=((2, 5.0), (1, 0.5)), momentum=0.9, memory=0.8).maximise(x, objective).images.item()
     first = 4 - 4 / (1 / 5 + 4)
     second = first - 0.9 * 4 / (1 / 5 + 4) - first / (1 / 5 + math.sqrt(first**2 + 0.8 * 16))
     assert found == pytest.approx(second - second / (1 / 0.5 + abs(second)))
@@ -379,5 +379,5 @@ def test_a_claim_that_cannot_be_measured_is_refused_before_the_work(caffe: Netwo
     check_measurable(("inversion_matches_pool5",), caffe, {"": Inversion(layers=("conv1", last))})
     with pytest.raises(DeepInsideError, match=f"expected {last}, the last layer with positions"):
         check_measurable(("inversion_matches_pool5",), caffe, {"": Inversion(layers=("conv1", "fc8"))})
-    with pytest.raises(DeepInsideError, match="several layers inverted, found 1"):
+    with pytest.raises(DeepInsideError, match="at least two inverted layers, found 1"):
         check_measurable(("inversion_matches_every_layer",), caffe, {"": Inversion(layers="conv1")})

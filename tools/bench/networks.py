@@ -46,7 +46,7 @@ class Bench:
         return replace(self.network, module=convert(self.prepared))
 
     def ruled(self, rule: ReluRule) -> Network:
-        """deepinside's own, its rectifiers passing back by that rule."""
+        """deepinside's network with this ReLU rule."""
         return self.network if rule == "gradient" else with_rule(self.network, rule)[0]
 
     def photos(self, count: int) -> Tensor:

@@ -106,7 +106,7 @@ def agreements(task: Task) -> dict[str, dict[str, Any]]:
     """By way: whether its numbers are right, and how far off they are.
 
     They are where the median item's are. Some items are further off, whoever computes them: among its millions of
-    rectifiers one stands at zero to within rounding, and is open in one way of adding up and shut in another. In a
+    ReLUs one input is always so close to zero that its sign depends on the order of summation. In a
     deep network that holds for every item; then plain PyTorch's float32 is looked at, and a way may be off by twice
     as much, if that is still small (`COARSEST`).
     """

@@ -1,20 +1,20 @@
-"""What a rectifier passes backwards: the one place where DeconvNet, guided back-propagation and the gradient differ.
+"""The backward pass of ReLUs: the only difference between the gradient, DeconvNet and guided back-propagation.
 
-With X_n a rectifier's input and R_{n+1} what comes down to its output (Simonyan et al. 2013, Sect. 4):
+X_n is the input of a ReLU (the papers' rectifier), R_{n+1} the signal at its output (Simonyan et al. 2013, Sect. 4):
 
     gradient    R_n = R_{n+1} · 1(X_n > 0)
     deconvnet   R_n = R_{n+1} · 1(R_{n+1} > 0)                   Zeiler & Fergus 2013
     guided      R_n = R_{n+1} · 1(X_n > 0) · 1(R_{n+1} > 0)      Springenberg et al. 2014
 
-Convolutions, matrices and max-pooling pass back the same in all three. Zeiler & Fergus skipped contrast normalisation
-on the way back; here LRN passes back its gradient, so that the rectifier stays the only difference.
+Convolutions, matrices and max-pooling have the same backward pass in all three. Zeiler & Fergus skipped contrast
+normalisation in the backward pass; here LRN passes its gradient, so that the ReLU is the only difference.
 
-A rectifier is max(x, 0), also one with a ceiling: min(max(x, 0), 6) in MobileNetV2. At and above the ceiling the
-gradient's mask is zero as it is below the floor; the DeconvNet's never looks at X_n, so it has no ceiling either.
-It is found whatever operator computes it (see `deepinside.networks.onnx.relus`). What clamps inside a gate, as in
-hard-swish and squeeze-and-excitation, is no ReLU of the main path and is left as it is.
-What lets some of the negative side through (LeakyRelu, PRelu, Elu) or bends (Sigmoid, Swish, Gelu) is no rectifier in
-the paper's sense and is left as it is.
+A ReLU is max(x, 0), also with a ceiling, such as min(max(x, 0), 6) in MobileNetV2. The gradient's mask is zero at and
+above the ceiling, as it is below zero; the DeconvNet's mask does not depend on X_n, so the ceiling does not affect it.
+ReLUs are found whichever operator computes them (see `deepinside.networks.onnx.relus`). Clamps inside a gate, as in
+hard-swish and squeeze-and-excitation, are not ReLUs of the main path and keep their gradient. So do activations that
+pass part of the negative side (LeakyRelu, PRelu, Elu) or are smooth (Sigmoid, Swish, Gelu): the papers' rules do not
+define them.
 """
 
 import math
@@ -36,11 +36,11 @@ RELU_CALLS = (torch.relu, torch.relu_, F.relu, F.relu_, "relu", "relu_")
 RELU6_CALLS = (F.relu6,)
 CLAMP_CALLS = (torch.clamp, torch.clamp_, torch.clip, torch.clip_, F.hardtanh, "clamp", "clamp_", "clip", "clip_")
 FLOOR_CALLS = (torch.clamp_min, torch.clamp_min_, "clamp_min", "clamp_min_")
-"""How a graph may write a rectifier without a module: functions, and methods by name."""
+"""How a graph can spell a ReLU without a module: functions, and methods by name."""
 
 
 def gradient(x: Tensor, above: Tensor, ceiling: float) -> Tensor:
-    """1(X_n > 0), and below the ceiling: a mask of the shape of `x`. Simonyan et al. 2013, Sect. 4."""
+    """1(0 < X_n < ceiling): a mask of the shape of `x`. Simonyan et al. 2013, Sect. 4."""
     return x > 0 if ceiling == math.inf else (x > 0) & (x < ceiling)
 
 
@@ -57,8 +57,8 @@ def guided(x: Tensor, above: Tensor, ceiling: float) -> Tensor:
 MASKS: dict[ReluRule, Mask] = {"gradient": gradient, "deconvnet": deconvnet, "guided": guided}
 
 
-class RuledRelu(torch.autograd.Function):
-    """A rectifier forwards; backwards the signal times a rule's mask."""
+class ReluRuleFunction(torch.autograd.Function):
+    """A ReLU in the forward pass; in the backward pass, the signal times the rule's mask."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, ceiling: float, mask: Mask) -> Tensor:
@@ -72,8 +72,8 @@ class RuledRelu(torch.autograd.Function):
         return above * ctx.mask(x, above, ctx.ceiling), None, None
 
 
-class Rectifier(nn.Module):
-    """min(max(x, 0), ceiling) with a rule of its own for the way back."""
+class ReluWithRule(nn.Module):
+    """min(max(x, 0), ceiling) with a rule for its backward pass."""
 
     def __init__(self, rule: ReluRule, ceiling: float) -> None:
         super().__init__()
@@ -81,75 +81,75 @@ class Rectifier(nn.Module):
         self.ceiling = ceiling
 
     def forward(self, x: Tensor) -> Tensor:
-        return RuledRelu.apply(x, self.ceiling, MASKS[self.rule])
+        return ReluRuleFunction.apply(x, self.ceiling, MASKS[self.rule])
 
     def extra_repr(self) -> str:
         return f"rule={self.rule}, ceiling={self.ceiling:g}"
 
 
 def with_rule(network: Network, rule: ReluRule) -> tuple[Network, int]:
-    """A network whose rectifiers pass back by `rule`, and how many there are; `network` stays as it is.
+    """A network whose ReLUs use `rule`, and their number. `network` is not modified; the weights are shared.
 
-    Weights are shared. Raises DeepInsideError where there is no rectifier to act on: all rules would be the gradient.
+    Raises DeepInsideError if there is no ReLU, since all rules would then be the gradient.
     """
-    ruled, count = replaced(network, lambda ceiling: Rectifier(rule, ceiling))
+    ruled, count = replace_relus(network, lambda ceiling: ReluWithRule(rule, ceiling))
     if not count:
-        raise without_effect(rule, f"found none in {network.name}")
+        raise no_relu_error(rule, f"found none in {network.name}")
     return ruled, count
 
 
-def without_effect(rule: ReluRule, found: str) -> UnsuitableSettingError:
-    """The error for a rule that has nothing to act on."""
-    problem = f"relu_rule: expected rectifiers for {rule} to act on, {found}"
+def no_relu_error(rule: ReluRule, found: str) -> UnsuitableSettingError:
+    """The error if a rule has no ReLU to act on."""
+    problem = f"relu_rule: expected ReLUs for {rule} to act on, {found}"
     return UnsuitableSettingError(problem, "relu_rule", "gradient")
 
 
 def check_rule(network: Network, rule: ReluRule, layers: Iterable[str] = ()) -> None:
-    """Raise UnsuitableSettingError where a rule other than the gradient's has no ReLU to act on: in the network, or
-    below one of `layers`."""
+    """Raise UnsuitableSettingError if a rule other than the gradient's has no ReLU to act on, in the network or below
+    one of `layers`."""
     if rule == "gradient":
         return
-    if not list(rectifiers(network.module, network.gates)):
-        raise without_effect(rule, f"found none in {network.name}")
+    if not list(find_relus(network.module, network.gates)):
+        raise no_relu_error(rule, f"found none in {network.name}")
     for layer in layers:
-        if not count_rectifiers(network, layer):
-            raise without_effect(rule, f"found none below the target's layer {layer}")
+        if not count_relus(network, layer):
+            raise no_relu_error(rule, f"found none below the target's layer {layer}")
 
 
-def told(network: Network, rule: ReluRule, layer: str) -> tuple[str, ...]:
-    """A sentence that lists by layer the ReLUs a rule acts on for a target in `layer`; none for the gradient's rule."""
+def rule_notes(network: Network, rule: ReluRule, layer: str) -> tuple[str, ...]:
+    """A sentence that lists the ReLUs that a rule acts on for a target in `layer`; none for the gradient's rule."""
     if rule == "gradient":
         return ()
-    nodes = [node for node, _ in rectifiers(network.upto(layer).part.graph, network.gates)]
+    nodes = [node for node, _ in find_relus(network.upto(layer).part.graph, network.gates)]
     names = [str(node.meta.get(LAYER, node.name)) for node in nodes]
     said = f"The rule of {rule} acts on {len(names)} ReLUs: {', '.join(names)}"
     gates = [name for name in network.layers if name in network.gates]
     return (f"{said}; not on those in gates: {', '.join(gates)}." if gates else f"{said}.",)
 
 
-def without_rectifiers(network: Network) -> Network:
-    """A network whose rectifiers let everything through, both ways; `network` stays as it is."""
-    return replaced(network, lambda ceiling: nn.Identity())[0]
+def without_relus(network: Network) -> Network:
+    """A network whose ReLUs are the identity; `network` is not modified."""
+    return replace_relus(network, lambda ceiling: nn.Identity())[0]
 
 
-def count_rectifiers(network: Network, layer: str) -> int:
-    """How many rectifiers lie between the image and `layer`: those a rule can act on for a target there."""
-    return len(list(rectifiers(network.upto(layer).part.graph, network.gates)))
+def count_relus(network: Network, layer: str) -> int:
+    """The number of ReLUs between the image and `layer`: those that a rule acts on for a target there."""
+    return len(list(find_relus(network.upto(layer).part.graph, network.gates)))
 
 
-def replaced(network: Network, make: Callable[[float], nn.Module]) -> tuple[Network, int]:
-    """A network with `make(ceiling)` in the place of every rectifier, and how many there were.
+def replace_relus(network: Network, make: Callable[[float], nn.Module]) -> tuple[Network, int]:
+    """A network with `make(ceiling)` in place of every ReLU, and their number.
 
-    One new module a node of the graph, so that a module used at several places is replaced at each of them.
+    Each node of the graph gets its own module, so that a module used several times is replaced each time.
     """
     graph = fx.Graph()
     graph.output(graph.graph_copy(network.module.graph, {}))
     changed = fx.GraphModule(network.module, graph)
-    found = list(rectifiers(changed, network.gates))
+    found = list(find_relus(changed, network.gates))
     for node, ceiling in found:
         name = f"{node.name}_ruled"
         changed.add_submodule(name, make(ceiling))
-        # in place: the node's users and its layer's mark stay
+        # in place: the node keeps its users and its layer's name
         node.op, node.target, node.args, node.kwargs = "call_module", name, (source(node),), {}
     changed.delete_all_unused_submodules()
     changed.graph.lint()
@@ -161,9 +161,9 @@ def source(node: fx.Node) -> fx.Node:
     return node.all_input_nodes[0]
 
 
-def rectifiers(module: fx.GraphModule, gates: Container[str] = ()) -> Iterator[tuple[fx.Node, float]]:
-    """Every node that computes min(max(x, 0), ceiling), with its ceiling (infinite where there is none); those that
-    compute one of the layers `gates` are left out."""
+def find_relus(module: fx.GraphModule, gates: Container[str] = ()) -> Iterator[tuple[fx.Node, float]]:
+    """Every node that computes min(max(x, 0), ceiling), with its ceiling (infinite if there is none), except those that
+    compute one of the layers `gates`."""
     for node in module.graph.nodes:
         if node.meta.get(LAYER) in gates:
             continue
@@ -179,7 +179,7 @@ def rectifiers(module: fx.GraphModule, gates: Container[str] = ()) -> Iterator[t
 
 def module_limits(module: nn.Module) -> tuple[float, float] | None:
     """Floor and ceiling of a module that clamps, None for any other. ReLU6 and ONNX's Clip are clamps here."""
-    if isinstance(module, Rectifier):
+    if isinstance(module, ReluWithRule):
         return 0, module.ceiling
     if isinstance(module, nn.ReLU):
         return 0, math.inf
@@ -211,7 +211,7 @@ def argument(node: fx.Node, place: int, *names: str) -> Any:
 
 
 def limits_of(low: Any, high: Any) -> tuple[float, float] | None:
-    """The limits as numbers; None where they are computed, which makes it something other than a rectifier."""
+    """The limits as numbers; None if they are computed, in which case the node is not a ReLU."""
     try:
         return (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""The papers' statements as code: each a small function with a source, a number and a verdict.
+"""The papers' claims as code: each is a small function with a source, a number and a verdict.
 
-A claim that does not hold on a network is reported so, with its number. One module a paper; all are imported here,
-so that they are known by name.
+Claims that do not hold are reported with their numbers. There is one module for each paper. All are imported here, so
+that they are registered.
 """
 
 from deepinside.claims import adebayo, mahendran, simonyan

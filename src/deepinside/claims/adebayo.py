@@ -5,7 +5,7 @@ from deepinside.types import Claim
 
 SOURCE = "Adebayo et al. 2018, Fig. 2 and 3"
 ALIKE = 0.5
-"""The rank correlation between a map that still looks the same and one that does not, set before measuring."""
+"""The limit of the rank correlation below which maps count as different, set before measuring."""
 
 
 @claim

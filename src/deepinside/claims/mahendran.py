@@ -1,4 +1,4 @@
-"""Claims of Mahendran & Vedaldi 2014 (arXiv 1412.0035) on what representations keep of a photo, as code."""
+"""Claims of Mahendran & Vedaldi 2014 (arXiv 1412.0035) on what representations preserve of a photo, as code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def several_layers(network: Network, techniques: Mapping[str, Any]) -> None:
     count = len(inverted(network, techniques))
     if count < 2:
         raise DeepInsideError(
-            f"claims: expected several layers inverted, found {count}; use technique=inversion, name more layers in "
+            f"claims: expected at least two inverted layers, found {count}; use technique=inversion, name more layers in "
             "technique.layers, or set claims=[]."
         )
 
@@ -29,19 +29,19 @@ def the_last_with_positions(network: Network, techniques: Mapping[str, Any]) -> 
     last, found = last_with_positions(network), inverted(network, techniques)
     if last not in found:
         raise DeepInsideError(
-            f"claims: expected {last}, the last layer with positions, among the layers inverted, found "
+            f"claims: expected {last}, the last layer with positions, among the inverted layers, found "
             f"{', '.join(found)}; add it to technique.layers or set claims=[]."
         )
 
 
 def inverted(network: Network, techniques: Mapping[str, Any]) -> list[str]:
-    """The layers that a run's first variant inverts, by the network's names."""
+    """The layers that a run's first variant inverts, by their names in the network."""
     first = next(iter(techniques.values()), None)
     return list(chosen_layers(first.layers, network).values()) if isinstance(first, Inversion) else []
 
 
 def last_with_positions(network: Network) -> str:
-    """The last layer whose maps have more than one position: CaffeNet's pool5, whatever it is called elsewhere."""
+    """The last layer whose maps have more than one position: in CaffeNet, pool5."""
     maps = [name for name, one in network.layers.items() if len(one.shape) == 3 and max(one.shape[1:]) > 1]
     if not maps:
         raise DeepInsideError(f"claims: expected a layer with positions, {network.name} has none; set claims=[].")
@@ -67,7 +67,7 @@ def inversion_loses_pixels_not_representation(evidence: Evidence) -> Claim:
 @claim
 @needs(several_layers)
 def inversion_matches_every_layer(evidence: Evidence) -> Claim:
-    """The largest normalised error of the representation over all layers inverted, mean over photos."""
+    """The largest normalised error of the representation over all inverted layers, mean over photos."""
     found = max(by_depth(evidence, "error").values())
     return Claim(
         "inversion_matches_every_layer",
@@ -85,7 +85,7 @@ def inversion_matches_pool5(evidence: Evidence) -> Claim:
     """The normalised error at the last layer with positions (CaffeNet's pool5), mean over photos."""
     layer, errors = last_with_positions(evidence.network), by_depth(evidence, "error")
     if layer not in errors:
-        raise DeepInsideError(f"claims: expected {layer} among the layers inverted; add it to technique.layers.")
+        raise DeepInsideError(f"claims: expected {layer} among the inverted layers; add it to technique.layers.")
     found = errors[layer]
     return Claim(
         "inversion_matches_pool5",
@@ -100,7 +100,7 @@ def inversion_matches_pool5(evidence: Evidence) -> Claim:
 def by_depth(evidence: Evidence, measure: str) -> dict[str, float]:
     """`measure` of the run's first variant by layer, from the shallowest to the deepest.
 
-    Raises DeepInsideError where the run inverted fewer than two layers.
+    Raises DeepInsideError if the run inverted fewer than two layers.
     """
     first = next(iter(evidence.techniques), "")
     start, end = f"{first}/" if first else "", f"/{measure}"
@@ -110,7 +110,7 @@ def by_depth(evidence: Evidence, measure: str) -> dict[str, float]:
     found = {order.index(evidence.network.resolve(layers[name])): value for name, value in shown.items()}
     if len(found) < 2:
         raise DeepInsideError(
-            f"claims: expected {measure} of several layers, found {len(found)}; use technique=inversion or claims=[]."
+            f"claims: expected {measure} of at least two layers, found {len(found)}; use technique=inversion or claims=[]."
         )
     return {order[place]: found[place] for place in sorted(found)}
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from deepinside.attribution.gradients import forward_centre_crop, image_gradient
-from deepinside.attribution.relu_rules import MASKS, Rectifier, ReluRule, rectifiers, replaced, without_rectifiers
+from deepinside.attribution.relu_rules import MASKS, ReluRule, ReluWithRule, find_relus, replace_relus, without_relus
 from deepinside.claims.registry import Evidence, NotMeasuredError, claim
 from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import measure
@@ -34,20 +34,20 @@ def taylor_first_order(evidence: Evidence) -> Claim:
 
 NO_GRADIENT = "the gradient of every photo's class score is zero everywhere"
 ROUNDING = 1e-11
-"""Errors of a score in float64 below this share of it say nothing."""
+"""Errors of a float64 score below this share of it count as rounding error."""
 
 
 def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
-    """log-log slope of |S(I + t·d) − S(I) − t·w·d| over t, by photo with a gradient, in float64.
+    """The log-log slope of |S(I + t·d) − S(I) − t·w·d| over t for each photo with a gradient, in float64.
 
-    A network of rectifiers is piecewise linear, smooth only through LRN: at steps below its kinks the error is of
-    second order, at a kink of first. Steps from 1/16 to 1/1024 of a pixel level along a random direction. On a linear
-    piece there is no error above rounding; that is counted as second order, or as the faster fall that led there.
-    Photos whose gradient is zero everywhere are left out: a dead score is trivially its own expansion.
+    A ReLU network is piecewise linear, apart from LRN. The error is of second order between kinks, of first order at
+    a kink. Steps are 1/16 to 1/1024 of an intensity along a random direction. On a linear piece the error is rounding
+    error; it counts as second order, or as the higher order that larger steps gave. Photos with a zero gradient are
+    left out, since a constant score equals its expansion.
     """
     exact = network.to(dtype=torch.float64)
-    glance, targets = forward_centre_crop(exact, replace(batch, pixels=batch.pixels.double()), "top1")
-    x, slope_of = glance.x.detach(), glance.gradient(targets)
+    forward, targets = forward_centre_crop(exact, replace(batch, pixels=batch.pixels.double()), "top1")
+    x, slope_of = forward.x.detach(), forward.gradient(targets)
     with torch.no_grad():
         start = measure(exact, x, targets, "score")
     draws = [torch.randn(x.shape[1:], generator=seeds.generator(photo.number, "taylor")) for photo in batch.photos]
@@ -77,18 +77,18 @@ def fit_slope(x: Tensor, y: Tensor) -> Tensor:
 def need_softmax(network: Network) -> None:
     """Raise NotMeasuredError for a network whose posterior is a sigmoid for each class."""
     if network.posterior != "softmax":
-        raise NotMeasuredError("this network makes its posteriors by a sigmoid for each class, which mixes no classes")
+        raise NotMeasuredError("the network's posteriors are sigmoids of single classes, so they do not mix classes")
 
 
 @claim
 def posterior_lowers_the_others(evidence: Evidence) -> Claim:
-    """How much of the gain in log-odds comes from lowering other classes when the posterior is maximised.
+    """The share of the increase in log-odds that comes from lower scores of other classes, maximising the posterior.
 
-    It is negative on every network tried (tinycaffenet and two trained on ImageNet): the features of a class raise the
-    scores of similar classes, too. The paper states the mechanism as a possibility and does not measure it.
+    It is negative on every network tried (tinycaffenet and two trained on ImageNet): the features of a class also raise
+    the scores of similar classes. The paper states the mechanism as a possibility and does not measure it.
     """
     need_softmax(evidence.network)
-    share = evidence.metric("posterior/share_by_lowering_others")
+    share = evidence.metric("posterior/log_odds_share_of_other_classes")
     return Claim(
         "posterior_lowers_the_others",
         "Simonyan et al. 2013, Sect. 2",
@@ -103,8 +103,8 @@ def posterior_lowers_the_others(evidence: Evidence) -> Claim:
 def posterior_shows_less(evidence: Evidence) -> Claim:
     """Class score of the images that maximise the posterior, relative to that of class models of the same contrast.
 
-    With a limit on the contrast, both reach it; what the posterior's images lack is the class's features, which the
-    class score counts. (Without the limit, the same claim was measured as a ratio of contrasts.)
+    Both images reach the contrast limit. The class score then measures the class's features, which the posterior's
+    images lack. (Without the limit, the same claim was measured as a ratio of contrasts.)
     """
     need_softmax(evidence.network)
     ratio = evidence.metric("posterior/score") / evidence.metric("score/score")
@@ -120,7 +120,7 @@ def posterior_shows_less(evidence: Evidence) -> Claim:
 
 @claim
 def soft_max_mixes_classes(evidence: Evidence) -> Claim:
-    """Rank correlation of the maps of the class score and of its posterior, mean over photos."""
+    """Rank correlation of the maps of the class score and of the posterior, mean over photos."""
     need_softmax(evidence.network)
     found = evidence.metric("rank_correlation/score~posterior")
     return Claim(
@@ -135,7 +135,7 @@ def soft_max_mixes_classes(evidence: Evidence) -> Claim:
 
 @claim
 def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
-    """Whether the average of ten crops is less spread out in noise than the map of one: mean over photos."""
+    """Rank correlation of the map averaged over ten crops with that of the centre crop, mean over photos."""
     found = evidence.metric("rank_correlation/ten~centre")
     return Claim(
         "ten_crops_agree_with_one",
@@ -149,14 +149,14 @@ def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
 
 @claim
 def deconvnet_is_gradient_but_for_relu(evidence: Evidence) -> Claim:
-    """The DeconvNet's code with the gradient's rule in it against autograd, and all rules without rectifiers."""
-    if not list(rectifiers(evidence.network.module, evidence.network.gates)):
-        raise NotMeasuredError("this network has no ReLU, so that all rules are the gradient's")
+    """The DeconvNet's code with the gradient's rule against autograd, and all rules on the network without ReLUs."""
+    if not list(find_relus(evidence.network.module, evidence.network.gates)):
+        raise NotMeasuredError("the network has no ReLU, so all rules equal the gradient")
     found = rule_difference(evidence.network, evidence.batch)
     return Claim(
         "deconvnet_is_gradient_but_for_relu",
         "Simonyan et al. 2013, Sect. 4",
-        "a DeconvNet is the gradient but for the rectifier: equal with the gradient's rule, or without rectifiers",
+        "a DeconvNet equals the gradient except at ReLUs: equal with the gradient's rule, or without ReLUs",
         found,
         "≤ 1e-6",
         found <= 1e-6,
@@ -167,11 +167,11 @@ def rule_difference(network: Network, batch: ImageBatch) -> float:
     """The largest relative difference of two kinds that should be none, for the top class of every photo.
 
     The gradient's rule in every rectifier against autograd on the untouched network; and, on the network without
-    rectifiers, every rule against autograd.
+    find_relus, every rule against autograd.
     """
-    glance, targets = forward_centre_crop(network, batch, "top1")
-    x = glance.x.detach()
-    linear = without_rectifiers(network)
+    forward, targets = forward_centre_crop(network, batch, "top1")
+    x = forward.x.detach()
+    linear = without_relus(network)
     if not image_gradient(network, x, targets).any():
         raise NotMeasuredError(NO_GRADIENT)
     pairs = [(ruled(network, "gradient"), network), *((ruled(linear, rule), linear) for rule in MASKS)]
@@ -179,8 +179,8 @@ def rule_difference(network: Network, batch: ImageBatch) -> float:
 
 
 def ruled(network: Network, rule: ReluRule) -> Network:
-    """`network` with the rule in every rectifier, were it none."""
-    return replaced(network, lambda ceiling: Rectifier(rule, ceiling))[0]
+    """`network` with the rule in every ReLU; it may have none."""
+    return replace_relus(network, lambda ceiling: ReluWithRule(rule, ceiling))[0]
 
 
 def relative_difference(one: Network, other: Network, x: Tensor, targets: list[Target]) -> float:
@@ -195,16 +195,15 @@ BASELINES = ("whole_image", "centre", "random")
 
 @claim
 def saliency_localises_better_than_baselines(evidence: Evidence) -> Claim:
-    """By how much GraphCut's share of right boxes is above the best naive baseline's, where it is least so by size.
+    """GraphCut's share of correct boxes minus that of the best network-free baseline; the smaller of two sizes.
 
-    Of objects below half of their photo. Above, the box of the whole photo has IoU ≥ 0.5 by definition and is right
-    every time, so that no way to find boxes can lead there: the lead over all sizes, which this claim measured before,
-    is at most zero whatever the map, and failed on every network. It stands in the claim's sentence still.
+    Only objects below half of their photo count. For larger objects the whole photo has IoU ≥ 0.5 by definition, so
+    that no method can beat it. The claim's sentence reports the lead at every size.
     """
     leads = leads_by_size(evidence)
     possible = [lead for size, lead in leads.items() if size != SIZES[2]]
     if not possible:
-        raise NotMeasuredError("every object covers half of its photo or more, where the whole photo is right")
+        raise NotMeasuredError("every object covers at least half of its photo, where the whole photo is a correct box")
     worst = min(possible)
     return Claim(
         "saliency_localises_better_than_baselines",
@@ -219,7 +218,7 @@ def saliency_localises_better_than_baselines(evidence: Evidence) -> Claim:
 
 @claim
 def saliency_localises_small_objects(evidence: Evidence) -> Claim:
-    """The same lead for the smallest objects, which no box of a usual size can fit."""
+    """The same lead for the smallest objects, which no box of average size fits."""
     leads = leads_by_size(evidence)
     smallest = next(iter(leads))
     return Claim(
@@ -234,7 +233,7 @@ def saliency_localises_small_objects(evidence: Evidence) -> Claim:
 
 @claim
 def saliency_points_at_the_object(evidence: Evidence) -> Claim:
-    """How much more of the map's mass lies in the object's boxes than of their area, mean over photos."""
+    """The share of the map's mass in the object's boxes divided by their share of the area, mean over photos."""
     if "concentration" not in evidence.metrics:
         raise NotMeasuredError(NO_BOXES)
     found = evidence.metric("concentration")
@@ -248,13 +247,13 @@ def saliency_points_at_the_object(evidence: Evidence) -> Claim:
     )
 
 
-NO_BOXES = "nobody has marked the objects of these photos; set images.root and images.annotations"
+NO_BOXES = "these photos have no box annotations; set images.root and images.annotations"
 
 
 def leads_by_size(evidence: Evidence) -> dict[str, float]:
-    """Share of right boxes, GraphCut's less that of the best of `BASELINES`, by size of the object, small ones first.
+    """GraphCut's share of correct boxes minus that of the best of `BASELINES`, by object size, smallest first.
 
-    Raises NotMeasuredError where no photo has boxes.
+    Raises NotMeasuredError if no photo has boxes.
     """
     groups = {group: values for group, values in evidence.by_group.items() if "graph_cut/right" in values}
     if not groups:

@@ -1,7 +1,7 @@
-"""Who is told how an optimisation goes: the screen shows it, the pipeline remembers it for a process that is killed.
+"""Callbacks of optimisations: progress displays use them, and so do the checkpoints of a run.
 
-An optimiser reports every step to the watchers of the block it runs in, and asks them once, at its start, whether an
-earlier process left off in the middle. Watchers never change a result: one that goes on gives the same bytes.
+An optimiser calls the callbacks of the enclosing `using_callback` blocks after every step. At its start it asks each
+for a snapshot to continue from. Callbacks do not change results: a restored optimisation gives the same bytes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,15 +13,15 @@ from typing import Any
 from torch import Tensor
 
 Snapshot = Mapping[str, Any]
-"""All that an optimisation needs to go on after `step` steps: mappings, lists, numbers and tensors only."""
+"""What an optimisation needs to continue after `step` steps: mappings, lists, numbers and tensors only."""
 
 
 @dataclass(frozen=True)
 class Step:
     """An optimisation of N images after `number` of `total` steps.
 
-    `images` (N, C, H, W) in zero-centred pixels; `parts` maps a part of the gain (at least "gain" and
-    "gradient_norm") to its values at this step, (N,); nothing of it is to be changed. `snapshot()` makes the state.
+    `images` (N, C, H, W) are mean-subtracted. `parts` maps the parts of the objective (at least "objective" and
+    "gradient_norm") to their values at this step, (N,). Do not modify them. `snapshot()` returns the state.
     """
 
     number: int
@@ -32,23 +32,23 @@ class Step:
 
 
 class Callback:
-    """Somebody who is told; this one does nothing."""
+    """The base class of callbacks; it does nothing."""
 
     def restore(self) -> Snapshot | None:
-        """Where an earlier process left this optimisation, if it did; asked once an optimisation, in order."""
+        """A snapshot to continue from, if there is one. Called once per optimisation, in order."""
         return None
 
     def step(self, now: Step) -> None:
-        """One more step is done."""
+        """Called after every step."""
 
 
-CALLBACKS: ContextVar[tuple[Callback, ...]] = ContextVar("watchers", default=())
+CALLBACKS: ContextVar[tuple[Callback, ...]] = ContextVar("callbacks", default=())
 
 
 @contextmanager
-def using_callback(*watchers: Callback) -> Iterator[None]:
-    """Optimisations in the block report to `watchers`, and to those of the blocks around it."""
-    token = CALLBACKS.set((*CALLBACKS.get(), *watchers))
+def using_callback(*callbacks: Callback) -> Iterator[None]:
+    """Optimisations in the block call `callbacks` and those of the enclosing blocks."""
+    token = CALLBACKS.set((*CALLBACKS.get(), *callbacks))
     try:
         yield
     finally:
@@ -56,12 +56,12 @@ def using_callback(*watchers: Callback) -> Iterator[None]:
 
 
 def restore() -> Snapshot | None:
-    """The first snapshot that any watcher has; every watcher is asked, so that each can count."""
-    found = [watcher.restore() for watcher in CALLBACKS.get()]
+    """The first snapshot that a callback has. Every callback is called, so that each can count optimisations."""
+    found = [callback.restore() for callback in CALLBACKS.get()]
     return next((snapshot for snapshot in found if snapshot is not None), None)
 
 
 def notify(now: Step) -> None:
-    """Tell every watcher of the step that was just taken."""
-    for watcher in CALLBACKS.get():
-        watcher.step(now)
+    """Call every callback with the last step."""
+    for callback in CALLBACKS.get():
+        callback.step(now)

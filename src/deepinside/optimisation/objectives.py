@@ -1,4 +1,4 @@
-"""What is raised: the class score, or a probability made of the class scores."""
+"""Objectives: the class score, or a posterior computed from the class scores."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -20,22 +20,24 @@ through a sigmoid in networks whose photos may be of several classes."""
 def measure(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective) -> Tensor:
     """The objective of item i of `x` (N, C, H, W) for `targets[i]`, as (N,).
 
-    Only the part of the network that the targets need is run. For a group of classes the score is the mean of its
-    classes' scores and the posterior their sum. Raises DeepInsideError for a posterior of anything but classes.
+    Only the part of the network that the targets need is run. For a group of classes the score is the mean of the
+    classes' scores, and the posterior is the sum of their posteriors. Raises DeepInsideError for a posterior of units.
     """
     layers = sorted({target.layer for target in targets})
     activations = network.activations(x, layers)
-    return outcomes(activations, targets, kind, network)
+    return objective_values(activations, targets, kind, network)
 
 
-def outcomes(activations: Mapping[str, Tensor], targets: Sequence[Target], kind: Objective, network: Network) -> Tensor:
+def objective_values(
+    activations: Mapping[str, Tensor], targets: Sequence[Target], kind: Objective, network: Network
+) -> Tensor:
     """The objective (N,) of item i for `targets[i]`, from the activations (N, …) of the targets' layers."""
-    # split, not sliced: back from N slices would come N gradients as large as the whole
+    # split, not sliced: the backward pass of N slices would make N gradients of the full size
     items = {layer: activations[layer].split(1) for layer in {target.layer for target in targets}}
-    return torch.cat([outcome(items[t.layer][i], t, kind, network) for i, t in enumerate(targets)])
+    return torch.cat([objective_value(items[t.layer][i], t, kind, network) for i, t in enumerate(targets)])
 
 
-def outcome(activation: Tensor, target: Target, kind: Objective, network: Network) -> Tensor:
+def objective_value(activation: Tensor, target: Target, kind: Objective, network: Network) -> Tensor:
     """The objective (1,) of one item from its layer's activation (1, C) or (1, C, H, W)."""
     check_objective(kind, target, network.target)
     if kind == "score":
@@ -45,7 +47,7 @@ def outcome(activation: Tensor, target: Target, kind: Objective, network: Networ
 
 
 def check_objective(kind: Objective, target: Target, class_layer: str) -> None:
-    """Raise DeepInsideError for a posterior of anything but classes."""
+    """Raise DeepInsideError for a posterior of a target that is not of classes."""
     if kind != "score" and target.layer != class_layer:
         raise DeepInsideError(
             f"objective: {kind} is defined for classes, found {target.name!r} in {target.layer}; use objective=score."
@@ -55,9 +57,8 @@ def check_objective(kind: Objective, target: Target, class_layer: str) -> None:
 def class_posterior(activation: Tensor, target: Target, posterior: Posterior) -> Tensor:
     """(1, 2): the log-odds of the target's classes are the first number minus the second.
 
-    By soft-max the log of the summed exponentials of the target's classes, and of all other classes. By sigmoid the
-    log-odds that at least one of the target's classes is there, classes being independent, and 0: no other class has a
-    part in it.
+    Soft-max: the log-sum-exp of the target's classes, and that of all other classes. Sigmoid: the log-odds that at
+    least one of the target's classes is present, classes being independent, and 0, since other classes do not matter.
     """
     scores = activation.flatten(2).mean(2) if activation.ndim == 4 else activation
     if posterior == "sigmoid":
@@ -77,11 +78,11 @@ def any_of(scores: Tensor) -> Tensor:
 
 
 SATURATED = 1e-6
-"""How near one: steps of float32 there are 6e-8 wide, so little is known of what is left."""
+"""The distance from 1. float32 has a resolution of 6e-8 there, so that the rest has few significant digits."""
 
 
 def is_saturated(posterior: float) -> bool:
-    """Whether a posterior is so near one that its gradient in float32 is rounding."""
+    """Whether a posterior is so close to 1 that its gradient in float32 is rounding error."""
     return posterior > 1 - SATURATED
 
 

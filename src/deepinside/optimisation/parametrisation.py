@@ -35,10 +35,10 @@ class _AscentDirection(torch.autograd.Function):
 
 
 def ascent_direction(gradient: Tensor, x: Tensor, contrast: float | None, parametrisation: Parametrisation) -> Tensor:
-    """The direction to move images `x` (N, C, H, W) in, from the objective's gradient; image by image.
+    """The direction to move images `x` (N, C, H, W) in, from the objective's gradient, image by image.
 
-    An image at the contrast limit keeps only what does not raise its contrast. "fourier" gives the step that gradient
-    ascent takes in the image's Fourier coefficients, scaled by 1/frequency, with decorrelated colours.
+    At the contrast limit, the component that raises the contrast is removed. "fourier" gives the step of gradient
+    ascent in the image's Fourier coefficients, scaled by 1/frequency, with decorrelated colours.
     """
     if contrast is not None:
         gradient = tangential(gradient, x, contrast)

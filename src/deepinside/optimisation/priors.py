@@ -1,12 +1,12 @@
-"""What the two papers on inversion demand of an image besides its representation, with their constants.
+"""The image priors of the two papers on inversion, with their constants.
 
-An energy decides four things: the noise to start from, how much the representation's error weighs, the penalty that
-keeps the image natural, and how the image is kept within bounds. Both energies are multiplied by a constant that
-makes the optimiser's rate independent of the image's size, as the authors' code does with the step instead.
+An energy sets four things: the initial noise, the weight of the representation's error, the penalty on the image, and
+the bounds of the image. Both energies are multiplied by a constant that makes the optimiser's rate independent of the
+image's size; the authors' code scales the step instead.
 
-Total variation depends on the resolution: neighbours in a small copy of a photo differ more, so that Σ TV² is the same
-for both sizes while the other terms grow with the number of pixels. Its weight therefore grows with (side / `side`)^β,
-where `side` is that of the inputs the papers' weights were chosen for; at that size they are the papers' own.
+Total variation depends on the resolution. Neighbours differ more in a small copy of a photo, so Σ TV² is the same for
+both sizes, while the other terms grow with the number of pixels. Its weight is therefore multiplied by
+(side / `side`)^β, where `side` is the input size that the papers' weights were chosen for.
 """
 
 import math
@@ -28,14 +28,14 @@ Shape = Sequence[int]
 
 
 def at_depth(values: ByDepth, depth: float) -> float:
-    """The value for a layer at `depth`, its place among the network's layers over their number, in (0, 1]."""
+    """The value for a layer at `depth`, its position among the network's layers divided by their number, in (0, 1]."""
     if not isinstance(values, tuple):
         return values
     return next((value for share, value in values if depth <= share + 1e-9), values[-1][1])
 
 
 def resolution(shape: Shape, side: float, beta: float) -> float:
-    """What total variation's weight is multiplied with for images of `shape` (C, H, W): (√(H·W) / side)^β."""
+    """The factor of total variation's weight for images of `shape` (C, H, W): (√(H·W) / side)^β."""
     return (math.sqrt(math.prod(shape[1:])) / side) ** beta
 
 
@@ -48,10 +48,10 @@ def by_item(values: ByDepth, depths: Sequence[float], like: Tensor) -> Tensor:
 class Mahendran2014:
     """σ²·error + λ_TV/2·Σ TV^(β/2) + λ_α/2·Σ|x|^α: eq. 2-4 of arXiv 1412.0035, times the constant σ².
 
-    σ = `sigma`·√(values in the image), the norm of a typical zero-centred photo; noise of that norm is the start.
-    `alpha_weight` is λ_α and `total_variation` λ_TV as in the authors' code, which chooses 1, 10 or 100 for layers
-    1-6, 7-12 and 13-20 of CaffeNet's twenty: here by share of the depth, so that it means something on any network,
-    and for inputs of `side` pixels.
+    σ = `sigma`·√(values in the image), the norm of a typical mean-subtracted photo; the start is noise of that norm.
+    `alpha_weight` is λ_α and `total_variation` λ_TV as in the authors' code, which uses 1, 10 and 100 for
+    layers 1-6, 7-12 and 13-20 of CaffeNet's 20 layers. Here they are given by share of the depth, so that they apply to
+    any network, and for inputs of `side` pixels.
     """
 
     sigma: PositiveFloat = 68.92
@@ -65,7 +65,7 @@ class Mahendran2014:
     jitter_steps = 0
 
     def start(self, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Gaussian noise of norm σ, of `shape` (C, H, W), on the CPU."""
+        """Gaussian noise with norm σ and `shape` (C, H, W), on the CPU."""
         noise = torch.randn(tuple(shape), generator=generator)
         return noise / noise.norm() * self.sigma * math.sqrt(noise.numel())
 
@@ -80,11 +80,11 @@ class Mahendran2014:
         return weights / 2 * variation + self.alpha_weight / 2 * regularisers.p_norm(x, self.alpha)
 
     def project(self, x: Tensor) -> Tensor:
-        """`x` (N, C, H, W) itself: this version has no bounds."""
+        """`x` (N, C, H, W) unchanged: this version has no bounds."""
         return x
 
     def margin(self, stride: int) -> int:
-        """0: this version does not move the image."""
+        """0: this version has no jitter."""
         return 0
 
 
@@ -92,11 +92,11 @@ class Mahendran2014:
 class Mahendran2016:
     """H·W·C·error + (v/B)^β·Σ TV^(β/2) + B^-α·Σ‖x_pixel‖^α: IJCV 2016 (arXiv 1512.02017), times the constant H·W.
 
-    B = `bound`, the usual norm of a pixel's colour; `largest` is B₊, onto which larger ones are projected; B/v with
-    v = `edge` is the usual difference of neighbours, for inputs of `side` pixels; C = `error_weight`. The authors ran
-    C = 1, 20, 100 and 300 on every layer; the shares of the depth at which each is taken here are this project's
-    choice. Start: uniform noise whose 95 % quantile is B/√3 a value. In the first `jitter_steps` steps the network
-    sees a window of a slightly larger image, moved at random within `margin` pixels.
+    B = `bound`, the typical norm of a pixel's colour; `largest` is B₊, onto which larger norms are projected; B/v with
+    v = `edge` is the typical difference of neighbours, for inputs of `side` pixels; C = `error_weight`. The authors ran
+    C = 1, 20, 100 and 300 on every layer; here each applies to a share of the depth, which is this project's choice.
+    Start: uniform noise with a 95 % quantile of B/√3. In the first `jitter_steps` steps the network's input is a
+    window of a slightly larger image, at a random offset of up to `margin` pixels.
     """
 
     bound: PositiveFloat = 80.0
@@ -127,9 +127,9 @@ class Mahendran2016:
         return (variation + intensity) * (math.prod(shape[1:]) / math.prod(x.shape[2:]))
 
     def project(self, x: Tensor) -> Tensor:
-        """`x` (N, C, H, W) with every pixel's colour, a vector from the mean colour, cut to the length B₊."""
+        """`x` (N, C, H, W) with the norm of every pixel's colour, as a vector from the mean colour, limited to B₊."""
         return regularisers.limit_colours(x, self.largest)
 
     def margin(self, stride: int) -> int:
-        """How many pixels the image is larger than the network's input: a quarter of the layer's stride, less one."""
+        """By how many pixels the image exceeds the network's input: a quarter of the layer's stride, minus one."""
         return max(round(stride / 4), 1) - 1 if self.jitter_steps else 0

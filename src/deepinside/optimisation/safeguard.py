@@ -1,4 +1,4 @@
-"""A step that is unstable on one network or layer is halved there, so that an optimisation converges everywhere."""
+"""Halves the optimiser's step for images whose energy rises, so that one step size works everywhere."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 from deepinside.optimisation.optimisers import OptimiserState, Parts, Stepwise
 
-WORSE = 4.0  # momentum alone lets a stable energy rise to three times its least
-NEGLIGIBLE = 1e-3  # of the energy at the start: below that share an energy may swing as it will
+WORSE = 4.0  # with momentum, the energy of a stable optimisation rises to at most three times its minimum
+NEGLIGIBLE = 1e-3  # as a share of the initial energy; below it, rises are ignored
 
 
 @dataclass(frozen=True)
 class Safeguarded(Stepwise):
-    """`rule` for a gain that is minus an energy ≥ 0, with the step halved image by image where the rule is unstable.
+    """`rule` with a step that is halved, image by image, where it is unstable. The objective is minus an energy ≥ 0.
 
-    Where an image's energy is not finite, or exceeds both `WORSE` times its least since the phase began and
-    `NEGLIGIBLE` times that at the start, the image goes back to where its energy was least, its momentum starts
-    anew, and from then on it moves half as far a step. An image that this never happens to gets the rule's own bytes.
-    The part "step_scale" of the trace (N, steps) says how far an image moved, as a share of the rule's step.
+    An image is unstable if its energy is not finite, or exceeds both `WORSE` times its minimum in this phase and
+    `NEGLIGIBLE` times its initial value. The image then returns to where its energy was lowest, its momentum is reset,
+    and its step is half as long from then on. The results of stable images are the same bytes as without the safeguard.
+    The trace entry "step_scale" (N, steps) is an image's step as a share of the rule's step.
     """
 
     rule: Stepwise
 
-    diverging_is_refused = False
+    refuses_divergence = False
 
     def length(self) -> int:
         return self.rule.length()
@@ -31,43 +31,43 @@ class Safeguarded(Stepwise):
     def starts_phase(self, step: int) -> bool:
         return self.rule.starts_phase(step)
 
-    def begin(self, start: Tensor) -> OptimiserState:
+    def initial_state(self, start: Tensor) -> OptimiserState:
         unknown = start.new_full((len(start),), torch.inf)
-        own = {"best": start, "least": unknown, "first": unknown, "scale": torch.ones_like(unknown)}
-        return {**{f"rule/{name}": values for name, values in self.rule.begin(start).items()}, **own}
+        safeguard = {"best": start, "least": unknown, "first": unknown, "scale": torch.ones_like(unknown)}
+        return {**{f"rule/{name}": values for name, values in self.rule.initial_state(start).items()}, **safeguard}
 
-    def noted(self, memory: OptimiserState) -> Parts:
-        return {"step_scale": memory["scale"]}
+    def trace_entries(self, state: OptimiserState) -> Parts:
+        return {"step_scale": state["scale"]}
 
     def advance(
-        self, x: Tensor, memory: OptimiserState, gradient: Tensor, gain: Tensor, step: int
+        self, x: Tensor, state: OptimiserState, gradient: Tensor, objective: Tensor, step: int
     ) -> tuple[Tensor, OptimiserState]:
-        first = -gain if step == 0 else memory["first"]
-        worse = is_worse(-gain, memory["least"], first)
-        better = ~worse & ((-gain < memory["least"]) | self.starts_phase(step))
-        best, least = chosen(better, x, memory["best"]), torch.where(better, -gain, memory["least"])
-        rule = {name.removeprefix("rule/"): v for name, v in memory.items() if name.startswith("rule/")}
-        moved, kept = self.rule.move(x, rule, gradient, step)
-        rule = {name: chosen(worse, torch.zeros_like(values), values) for name, values in kept.items()}
-        scale = memory["scale"]
-        stepped = chosen(scale < 1, x + per_image(scale, x) * (moved - x), moved)
-        own = {"best": best, "least": least, "first": first, "scale": torch.where(worse, scale / 2, scale)}
-        return chosen(worse, best, stepped), {**{f"rule/{name}": v for name, v in rule.items()}, **own}
+        first = -objective if step == 0 else state["first"]
+        worse = is_worse(-objective, state["least"], first)
+        better = ~worse & ((-objective < state["least"]) | self.starts_phase(step))
+        best, least = select(better, x, state["best"]), torch.where(better, -objective, state["least"])
+        rule = {name.removeprefix("rule/"): v for name, v in state.items() if name.startswith("rule/")}
+        updated, new = self.rule.update(x, rule, gradient, step)
+        rule = {name: select(worse, torch.zeros_like(values), values) for name, values in new.items()}
+        scale = state["scale"]
+        stepped = select(scale < 1, x + per_image(scale, x) * (updated - x), updated)
+        safeguard = {"best": best, "least": least, "first": first, "scale": torch.where(worse, scale / 2, scale)}
+        return select(worse, best, stepped), {**{f"rule/{name}": v for name, v in rule.items()}, **safeguard}
 
-    def outcome(self, x: Tensor, memory: OptimiserState) -> Tensor:
-        """The last images; the best instead where the step had to be halved or the last is not finite."""
+    def final_images(self, x: Tensor, state: OptimiserState) -> Tensor:
+        """The last images, or the best ones where the step was halved or the last image is not finite."""
         finite = x.flatten(1).isfinite().all(1)
-        return chosen((memory["scale"] < 1) | ~finite, memory["best"], x)
+        return select((state["scale"] < 1) | ~finite, state["best"], x)
 
 
 def is_worse(energy: Tensor, least: Tensor, first: Tensor) -> Tensor:
-    """(N,): whether an image has left the way down; a comparison with NaN is false."""
+    """(N,): whether an image's energy has risen too far; a comparison with NaN is false."""
     return ~(energy <= torch.maximum(WORSE * least, NEGLIGIBLE * first)) & first.isfinite()
 
 
-def chosen(which: Tensor, ones: Tensor, others: Tensor) -> Tensor:
-    """Image by image, `ones` where `which` (N,) says so."""
-    return torch.where(per_image(which, others), ones, others)
+def select(condition: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Image by image, `first` where `condition` (N,) is true, else `second`."""
+    return torch.where(per_image(condition, second), first, second)
 
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from deepinside.optimisation.callbacks import Callback, Snapshot, Step
 
-TOLD = ("score", "error", "gain")
+TOLD = ("score", "error", "objective")
 """The objective's term to show: the first of these that exists."""
 
 

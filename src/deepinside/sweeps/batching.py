@@ -181,7 +181,7 @@ def slice_snapshot(snapshot: Snapshot, part: range) -> Snapshot:
     return {
         "step": snapshot["step"],
         "images": snapshot["images"][some].clone(),
-        "memory": {name: values[some].clone() for name, values in snapshot["memory"].items()},
+        "state": {name: values[some].clone() for name, values in snapshot["state"].items()},
         "trace": {name: values[:, some].clone() for name, values in snapshot["trace"].items()},
     }
 
@@ -194,6 +194,6 @@ def join_snapshots(snapshots: Sequence[Snapshot]) -> Snapshot:
     return {
         "step": first["step"],
         "images": torch.cat([one["images"] for one in snapshots]),
-        "memory": {name: torch.cat([one["memory"][name] for one in snapshots]) for name in first["memory"]},
+        "state": {name: torch.cat([one["state"][name] for one in snapshots]) for name in first["state"]},
         "trace": {name: torch.cat([one["trace"][name] for one in snapshots], 1) for name in first["trace"]},
     }

@@ -18,7 +18,7 @@ from deepinside.networks.network import Network, as_scores
 from deepinside.networks.spec import Posterior
 from deepinside.optimisation import regularisers
 from deepinside.optimisation.batching import numbers_like
-from deepinside.optimisation.objectives import Objective, check_objective, class_posterior, measure, outcomes
+from deepinside.optimisation.objectives import Objective, check_objective, class_posterior, measure, objective_values
 from deepinside.optimisation.optimisers import (
     LBFGS,
     AdaGrad,
@@ -98,12 +98,12 @@ class ClassModel:
     ) -> OptimisationRequests[TechniqueOutput]:
         """The same as a generator that asks for its one optimisation, so that runs of a sweep can share a batch."""
         targets = [resolve(target, network) for target in self.targets]
-        gain = ClassScoreObjective(
+        objective = ClassScoreObjective(
             network, self.objective, tuple(ClassModelSpec(self, target, seeds) for target in targets)
         )
         with torch.no_grad():
             start = self.begin(network, batch, targets, seeds)
-        found = yield OptimisationRequest(self.optimiser, start, gain)
+        found = yield OptimisationRequest(self.optimiser, start, objective)
         metrics = numbers(self, network, start, found.images, targets)
         items = [item(self, network, found, i, *row) for i, row in enumerate(zip(targets, metrics, strict=True))]
         names = unique(item.name for item in items)  # ImageNet has two classes called crane
@@ -272,7 +272,7 @@ def numbers(
     """The metrics of each image: its score, contrast and λ; for a class also how its posterior was gained."""
     after = network_view(network, images, {network.target, *(target.layer for target in targets)})
     before, scores = (as_scores(one[network.target]) for one in (network_view(network, start, {network.target}), after))
-    values = outcomes(after, targets, "score", network).tolist()
+    values = objective_values(after, targets, "score", network).tolist()
     weights = [] if settings.l2 is not None else equivalent_l2(settings, network, images, targets).tolist()
     for i, target in enumerate(targets):
         metrics = {"score": values[i], "contrast": root_mean_square(images[i : i + 1]).item()}
@@ -313,5 +313,5 @@ def against_others(before: Tensor, after: Tensor, target: Target, posterior: Pos
     first, last = (class_posterior(scores, target, posterior)[0] for scores in (before, after))
     gained = (last[0] - last[1]) - (first[0] - first[1])
     known = bool(gained) and posterior == "softmax"  # a sigmoid does not look at other classes
-    share = {"share_by_lowering_others": ((first[1] - last[1]) / gained).item()} if known else {}
+    share = {"log_odds_share_of_other_classes": ((first[1] - last[1]) / gained).item()} if known else {}
     return {"posterior": last.softmax(0)[0].item(), **share}

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deepinside.attribution.gradients import forward_centre_crop
-from deepinside.attribution.relu_rules import ReluRule, check_rule, told, with_rule
+from deepinside.attribution.relu_rules import ReluRule, check_rule, rule_notes, with_rule
 from deepinside.config.settings import STRICT
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
@@ -49,9 +49,9 @@ class Faithfulness:
         if not len(batch):
             return TechniqueOutput(())
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
-        glance, targets = forward_centre_crop(ruled, batch, self.target)  # a rule changes no score
-        x, maps = glance.x.detach(), glance.gradient(targets).abs().amax(1)
-        del glance  # and all that it remembers
+        forward, targets = forward_centre_crop(ruled, batch, self.target)  # a rule changes no score
+        x, maps = forward.x.detach(), forward.gradient(targets).abs().amax(1)
+        del forward  # frees its activations
         chance = [
             torch.rand(maps.shape[1:], generator=seeds.generator(photo.number, "order")) for photo in batch.photos
         ]
@@ -60,7 +60,7 @@ class Faithfulness:
             curves |= self.curves(network, x, torch.stack(chance).to(maps), targets, "random_")
         shown = (x + network.mean).cpu()
         rows = zip(batch.photos, targets, strict=True)
-        rules = told(network, self.relu_rule, targets[0].layer)
+        rules = rule_notes(network, self.relu_rule, targets[0].layer)
         return TechniqueOutput(
             tuple(
                 item(p, shown[i], maps[i].cpu(), curves, i, (*target_notes(p, t), *rules))

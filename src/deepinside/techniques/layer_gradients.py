@@ -93,16 +93,16 @@ class AtLayer:
 
 
 def gradients_at(
-    glance: ForwardPass, targets: Sequence[Target], layers: Sequence[str], kind: Objective = "score"
+    forward: ForwardPass, targets: Sequence[Target], layers: Sequence[str], kind: Objective = "score"
 ) -> dict[str, AtLayer]:
     """∂(objective of item i) / ∂(activation of item i) at every layer that leads to the targets, by layer.
 
     One target each, of any layer that was looked at. One backward pass; layers that the targets do not depend on are
     left out.
     """
-    found = {name: glance.activations[name] for name in layers if glance.activations[name].requires_grad}
+    found = {name: forward.activations[name] for name in layers if forward.activations[name].requires_grad}
     with torch.enable_grad():
-        gradients = torch.autograd.grad(glance.objective(targets, kind).sum(), list(found.values()), allow_unused=True)
+        gradients = torch.autograd.grad(forward.objective(targets, kind).sum(), list(found.values()), allow_unused=True)
     return {
         name: AtLayer(found[name].detach(), gradient)
         for name, gradient in zip(found, gradients, strict=True)

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from deepinside.attribution.gradients import Crop, ForwardPass, centre_crop, ten_crops
-from deepinside.attribution.relu_rules import ReluRule, check_rule, told, with_rule
+from deepinside.attribution.relu_rules import ReluRule, check_rule, rule_notes, with_rule
 from deepinside.config.settings import STRICT
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
@@ -85,18 +85,20 @@ class Localisation:
             return TechniqueOutput(())
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         (middle,) = centre_crop((batch.pixels.shape[2], batch.pixels.shape[3]), network.size)
-        glance = ForwardPass(ruled, middle.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
-        scores = glance.scores.cpu()
+        forward = ForwardPass(
+            ruled, middle.cut(batch.pixels, network.size), [network.target]
+        )  # a rule changes no score
+        scores = forward.scores.cpu()
         targets = self.targets(network, batch, scores)
-        maps = self.maps(glance, middle, batch.pixels, targets)
-        del glance  # and all that it remembers
+        maps = self.maps(forward, middle, batch.pixels, targets)
+        del forward  # frees its activations
         rows = zip(batch.photos, targets, maps, scores, strict=True)
         items = [
             item
             for photo, found, shown, row in rows
             for item in self.items(observe(network, photo, row, seeds), found, shown)
         ]
-        notes = told(network, self.relu_rule, targets[0][0].layer)
+        notes = rule_notes(network, self.relu_rule, targets[0][0].layer)
         return TechniqueOutput(tuple(replace(one, notes=(*one.notes, *notes)) for one in items), self.deviations(batch))
 
     def targets(self, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
@@ -106,13 +108,13 @@ class Localisation:
         return [row if one is None or one in row else [*row, one] for row, one in zip(found, own, strict=True)]
 
     def maps(
-        self, glance: ForwardPass, middle: Crop, pixels: Tensor, targets: Sequence[Sequence[Target]]
+        self, forward: ForwardPass, middle: Crop, pixels: Tensor, targets: Sequence[Sequence[Target]]
     ) -> list[list[Tensor]]:
-        """By photo: the map (H, W) of every target. `glance` is what was seen of the `middle` crop."""
-        saliency, net = Saliency(), glance.network
+        """By photo: the map (H, W) of every target. `forward` is what was seen of the `middle` crop."""
+        saliency, net = Saliency(), forward.network
         crops = (ten_crops if self.crops == "ten" else centre_crop)((pixels.shape[2], pixels.shape[3]), net.size)
         everywhere = list(zip(*targets, strict=False))  # as many as every photo has; the rest is some photos' own
-        known = saliency.seen(glance, middle, everywhere)
+        known = saliency.seen(forward, middle, everywhere)
         maps = zip(*saliency.averaged(net, pixels, everywhere, crops, known), strict=True)
         found = [[one.cpu() for one in of_photo] for of_photo in maps]
         further = [(place, target) for place, row in enumerate(targets) for target in row[len(everywhere) :]]
@@ -188,9 +190,7 @@ class Localisation:
         side = min(batch.pixels.shape[2:])
         said = {
             f"photos are cut up at a shorter side of {side} pixels, not the authors' 256": side != 256,
-            f"the rectifiers pass back by the rule of {self.relu_rule}, not the gradient's": (
-                self.relu_rule != "gradient"
-            ),
+            f"the ReLUs use the rule {self.relu_rule}, not gradient": (self.relu_rule != "gradient"),
             "one centre crop, not the average of ten": self.crops != "ten",
             "the most and the least salient pixels are tied to the object and to the background beforehand": (
                 (self.foreground_seeds, self.background_seeds) != (None, None)

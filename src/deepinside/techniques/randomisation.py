@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deepinside.attribution.gradients import forward_centre_crop, image_gradient
-from deepinside.attribution.relu_rules import ReluRule, check_rule, told, with_rule
+from deepinside.attribution.relu_rules import ReluRule, check_rule, rule_notes, with_rule
 from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError, UnsuitableSettingError
 from deepinside.metrics.similarity import blank, rank_correlation, ssim
@@ -49,13 +49,13 @@ class Randomisation:
         """One item a photo and rule: its map, the map after each stage, and how alike they are at every stage."""
         if not len(batch):
             return TechniqueOutput(())
-        glance, targets = forward_centre_crop(network, batch, self.target)
-        x = glance.x.detach()
-        del glance  # and all that it remembers
+        forward, targets = forward_centre_crop(network, batch, self.target)
+        x = forward.x.detach()
+        del forward  # frees its activations
         networks = {"trained": network, **self.randomise(network, targets[0].layer, seeds)}
         found = {rule: {name: maps(one, rule, x, targets) for name, one in networks.items()} for rule in self.rules}
         shown = (x + network.mean).cpu()
-        rules = {rule: told(network, rule, targets[0].layer) for rule in self.rules}
+        rules = {rule: rule_notes(network, rule, targets[0].layer) for rule in self.rules}
         items = [
             item(p, shown[i], rule, found[rule], i, (*target_notes(p, targets[i]), *rules[rule]))
             for i, p in enumerate(batch.photos)

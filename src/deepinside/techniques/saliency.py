@@ -19,7 +19,7 @@ from deepinside.attribution.gradients import (
     in_micro_batches,
     ten_crops,
 )
-from deepinside.attribution.relu_rules import ReluRule, check_rule, count_rectifiers, told, with_rule
+from deepinside.attribution.relu_rules import ReluRule, check_rule, count_relus, rule_notes, with_rule
 from deepinside.config.settings import STRICT
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
@@ -104,16 +104,18 @@ class Saliency:
         crops = (ten_crops if self.crops == "ten" else centre_crop)(whole, network.size)
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         (centre,) = centre_crop(whole, network.size)
-        glance = ForwardPass(ruled, centre.cut(batch.pixels, network.size), [network.target])  # a rule changes no score
-        scores = glance.scores
+        forward = ForwardPass(
+            ruled, centre.cut(batch.pixels, network.size), [network.target]
+        )  # a rule changes no score
+        scores = forward.scores
         names, targets = self.find_targets(network, batch, scores)
         layers = dict.fromkeys(target.layer for target in targets[0])
         check_rule(network, self.relu_rule, layers)
-        counts = [count_rectifiers(network, layer) for layer in layers]
-        notes = tuple(note for layer in layers for note in told(network, self.relu_rule, layer))
+        counts = [count_relus(network, layer) for layer in layers]
+        notes = tuple(note for layer in layers for note in rule_notes(network, self.relu_rule, layer))
         asked = list(zip(*targets, strict=True))
-        known = self.seen(glance, centre, asked)
-        del glance  # and all that it remembers
+        known = self.seen(forward, centre, asked)
+        del forward  # frees its activations
         maps = self.averaged(ruled, batch.pixels, asked, crops, known)
         rows = zip(batch.photos, names, targets, zip(*maps, strict=True), scores, strict=True)
         items = tuple(self.item(network, *row, float(min(counts)), notes) for row in rows)
@@ -146,23 +148,23 @@ class Saliency:
         whole = (x.shape[2], x.shape[3])
         return [average_over_crops([found[crop][row] for crop in crops], crops, whole) for row in range(len(asked))]
 
-    def seen(self, glance: ForwardPass, crop: Crop, asked: Sequence[Sequence[Target]]) -> Windows:
+    def seen(self, forward: ForwardPass, crop: Crop, asked: Sequence[Sequence[Target]]) -> Windows:
         """The maps of a crop that was looked at already, or none where another layer is asked for."""
-        if any(target.layer not in glance.activations for row in asked for target in row):
+        if any(target.layer not in forward.activations for row in asked for target in row):
             return {}
-        return {crop: [self.reduced(glance, row) for row in asked]}
+        return {crop: [self.reduced(forward, row) for row in asked]}
 
     def looked_at(
         self, network: Network, x: Tensor, crops: Sequence[Crop], asked: Sequence[Sequence[Target]]
     ) -> Windows:
         """The maps of some crops, all of them in one pass forwards."""
         windows = torch.cat([crop.cut(x, network.size) for crop in crops])
-        glance = ForwardPass(network, windows, (target.layer for row in asked for target in row))
-        maps = [self.reduced(glance, [*row] * len(crops)).split(len(x)) for row in asked]
+        forward = ForwardPass(network, windows, (target.layer for row in asked for target in row))
+        maps = [self.reduced(forward, [*row] * len(crops)).split(len(x)) for row in asked]
         return {crop: [of_row[place] for of_row in maps] for place, crop in enumerate(crops)}
 
-    def reduced(self, glance: ForwardPass, targets: Sequence[Target]) -> Tensor:
-        return REDUCTIONS[self.show](glance.gradient(targets, self.objective), glance.x.detach())
+    def reduced(self, forward: ForwardPass, targets: Sequence[Target]) -> Tensor:
+        return REDUCTIONS[self.show](forward.gradient(targets, self.objective), forward.x.detach())
 
     def item(
         self, network: Network, photo: Photo, names: Sequence[str], targets: Sequence[Target], maps: Sequence[Tensor],
@@ -175,7 +177,7 @@ class Saliency:
             Panel(name, values.cpu(), LOOKS[self.show], target.name, blank=blank)
             for (name, values, target), blank in zip(parts, blanks, strict=True)
         ]
-        metrics = {**dict(numbers(network, targets, maps, scores)), "rectifiers": rectifiers}
+        metrics = {**dict(numbers(network, targets, maps, scores)), "relu_count": rectifiers}
         said = (*target_notes(photo, *targets), *notes)
         return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said)
 
@@ -193,9 +195,7 @@ class Saliency:
         """Where these settings leave the paper, one sentence each."""
         said = {
             "differentiates through the soft-max, not the class score": self.objective != "score",
-            f"the rectifiers pass back by the rule of {self.relu_rule}, not the gradient's": (
-                self.relu_rule != "gradient"
-            ),
+            f"the ReLUs use the rule {self.relu_rule}, not gradient": (self.relu_rule != "gradient"),
             "keeps the gradient's sign": self.show != "magnitude",
             "one centre crop, not the average of ten": self.crops != "ten",
         }

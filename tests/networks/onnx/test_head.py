@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, helper
 from torch import Tensor
 
 from deepinside.attribution.gradients import image_gradient
-from deepinside.attribution.relu_rules import count_rectifiers, with_rule
+from deepinside.attribution.relu_rules import count_relus, with_rule
 from deepinside.networks.draft import draft
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
@@ -260,7 +260,7 @@ def test_both_spellings_of_hard_swish_have_the_same_guided_map(tmp_path: Path) -
         folder = tmp_path / str(written_out)
         folder.mkdir()
         network = loaded(hard_swish(written_out), folder)
-        assert count_rectifiers(network, network.target) == 1
+        assert count_relus(network, network.target) == 1
         assert bool(network.gates) == written_out
         target = [Target("one", network.target, (2,))] * 2
         maps.append(image_gradient(with_rule(network, "guided")[0], photos(), target))

@@ -9,7 +9,7 @@ import toys
 from graphs import filters, node
 from onnx import ModelProto
 
-from deepinside.attribution.relu_rules import count_rectifiers, told, with_rule
+from deepinside.attribution.relu_rules import count_relus, rule_notes, with_rule
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
 
@@ -39,8 +39,8 @@ def squeeze_and_excitation() -> ModelProto:
 def test_a_relu_in_a_gate_is_not_counted_and_told(tmp_path: Path) -> None:
     network = ready(squeeze_and_excitation(), tmp_path)
     assert network.gates == {"inside"}
-    assert count_rectifiers(network, "score") == with_rule(network, "guided")[1] == 1
-    assert told(network, "guided", "score") == (
+    assert count_relus(network, "score") == with_rule(network, "guided")[1] == 1
+    assert rule_notes(network, "guided", "score") == (
         "The rule of guided acts on 1 ReLUs: main; not on those in gates: inside.",
     )
 
