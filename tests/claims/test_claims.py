@@ -52,8 +52,8 @@ def test_a_small_caffenet_keeps_to_its_expansion(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "metrics", "measured", "holds"),
     [
-        ("posterior_lowers_the_others", {"posterior__share_by_lowering_others": 0.5}, 0.5, True),
-        ("posterior_lowers_the_others", {"posterior__share_by_lowering_others": 0.4}, 0.4, False),
+        ("posterior_lowers_the_others", {"posterior__log_odds_share_of_other_classes": 0.5}, 0.5, True),
+        ("posterior_lowers_the_others", {"posterior__log_odds_share_of_other_classes": 0.4}, 0.4, False),
         ("posterior_shows_less", {"posterior__score": 2, "score__score": 8}, 0.25, True),
         ("posterior_shows_less", {"posterior__score": 7, "score__score": 8}, 0.875, False),
         ("soft_max_mixes_classes", {"rank_correlation__score_to_posterior": 0.9}, 0.9, True),

@@ -18,8 +18,8 @@ def several_layers(network: Network, techniques: Mapping[str, Any]) -> None:
     count = len(inverted(network, techniques))
     if count < 2:
         raise DeepInsideError(
-            f"claims: expected at least two inverted layers, found {count}; use technique=inversion, name more layers in "
-            "technique.layers, or set claims=[]."
+            f"claims: expected at least two inverted layers, found {count}; use technique=inversion, more "
+            "technique.layers, or claims=[]."
         )
 
 
@@ -110,7 +110,7 @@ def by_depth(evidence: Evidence, measure: str) -> dict[str, float]:
     found = {order.index(evidence.network.resolve(layers[name])): value for name, value in shown.items()}
     if len(found) < 2:
         raise DeepInsideError(
-            f"claims: expected {measure} of at least two layers, found {len(found)}; use technique=inversion or claims=[]."
+            f"claims: expected {measure} of at least two layers, found {len(found)}; use technique=inversion."
         )
     return {order[place]: found[place] for place in sorted(found)}
 
