@@ -160,10 +160,12 @@ def test_every_technique_has_a_page_with_its_picture_command_and_settings() -> N
 
 
 def test_pictures_are_shown_and_small() -> None:
-    pictures = list((ROOT / "docs" / "pictures").iterdir())
+    docs = ROOT / "docs"
+    pictures = [path for path in (docs / "pictures").rglob("*") if path.is_file()]
     text = "".join(page.read_text(encoding="utf-8") for page in pages.PAGES)
-    assert all(f"pictures/{path.name})" in text for path in pictures)
-    assert sum(path.stat().st_size for path in pictures) < 1_500_000
+    assert all(f"{path.relative_to(docs).as_posix()})" in text for path in pictures)
+    assert all(path.stat().st_size <= 60_000 for path in pictures if path.parent.name == "real")
+    assert sum(path.stat().st_size for path in pictures) < 2_000_000
 
 
 def test_the_tests_that_are_named_exist() -> None:

@@ -69,6 +69,15 @@ def test_nothing_overlaps_and_nothing_is_cut_off(layout: str, style: str) -> Non
         assert box.y1 < page.y1
 
 
+def test_the_note_on_the_scale_fits_a_narrow_figure_with_names() -> None:
+    for inches in (1.5, 2.0, 2.5, 3.0):
+        figure = drawn([Item("a", "a", (Panel("map", torch.rand(8, 8), "magnitude"),))], inches=inches)
+        note = next(
+            box for text, box in zip(figure.axes[0].texts, boxes(figure)[0], strict=True) if "scale" in text.get_text()
+        )
+        assert note.x1 < figure.bbox.x1
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_width_of_a_paper_is_kept(layout: str) -> None:
     figure = drawn(crowded(2), layout=layout, columns=2, width=5.5)

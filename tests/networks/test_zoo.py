@@ -190,7 +190,7 @@ def quiet() -> onnxruntime.SessionOptions:
     return options
 
 
-def test_rectifiers_of_mobilenet_are_clips(network: Network) -> None:
+def test_relus_of_mobilenet_are_clips(network: Network) -> None:
     if network.name != "mobilenetv2":
         pytest.skip("of MobileNetV2 only")
     clips = [name for name, layer in network.layers.items() if layer.kind == "Clip"]

@@ -273,7 +273,7 @@ def test_objects_of_which_the_whole_photo_is_right_by_definition_are_no_part_of_
     claim = claims.CLAIMS["saliency_localises_better_than_baselines"](seen)
     assert (claim.measured, claim.holds) == (1, True)
     assert f"{SIZES[2]} -1.000" in claim.claim
-    with pytest.raises(claims.NotMeasuredError, match="half of its photo or more"):
+    with pytest.raises(claims.NotMeasuredError, match="at least half of its photo"):
         claims.CLAIMS["saliency_localises_better_than_baselines"](evidence(network, (whole[1],)))
     missed = replace(seen, by_group={SIZES[1]: {"graph_cut/right": 0.25, "centre/right": 0.5}, **seen.by_group})
     for name in ("whole_image", "random"):

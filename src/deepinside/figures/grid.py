@@ -50,7 +50,7 @@ class FigureGrid:
         self.width = max(self.right_of(row) for row in rows) + MARGIN
         self.title = text_metrics.fit(title, self.width - 2 * MARGIN, self.fonts.title) if settings.title else ""
         words = scale_sentence(settings.percentile) if settings.title and self.has_maps() else ""
-        self.note = text_metrics.fit(words, self.width - 2 * MARGIN, self.fonts.below, 4)
+        self.note = text_metrics.fit(words, self.width - self.left - MARGIN, self.fonts.below, 4)
         self.height = self.measure()
         self.figure = Figure(figsize=(self.width, self.height), dpi=style.dots())
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))

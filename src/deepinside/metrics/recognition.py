@@ -28,10 +28,11 @@ def recognised(item: Item, network: Network, judge: Network | None) -> Item:
     panel = computed_image(item)
     if item.depicts is None or panel is None:
         return item
-    metrics = {"clipped": share_clipped(panel.values), **ranks(panel.values, item.depicts, network, "recognised")}
+    image = displayed(panel)
+    metrics = {"clipped": share_clipped(image), **ranks(image, item.depicts, network, "recognised")}
     notes = item.notes
     if judge is not None:
-        found = ranks(panel.values, item.depicts, judge, "judge")
+        found = ranks(image, item.depicts, judge, "judge")
         metrics |= found
         notes += () if found else (f"{judge.name} does not know the class {item.title}",)
     return replace(item, metrics={**item.metrics, **metrics}, notes=notes)
@@ -41,6 +42,14 @@ def computed_image(item: Item) -> Panel | None:
     """The item's only computed image, if it has just one."""
     found = [panel for panel in item.panels if panel.kind in IMAGES and panel.name not in NOT_COMPUTED]
     return found[0] if len(found) == 1 else None
+
+
+def displayed(panel: Panel) -> Tensor:
+    """The intensities that a screen receives: a stretched image is shown from its least to its largest value."""
+    if panel.kind != "stretched":
+        return panel.values
+    least, largest = panel.values.aminmax()
+    return 255 * (panel.values - least) / (largest - least or 1)
 
 
 def share_clipped(intensities: Tensor) -> float:
