@@ -50,9 +50,7 @@ def test_class_models_of_few_steps_are_recognised_as_displayed(networks: dict[st
 @pytest.mark.parametrize("name", FILES)
 def test_an_inversion_of_a_deep_layer_converges(networks: dict[str, Network], name: str) -> None:
     photo = SHARED / "data" / "photos" / "n02123045_tabby.jpg"
-    found = di.inversion(
-        networks[name], photo, layers="fire9/concat", optimiser={"schedule": [[100, 0.004], [60, 0.0004]]}
-    )
+    found = di.inversion(networks[name], photo, layers="fire9/concat")  # fewer steps than the default do not converge
     error = found.metrics["fire9_concat/error"]
     assert math.isfinite(error)
     assert error < 0.3
