@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from deepinside.optimisation.optimisers import root_mean_square
+
 Parametrisation = Literal["pixels", "fourier"]
 
 COLOUR_FACTORS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
@@ -82,8 +84,3 @@ def mixed_colours(x: Tensor) -> Tensor:
 def limit_contrast(x: Tensor, contrast: float) -> Tensor:
     """Images (N, C, H, W) scaled down to a root mean square of `contrast` where they exceed it."""
     return x * (contrast / root_mean_square(x)).clamp(max=1)
-
-
-def root_mean_square(x: Tensor) -> Tensor:
-    """(N, 1, 1, 1), of each image."""
-    return x.square().flatten(1).mean(1).sqrt().view(-1, 1, 1, 1)

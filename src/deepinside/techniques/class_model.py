@@ -28,9 +28,10 @@ from deepinside.optimisation.optimisers import (
     OptimisationRequests,
     Optimised,
     Parts,
+    root_mean_square,
     run_requests,
 )
-from deepinside.optimisation.parametrisation import Parametrisation, along, limit_contrast, multiplier, root_mean_square
+from deepinside.optimisation.parametrisation import Parametrisation, along, limit_contrast, multiplier
 from deepinside.optimisation.regularisers import Placement
 from deepinside.targets import Target, TargetRequest, resolve, target_notes
 from deepinside.types import ImageBatch, Item, Panel, PanelKind, Seeds, TechniqueOutput, safe_name, unique
