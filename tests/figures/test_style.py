@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import matplotlib
+import matplotlib.font_manager
 import pytest
 
 from deepinside.config.paths import STYLES
