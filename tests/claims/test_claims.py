@@ -67,7 +67,7 @@ def test_verdicts(tmp_path: Path, name: str, metrics: dict[str, float], measured
     found = CLAIMS[name](evidence(network, **metrics))
     assert (found.id, found.measured, found.holds) == (name, measured, holds)
     assert "Simonyan" in found.source or "keras-vis" in found.source
-    with pytest.raises(NotMeasuredError, match=r"it needs the metric .* with the experiment's variants"):
+    with pytest.raises(NotMeasuredError, match=r"it needs the metric .* which only the experiment's own variants"):
         CLAIMS[name](evidence(network))
 
 

@@ -19,7 +19,7 @@ from deepinside.claims.mahendran import (
     inversion_loses_pixels_not_representation,
     inversion_matches_every_layer,
     inversion_matches_pool5,
-    last_with_positions,
+    last_spatial_layer,
 )
 from deepinside.claims.registry import Evidence, check_measurable
 from deepinside.config.catalogue import network_node
@@ -375,9 +375,9 @@ def test_where_the_step_is_stable_the_safeguard_changes_no_byte(caffe: Network) 
 
 
 def test_a_claim_that_cannot_be_measured_is_refused_before_the_work(caffe: Network) -> None:
-    last = last_with_positions(caffe)
+    last = last_spatial_layer(caffe)
     check_measurable(("inversion_matches_pool5",), caffe, {"": Inversion(layers=("conv1", last))})
-    with pytest.raises(DeepInsideError, match=f"expected {last}, the last layer with positions"):
+    with pytest.raises(DeepInsideError, match=f"expected {last}, the last spatial layer"):
         check_measurable(("inversion_matches_pool5",), caffe, {"": Inversion(layers=("conv1", "fc8"))})
     with pytest.raises(DeepInsideError, match="at least two inverted layers, found 1"):
         check_measurable(("inversion_matches_every_layer",), caffe, {"": Inversion(layers="conv1")})

@@ -1,7 +1,6 @@
-"""The papers' claims as code: each is a small function with a source, a number and a verdict.
+"""The papers' claims: each is a function that measures a number and returns a verdict. One module per paper.
 
-Claims that do not hold are reported with their numbers. There is one module for each paper. All are imported here, so
-that they are registered.
+Importing this package registers all claims. Claims that fail are reported with their numbers.
 """
 
 from deepinside.claims import adebayo, mahendran, simonyan

@@ -13,9 +13,9 @@ from deepinside.techniques.inversion import Inversion, chosen_layers
 from deepinside.types import Claim, safe_name
 
 
-def several_layers(network: Network, techniques: Mapping[str, Any]) -> None:
+def require_two_layers(network: Network, techniques: Mapping[str, Any]) -> None:
     """Refuse a run whose first variant does not invert at least two layers."""
-    count = len(inverted(network, techniques))
+    count = len(inverted_layers(network, techniques))
     if count < 2:
         raise DeepInsideError(
             f"claims: expected at least two inverted layers, found {count}; use technique=inversion, more "
@@ -23,41 +23,43 @@ def several_layers(network: Network, techniques: Mapping[str, Any]) -> None:
         )
 
 
-def the_last_with_positions(network: Network, techniques: Mapping[str, Any]) -> None:
-    """Refuse a run whose first variant does not invert the network's last layer with positions."""
-    several_layers(network, techniques)
-    last, found = last_with_positions(network), inverted(network, techniques)
+def require_last_spatial_layer(network: Network, techniques: Mapping[str, Any]) -> None:
+    """Refuse a run whose first variant does not invert the network's last spatial layer."""
+    require_two_layers(network, techniques)
+    last, found = last_spatial_layer(network), inverted_layers(network, techniques)
     if last not in found:
         raise DeepInsideError(
-            f"claims: expected {last}, the last layer with positions, among the inverted layers, found "
+            f"claims: expected {last}, the last spatial layer, among the inverted layers, found "
             f"{', '.join(found)}; add it to technique.layers or set claims=[]."
         )
 
 
-def inverted(network: Network, techniques: Mapping[str, Any]) -> list[str]:
-    """The layers that a run's first variant inverts, by their names in the network."""
+def inverted_layers(network: Network, techniques: Mapping[str, Any]) -> list[str]:
+    """Names of the layers that a run's first variant inverts."""
     first = next(iter(techniques.values()), None)
     return list(chosen_layers(first.layers, network).values()) if isinstance(first, Inversion) else []
 
 
-def last_with_positions(network: Network) -> str:
-    """The last layer whose maps have more than one position: in CaffeNet, pool5."""
+def last_spatial_layer(network: Network) -> str:
+    """The last layer whose maps are larger than 1×1: in CaffeNet, pool5."""
     maps = [name for name, one in network.layers.items() if len(one.shape) == 3 and max(one.shape[1:]) > 1]
     if not maps:
-        raise DeepInsideError(f"claims: expected a layer with positions, {network.name} has none; set claims=[].")
+        raise DeepInsideError(
+            f"claims: expected a layer with maps larger than 1×1, {network.name} has none; set claims=[]."
+        )
     return maps[-1]
 
 
 @claim
-@needs(several_layers)
+@needs(require_two_layers)
 def inversion_loses_pixels_not_representation(evidence: Evidence) -> Claim:
-    """Spearman's rank correlation of the reconstructions' PSNR with the depth of their layers."""
+    """Spearman's rank correlation of a reconstruction's PSNR with the depth of its layer."""
     fidelity = by_depth(evidence, "psnr")
     found = rank_correlation(torch.arange(len(fidelity)), torch.tensor(list(fidelity.values()), dtype=torch.float64))
     return Claim(
         "inversion_loses_pixels_not_representation",
         "Mahendran & Vedaldi 2014, Sect. 5",
-        "the deeper the layer, the less of the photo's pixels its representation fixes: PSNR falls with depth",
+        "deeper layers preserve less of the photo's pixels: the PSNR of the reconstruction falls with depth",
         found,
         "rank correlation ≤ -0.7",
         found <= -0.7,
@@ -65,14 +67,14 @@ def inversion_loses_pixels_not_representation(evidence: Evidence) -> Claim:
 
 
 @claim
-@needs(several_layers)
+@needs(require_two_layers)
 def inversion_matches_every_layer(evidence: Evidence) -> Claim:
-    """The largest normalised error of the representation over all inverted layers, mean over photos."""
+    """The largest normalised error of the representation among the inverted layers; each is a mean over photos."""
     found = max(by_depth(evidence, "error").values())
     return Claim(
         "inversion_matches_every_layer",
         "Mahendran & Vedaldi 2014, Sect. 5.2",
-        "images are found whose representation is close to the photo's at every layer, however deep",
+        "every layer can be inverted: the reconstruction's representation is close to the photo's",
         found,
         "normalised error ≤ 0.25",
         found <= 0.25,
@@ -80,17 +82,17 @@ def inversion_matches_every_layer(evidence: Evidence) -> Claim:
 
 
 @claim
-@needs(the_last_with_positions)
+@needs(require_last_spatial_layer)
 def inversion_matches_pool5(evidence: Evidence) -> Claim:
-    """The normalised error at the last layer with positions (CaffeNet's pool5), mean over photos."""
-    layer, errors = last_with_positions(evidence.network), by_depth(evidence, "error")
+    """The normalised error at the last spatial layer (CaffeNet's pool5), mean over photos."""
+    layer, errors = last_spatial_layer(evidence.network), by_depth(evidence, "error")
     if layer not in errors:
         raise DeepInsideError(f"claims: expected {layer} among the inverted layers; add it to technique.layers.")
     found = errors[layer]
     return Claim(
         "inversion_matches_pool5",
         "Mahendran & Vedaldi 2014, Sect. 5.2",
-        f"{layer}, the last layer with positions, can be inverted: an image is found with nearly its representation",
+        f"{layer}, the last spatial layer, can be inverted: the reconstruction has nearly the photo's representation",
         found,
         "normalised error ≤ 0.15",
         found <= 0.15,
@@ -112,7 +114,7 @@ def by_depth(evidence: Evidence, measure: str) -> dict[str, float]:
         raise DeepInsideError(
             f"claims: expected {measure} of at least two layers, found {len(found)}; use technique=inversion."
         )
-    return {order[place]: found[place] for place in sorted(found)}
+    return {order[depth]: found[depth] for depth in sorted(found)}
 
 
 def is_between(name: str, start: str, end: str) -> bool:

@@ -1,4 +1,4 @@
-"""The registry of claims. An experiment lists the claims it shows; the pipeline measures them at the end of a run."""
+"""The registry of claims. An experiment lists its claims; the pipeline measures them at the end of a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ class NotMeasuredError(Exception):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a claim is measured on: the network, the run's first batch of photos, and its numbers.
+    """The inputs of a claim: the network, the run's first batch of photos, and its metrics.
 
-    `techniques` are the run's variants by name; `metrics` are the means over all items, `by_group` those over each
-    group of items. `blank`: whether some maps are blank; the metrics leave these out.
+    `techniques` are the run's variants by name; `metrics` are means over all items, `by_group` means over each group of
+    items. `blank` is true if some maps are blank; the metrics leave these out.
     """
 
     network: Network
@@ -36,7 +36,9 @@ class Evidence:
         if name not in self.metrics and self.blank:
             raise NotMeasuredError(f"all maps that {name} needs are blank (zero everywhere or constant)")
         if name not in self.metrics:
-            raise NotMeasuredError(f"it needs the metric {name}, which exists with the experiment's variants and rules")
+            raise NotMeasuredError(
+                f"it needs the metric {name}, which only the experiment's own variants and rules produce"
+            )
         return self.metrics[name]
 
 
@@ -51,7 +53,7 @@ def claim(function: Callable[[Evidence], Claim]) -> Callable[[Evidence], Claim]:
 
 
 NEEDS: dict[str, Callable[[Network, Mapping[str, Any]], None]] = {}
-"""Checks that refuse a run, before any work, if a claim could not be measured; by the claim's id."""
+"""By the claim's id: a check that refuses a run, before any work, if the claim could not be measured."""
 
 
 def needs(

@@ -17,7 +17,7 @@ from deepinside.types import Claim, ImageBatch, Seeds
 
 @claim
 def taylor_first_order(evidence: Evidence) -> Claim:
-    """The error of S(I + d) ≈ S(I) + w·d falls faster than linearly: its order, the median over photos."""
+    """The order with which the error of S(I + d) ≈ S(I) + w·d vanishes, median over photos."""
     orders = taylor_orders(evidence.network, evidence.batch, evidence.seeds)
     if not len(orders):
         raise NotMeasuredError(NO_GRADIENT)
@@ -25,7 +25,7 @@ def taylor_first_order(evidence: Evidence) -> Claim:
     return Claim(
         "taylor_first_order",
         "Simonyan et al. 2013, eq. 3",
-        "near a photo the class score is its first-order Taylor expansion: the error vanishes with order above one",
+        "near a photo the first-order Taylor expansion approximates the class score: its error is of order above 1",
         order,
         "≥ 1.5",
         order >= 1.5,
@@ -34,16 +34,16 @@ def taylor_first_order(evidence: Evidence) -> Claim:
 
 NO_GRADIENT = "the gradient of every photo's class score is zero everywhere"
 ROUNDING = 1e-11
-"""Errors of a float64 score below this share of it count as rounding error."""
+"""Relative error of a float64 score below which a difference counts as rounding error."""
 
 
 def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     """The log-log slope of |S(I + t·d) − S(I) − t·w·d| over t for each photo with a gradient, in float64.
 
-    A ReLU network is piecewise linear, apart from LRN. The error is of second order between kinks, of first order at
-    a kink. Steps are 1/16 to 1/1024 of an intensity along a random direction. On a linear piece the error is rounding
-    error; it counts as second order, or as the higher order that larger steps gave. Photos with a zero gradient are
-    left out, since a constant score equals its expansion.
+    A ReLU network is piecewise linear, apart from LRN: the error is of second order between kinks and of first order
+    at a kink. Steps are 1/16 to 1/1024 of an intensity along a random direction. On a linear piece only rounding error
+    remains; the order then counts as at least 2. Photos with a zero gradient are left out: a constant score equals its
+    expansion.
     """
     exact = network.to(dtype=torch.float64)
     forward, targets = forward_centre_crop(exact, replace(batch, pixels=batch.pixels.double()), "top1")
@@ -82,17 +82,17 @@ def need_softmax(network: Network) -> None:
 
 @claim
 def posterior_lowers_the_others(evidence: Evidence) -> Claim:
-    """The share of the increase in log-odds that comes from lower scores of other classes, maximising the posterior.
+    """Share of the gain in log-odds, when the posterior is maximised, that comes from lower scores of other classes.
 
-    It is negative on every network tried (tinycaffenet and two trained on ImageNet): the features of a class also raise
-    the scores of similar classes. The paper states the mechanism as a possibility and does not measure it.
+    Negative on every network tried (tinycaffenet and two trained on ImageNet): a class's features also raise the
+    scores of similar classes. The paper mentions the mechanism as a possibility and does not measure it.
     """
     need_softmax(evidence.network)
     share = evidence.metric("posterior/log_odds_share_of_other_classes")
     return Claim(
         "posterior_lowers_the_others",
         "Simonyan et al. 2013, Sect. 2",
-        "maximising the posterior raises it largely by lowering the scores of the other classes",
+        "maximising the posterior raises it mostly by lowering the scores of other classes",
         share,
         "≥ 0.5",
         share >= 0.5,
@@ -101,17 +101,17 @@ def posterior_lowers_the_others(evidence: Evidence) -> Claim:
 
 @claim
 def posterior_shows_less(evidence: Evidence) -> Claim:
-    """Class score of the images that maximise the posterior, relative to that of class models of the same contrast.
+    """Class score of the images that maximise the posterior, divided by that of class models of the same contrast.
 
-    Both images reach the contrast limit. The class score then measures the class's features, which the posterior's
-    images lack. (Without the limit, the same claim was measured as a ratio of contrasts.)
+    Both images reach the contrast limit, so the class score measures how much of the class they show. Without the
+    limit, the same claim would be a ratio of contrasts.
     """
     need_softmax(evidence.network)
     ratio = evidence.metric("posterior/score") / evidence.metric("score/score")
     return Claim(
         "posterior_shows_less",
         "Simonyan et al. 2013, Sect. 2",
-        "images that maximise the posterior are not visually prominent: at equal contrast their class score is lower",
+        "images that maximise the posterior show the class less: at equal contrast their class score is lower",
         ratio,
         "≤ 0.5",
         ratio <= 0.5,
@@ -126,7 +126,7 @@ def soft_max_mixes_classes(evidence: Evidence) -> Claim:
     return Claim(
         "soft_max_mixes_classes",
         "keras-vis, 'Saliency' (soft-max swapped for linear)",
-        "with the soft-max in place the gradient mixes in the other classes: the maps differ",
+        "with the soft-max, the gradient also depends on the other classes: the two maps differ",
         found,
         "rank correlation ≤ 0.9",
         found <= 0.9,
@@ -140,7 +140,7 @@ def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
     return Claim(
         "ten_crops_agree_with_one",
         "Simonyan et al. 2013, Sect. 3.1",
-        "averaging ten crops changes the map's detail, not what it shows: it ranks pixels much as one crop does",
+        "ten crops change the map's detail, not its content: the average ranks pixels as the centre crop's map does",
         found,
         "rank correlation ≥ 0.5",
         found >= 0.5,
@@ -149,7 +149,7 @@ def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
 
 @claim
 def deconvnet_is_gradient_but_for_relu(evidence: Evidence) -> Claim:
-    """The DeconvNet's code with the gradient's rule against autograd, and all rules on the network without ReLUs."""
+    """Largest relative difference from autograd: the gradient's ReLU rule, and all rules without ReLUs."""
     if not list(find_relus(evidence.network.module, evidence.network.gates)):
         raise NotMeasuredError("the network has no ReLU, so all rules equal the gradient")
     found = rule_difference(evidence.network, evidence.batch)
@@ -164,10 +164,10 @@ def deconvnet_is_gradient_but_for_relu(evidence: Evidence) -> Claim:
 
 
 def rule_difference(network: Network, batch: ImageBatch) -> float:
-    """The largest relative difference of two kinds that should be none, for the top class of every photo.
+    """The largest relative difference between gradients that should be equal, for the top class of every photo.
 
-    The gradient's rule in every rectifier against autograd on the untouched network; and, on the network without
-    find_relus, every rule against autograd.
+    Compared are the gradient's rule at every ReLU with autograd, and on the network without ReLUs every rule with
+    autograd.
     """
     forward, targets = forward_centre_crop(network, batch, "top1")
     x = forward.x.detach()
@@ -179,52 +179,54 @@ def rule_difference(network: Network, batch: ImageBatch) -> float:
 
 
 def ruled(network: Network, rule: ReluRule) -> Network:
-    """`network` with the rule in every ReLU; it may have none."""
+    """`network` with the rule at every ReLU, if it has any."""
     return replace_relus(network, lambda ceiling: ReluWithRule(rule, ceiling))[0]
 
 
 def relative_difference(one: Network, other: Network, x: Tensor, targets: list[Target]) -> float:
-    """max |w₁ − w₂| / max |w₂| over all photos, w the gradient of the target's score with respect to the photo."""
+    """max |w₁ − w₂| / max |w₂| over all photos, where w is the gradient of the target's score by the photo."""
     first, second = image_gradient(one, x, targets), image_gradient(other, x, targets)
     return ((first - second).abs().max() / second.abs().max().clamp(min=1e-30)).item()
 
 
 BASELINES = ("whole_image", "centre", "random")
-"""Boxes that need no network; see `deepinside.segmentation.graph_cut.baselines`."""
+"""Network-free baselines; see `deepinside.segmentation.graph_cut.baselines`."""
 
 
 @claim
 def saliency_localises_better_than_baselines(evidence: Evidence) -> Claim:
-    """GraphCut's share of correct boxes minus that of the best network-free baseline; the smaller of two sizes.
+    """GraphCut's share of correct boxes minus that of the best network-free baseline; the smaller lead of two sizes.
 
-    Only objects below half of their photo count. For larger objects the whole photo has IoU ≥ 0.5 by definition, so
-    that no method can beat it. The claim's sentence reports the lead at every size.
+    Only objects that cover less than half of their photo count: for larger ones the full photo is a correct box
+    (IoU ≥ 0.5), which no method can beat. The claim's sentence reports the lead at every size.
     """
     leads = leads_by_size(evidence)
     possible = [lead for size, lead in leads.items() if size != SIZES[2]]
     if not possible:
-        raise NotMeasuredError("every object covers at least half of its photo, where the whole photo is a correct box")
+        raise NotMeasuredError(
+            "every object covers at least half of its photo, so the full photo is always a correct box"
+        )
     worst = min(possible)
     return Claim(
         "saliency_localises_better_than_baselines",
         "Simonyan et al. 2013, Sect. 3.2",
-        "a saliency map and GraphCut find objects below half of the photo better than a box that needs no network; "
-        f"lead in right boxes: {', '.join(f'{size} {lead:+.3f}' for size, lead in leads.items())}",
+        "saliency and GraphCut localise objects below half of the photo better than network-free baselines; "
+        f"lead in correct boxes: {', '.join(f'{size} {lead:+.3f}' for size, lead in leads.items())}",
         worst,
-        "> 0 at both sizes below a half",
+        "> 0 at both sizes below half",
         worst > 0,
     )
 
 
 @claim
 def saliency_localises_small_objects(evidence: Evidence) -> Claim:
-    """The same lead for the smallest objects, which no box of average size fits."""
+    """The same lead for the smallest objects only."""
     leads = leads_by_size(evidence)
     smallest = next(iter(leads))
     return Claim(
         "saliency_localises_small_objects",
         "Simonyan et al. 2013, Sect. 3.2",
-        f"a saliency map and GraphCut find small objects ({smallest}) better than a box that needs no network",
+        f"saliency and GraphCut localise small objects ({smallest}) better than network-free baselines",
         leads[smallest],
         "> 0",
         leads[smallest] > 0,
@@ -233,14 +235,14 @@ def saliency_localises_small_objects(evidence: Evidence) -> Claim:
 
 @claim
 def saliency_points_at_the_object(evidence: Evidence) -> Claim:
-    """The share of the map's mass in the object's boxes divided by their share of the area, mean over photos."""
+    """The boxes' share of the map's sum, divided by their share of the photo's area, mean over photos."""
     if "concentration" not in evidence.metrics:
         raise NotMeasuredError(NO_BOXES)
     found = evidence.metric("concentration")
     return Claim(
         "saliency_points_at_the_object",
         "Simonyan et al. 2013, Sect. 3",
-        "the map marks the object: more of its mass lies in the object's box than a map that says nothing has there",
+        "the map marks the object: the object's box contains more of its sum than of a constant map's",
         found,
         "> 1",
         found > 1,
