@@ -27,7 +27,8 @@ class Photo:
     the true class's WordNet id or name, if known. `boxes` is (K, 4) float, x0 y0 x1 y1 in fractions of the full photo's
     width and height, if known. `view` is the part of the photo that `pixels` shows, in the same fractions. `number` is
     its index in the full list of photos, readable or not; its random streams depend on it. `notes` say what was guessed
-    when the file was read.
+    when the file was read. `depicts` is the class of a photo that ships with the project; unlike `label` it is never a
+    target.
     """
 
     stem: str
@@ -38,6 +39,7 @@ class Photo:
     view: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     number: int = 0
     notes: tuple[str, ...] = ()
+    depicts: str | None = None
 
     def boxes_in_view(self) -> "Tensor":
         """(K, 4): `boxes` in fractions of the part that `pixels` shows, clipped to it; boxes outside are dropped."""
@@ -82,12 +84,58 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class ClassProbability:
+    """A class, or another target, with its score before the soft-max and its probability, which units do not have."""
+
+    name: str
+    index: int | None = None
+    score: float | None = None
+    probability: float | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.probability is None else f"{self.name} {100 * self.probability:.0f} %"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network sees in an image: the name of the photo, or the title of a computed image.
+
+    `best` are at most five classes in falling order. `target` is what was differentiated, `request` how to ask for it
+    again. `label` is the true class's WordNet id or name and `right` whether the best class is that one; both are None
+    if unknown.
+    """
+
+    image: str
+    best: tuple[ClassProbability, ...]
+    target: ClassProbability | None = None
+    request: str | None = None
+    label: str | None = None
+    label_name: str | None = None
+    right: bool | None = None
+
+    @property
+    def words(self) -> str:
+        """As in `golden retriever 32 %, labelled tabby`."""
+        target, best = self.target, self.best[0]
+        parts = [f"{best} ✓" if self.right else str(best)]
+        parts += [f"labelled {self.label_name}"] if self.label_name and not self.right else []
+        parts += [f"target {target}"] if target is not None and target.name != best.name else []
+        return ", ".join(parts)
+
+    @property
+    def caption(self) -> str:
+        """As in `chelsea → golden retriever 32 %, labelled tabby`."""
+        return f"{self.image} → {self.words}"
+
+
+@dataclass(frozen=True)
 class Item:
     """A technique's result for one photo, class or layer.
 
     `panels` are drawn in one row; `metrics` are its scalars; `trace` maps a name to its value at every step, (T,).
     `group` is a category, such as the size of the object, for which the run also reports means.
-    `depicts` is the WordNet id or name of the class that its computed images should show, if any.
+    `depicts` is the WordNet id or name of the class that its computed images should show, if any. `prediction` is what
+    the network sees in the item's photo or, if it has none, in its computed image.
     """
 
     name: str
@@ -98,6 +146,16 @@ class Item:
     notes: tuple[str, ...] = ()
     group: str | None = None
     depicts: str | None = None
+    prediction: Prediction | None = None
+
+    @property
+    def caption(self) -> str:
+        """The title with what the network sees, unless it names photo and target already."""
+        seen = self.prediction
+        named = seen is not None and seen.target is not None and safe_name(seen.target.name) in safe_name(self.title)
+        if seen is None or (named and self.title != seen.image):
+            return self.title
+        return f"{self.title} → {seen.words}"
 
 
 @dataclass(frozen=True)

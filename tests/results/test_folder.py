@@ -199,6 +199,7 @@ def test_the_summary_is_the_contract() -> None:
     verdict = Claim("order", "Paper, eq. 3", "it falls", 2.0, "≥ 1.5", True)
     found = results.metrics_summary(
         config=DEFAULTS, seconds=1.23456, metrics={"a": 1.0}, by_group={}, count=30, items={"x": {"a": 1.0}},
+        predictions={"x": {"caption": "x → cat 9 %"}}, right={"of": 1, "right": 1},
         claims=[verdict], deviations=["d"], skipped=[{"name": "p", "reason": "r"}], notes=[],
     )  # fmt: skip
     assert list(found)[:5] == ["schema", "experiment", "network", "status", "seconds"]

@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from deepinside.errors import DeepInsideError
 from deepinside.results.items import ArrayFile, ItemRow, ItemTable
-from deepinside.types import Item, Panel
+from deepinside.types import ClassProbability, Item, Panel, Prediction
 
 ROWS = [
     ItemRow("a", "A", {"score": 1.0, "iou": 0.5}, "small", "n01", "ab"),
@@ -31,7 +31,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     found = parquet.read_table(tmp_path / "items.parquet").to_pylist()
     assert [row["name"] for row in found] == ["a", "b", "ä/c"]
     assert found[0] == {
-        "name": "a", "title": "A", "group": "small", "label": "n01", "sha256": "ab", "score": 1.0, "iou": 0.5,
+        "name": "a", "title": "A", "group": "small", "label": "n01", "sha256": "ab", "caption": "",
+        "score": 1.0, "iou": 0.5,
         "late": None,
     }  # fmt: skip
     assert (found[1]["iou"], found[1]["group"], found[2]["late"]) == (None, None, -3.0)
@@ -110,3 +111,26 @@ def test_arrays_are_the_raw_values_and_the_same_bytes_every_time(tmp_path: Path)
         assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:
         assert archive.testzip() is None
+
+
+def test_a_prediction_is_a_row_of_columns(tmp_path: Path) -> None:
+    best = (ClassProbability("tabby", 3, 2.5, 0.75), ClassProbability("tench", 0, 1.0, 0.25))
+    seen = Prediction("cat", best, best[1], "n01440764", "n02123045", "tabby", right=True)
+    found = ItemTable()
+    found.add([ItemRow("cat", "cat", {}, caption=seen.caption, prediction=seen), ItemRow("unseen", "unseen", {})])
+    found.write(tmp_path / "items.parquet")
+    first, second = parquet.read_table(tmp_path / "items.parquet").to_pylist()
+    told = {
+        "target": "n01440764",
+        "target_name": "tench",
+        "target_index": 0,
+        "target_probability": 0.25,
+        "top1": "tabby",
+    }
+    assert told.items() <= first.items()
+    assert (first["top2_probability"], first["top3"], first["right"]) == (0.25, None, True)
+    assert first["caption"] == "cat → tabby 75 % ✓, target tench 25 %"
+    assert (second["top1"], second["right"]) == (None, None)
+    assert found.right() == {"of": 1, "right": 1}
+    assert list(found.first_predictions(5)) == ["cat"]
+    assert not found.columns(), "predictions are no metrics"

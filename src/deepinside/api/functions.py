@@ -338,9 +338,11 @@ def run_technique(
     room = {"enlarge": SHORT_SIDE_PER_CROP} if settings.get("crops") == "ten" else {}
     batch = no_images(network) if photo is None else photos(network, photo, **room)
     with deterministic(network.device):
-        outputs = [technique(network, part, Seeds(seed)) for part in split_batch(batch, network)]
-    judged = [with_recognition(output, network, judge) for output in outputs]
-    return Results.of(name, network.name, judged, network.notes)
+        outputs = [
+            with_recognition(technique(network, part, Seeds(seed)), network, part, judge)
+            for part in split_batch(batch, network)
+        ]
+    return Results.of(name, network.name, outputs, network.notes)
 
 
 def no_images(network: Network) -> ImageBatch:

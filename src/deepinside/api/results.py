@@ -268,7 +268,7 @@ class Results(Sequence[Result]):
 def table_of(items: Iterable[Result]) -> ItemTable:
     """Every item's numbers, by column."""
     table = ItemTable()
-    table.add(ItemRow(one.name, one.title, one.metrics, one.item.group) for one in items)
+    table.add(ItemRow.of(one.item, one.metrics) for one in items)
     return table
 
 

@@ -114,7 +114,7 @@ def wrapped(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
     for item in items:
         cells = [cell(panel, names[panel.name], item.title) for panel in chosen(item, settings.panels)]
         lines = list(in_lines(cells, settings.columns))
-        found += [Row(line, item.title if number == 0 else "") for number, line in enumerate(lines)]
+        found += [Row(line, item.caption if number == 0 else "") for number, line in enumerate(lines)]
     return found
 
 
@@ -139,7 +139,7 @@ def pairs(items: Sequence[Item], settings: "FigureSettings") -> list[Row]:
         # a photo and its map need no headings
         above = tuple(names[panel.name] for panel in panels) if len(panels) > 2 else ()
         if panels:
-            said = dict.fromkeys([item.title, *(caption(panel, item.title) for panel in panels)])
+            said = dict.fromkeys([item.caption, *(caption(panel, item.caption) for panel in panels)])
             groups.append(Cell(panels, above, ", ".join(filter(None, said))))
     return [Row(line) for line in in_lines(groups, settings.columns)]
 
@@ -159,10 +159,10 @@ def _rows(items: Sequence[Item], settings: "FigureSettings", *, names: bool, wid
             now = [headings[panel.name] for panel in line]
             heads = [""] * len(now) if now == before else now
             cells = tuple(
-                Cell((panel,), (head,) if head else (), caption(panel, item.title, name))
+                Cell((panel,), (head,) if head else (), caption(panel, item.caption, name))
                 for panel, head, name in zip(line, heads, now, strict=True)
             )
-            found.append(Row(cells, item.title if names else ""))
+            found.append(Row(cells, item.caption if names else ""))
             before = now
     return found
 

@@ -245,18 +245,19 @@ def run_context(root: Path, run: Run, items: Sequence[ShownItem]) -> dict[str, A
 
 
 def titles(place: Path) -> dict[str, str]:
-    """The items' titles by name, from the run's table of items if there is one."""
+    """The items' captions by name, from the run's table of items if there is one."""
     path = place / "items.parquet"
     if not path.is_file():
         return {}
     try:
         from pyarrow import ArrowException, parquet
 
-        first = next(parquet.ParquetFile(path).iter_batches(256, columns=["name", "title"]), None)
+        first = next(parquet.ParquetFile(path).iter_batches(256, columns=["name", "title", "caption"]), None)
     except (ImportError, OSError, ArrowException):
         return {}
     rows = first.to_pylist() if first is not None else []
-    return {row["name"]: row["title"] for row in rows if row["title"]}
+    captions = {row["name"]: row.get("caption") or row["title"] for row in rows}
+    return {name: words for name, words in captions.items() if words}
 
 
 def used(run: Run, items: Sequence[ShownItem]) -> Iterator[str]:

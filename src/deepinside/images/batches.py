@@ -195,4 +195,6 @@ def _batch(decoded: Sequence[_Decoded], convention: InputConvention, size: tuple
 
 def _photo(item: _Decoded, pixels: Tensor) -> Photo:
     source, view = item.source, item.fitted.view
-    return Photo(source.stem, pixels, item.sha256, source.label, item.boxes, view, item.number, item.notes)
+    return Photo(
+        source.stem, pixels, item.sha256, source.label, item.boxes, view, item.number, item.notes, source.depicts
+    )

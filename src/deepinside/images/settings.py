@@ -17,6 +17,8 @@ PHOTOGRAPHS = {
     "rocket": "rocket.jpg",
 }
 """Photos inside scikit-image's package, which need no download: name and file in its data folder."""
+DEPICTED = {"chelsea": "n02123045", "coffee": "n07920052"}
+"""What they show, a tabby and an espresso, as WordNet ids; ImageNet has no class for the others."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -16,7 +16,7 @@ from deepinside.images.annotations import Annotation
 from deepinside.images.labels import annotate, labeller
 from deepinside.images.load import file_bytes
 from deepinside.images.names import shown, unique_stems, user_path
-from deepinside.images.settings import PHOTOGRAPHS, ImageSettings
+from deepinside.images.settings import DEPICTED, PHOTOGRAPHS, ImageSettings
 from deepinside.networks.text import read_text
 
 # HEIC cannot be decoded, but such photos should be reported as unreadable, not ignored
@@ -30,7 +30,8 @@ class Source:
     if known.
 
     `name` is for messages: the path relative to `root`. For a photo in an archive, `member` is its entry, and `path` is
-    where it would be if the archive were unpacked next to itself.
+    where it would be if the archive were unpacked next to itself. `depicts` is the class of a photo that ships with the
+    project.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Source:
     label: str | None = None
     objects: Annotation | None = None
     member: archives.Member | None = None
+    depicts: str | None = None
 
     def read(self) -> bytes:
         """The file's bytes; raises UnreadableImage if they cannot be read."""
@@ -51,6 +53,7 @@ class Found(NamedTuple):
     path: Path
     below: PurePath
     member: archives.Member | None = None
+    depicts: str | None = None
 
 
 def listed(settings: ImageSettings) -> list[Source]:
@@ -62,13 +65,13 @@ def listed(settings: ImageSettings) -> list[Source]:
     found = [] if settings.root is None else _find(settings)
     known = labeller(settings.labels, [(each.path, each.below) for each in found])
     rows = [
-        *((Found(_shipped(name), PurePath(name)), None) for name in settings.names),
+        *((Found(_shipped(name), PurePath(name), depicts=DEPICTED.get(name)), None) for name in settings.names),
         *((each, known(each.path, each.below)) for each in found),
     ]
     stems = unique_stems([each.below for each, _ in rows])
     objects = annotate(settings.annotations, [(each.path, label) for each, label in rows])
     return [
-        Source(each.path, stem, shown(each.below), label, marked, each.member)
+        Source(each.path, stem, shown(each.below), label, marked, each.member, each.depicts)
         for (each, _), stem, (label, marked) in zip(rows, stems, objects, strict=True)
     ][: settings.limit]
 

@@ -1,41 +1,48 @@
 """Whether networks recognise a computed image as what it should show, from the picture as a person sees it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deepinside.metrics.prediction import class_numbers, predict, with_predictions
 from deepinside.networks.network import Network
-from deepinside.types import Item, Panel, TechniqueOutput
+from deepinside.types import ImageBatch, Item, Panel, TechniqueOutput
 
 IMAGES = ("photo", "stretched")
 NOT_COMPUTED = ("photo", "box", "regions")
 
 
-def with_recognition(output: TechniqueOutput, network: Network, judge: Network | None) -> TechniqueOutput:
-    """The output with each item's recognition metrics, for items that should depict a class."""
-    return replace(output, items=tuple(recognised(item, network, judge) for item in output.items))
+def with_recognition(
+    output: TechniqueOutput, network: Network, batch: ImageBatch, judge: Network | None
+) -> TechniqueOutput:
+    """The output with each item's prediction, and recognition metrics for items that should depict a class."""
+    known = with_predictions(output, network, batch)
+    return replace(known, items=tuple(recognised(item, network, judge) for item in known.items))
 
 
 def recognised(item: Item, network: Network, judge: Network | None) -> Item:
     """`item` with `recognised_top1`, `recognised_top5` and `clipped`; with a judge also `judge_top1`, `judge_top5`.
 
     Each is 1 or 0: whether the class is the first, or among the first five. A judge that does not know the class adds
-    a note instead.
+    a note instead. An item without a photo also gets a prediction for its computed image.
     """
     panel = computed_image(item)
-    if item.depicts is None or panel is None:
+    if panel is None or (item.depicts is None and item.prediction is not None):
         return item
     image = displayed(panel)
-    metrics = {"clipped": share_clipped(image), **ranks(image, item.depicts, network, "recognised")}
+    scores = scores_of(image, network)
+    seen = item.prediction or predict(item.title, network, scores, label=item.depicts)
+    if item.depicts is None:
+        return replace(item, prediction=seen)
+    metrics = {"clipped": share_clipped(image), **ranks(scores, item.depicts, network, "recognised")}
     notes = item.notes
     if judge is not None:
-        found = ranks(image, item.depicts, judge, "judge")
+        found = ranks(scores_of(image, judge), item.depicts, judge, "judge")
         metrics |= found
         notes += () if found else (f"{judge.name} does not know the class {item.title}",)
-    return replace(item, metrics={**item.metrics, **metrics}, notes=notes)
+    return replace(item, metrics={**item.metrics, **metrics}, notes=notes, prediction=seen)
 
 
 def computed_image(item: Item) -> Panel | None:
@@ -57,21 +64,18 @@ def share_clipped(intensities: Tensor) -> float:
     return ((intensities < 0) | (intensities > 255)).double().mean().item()
 
 
-def ranks(intensities: Tensor, depicts: str, network: Network, name: str) -> dict[str, float]:
-    """`{name}_top1` and `{name}_top5` for an image (3, H, W) of intensities; empty if the class is unknown."""
-    classes = list(class_numbers(depicts, network))
+def scores_of(intensities: Tensor, network: Network) -> Tensor:
+    """The class scores (classes,) of an image (3, H, W) of intensities."""
+    return network.scores(as_input(intensities, network))[0]
+
+
+def ranks(scores: Tensor, depicts: str, network: Network, name: str) -> dict[str, float]:
+    """`{name}_top1` and `{name}_top5` from class scores (classes,); empty if the class is unknown."""
+    classes = class_numbers(depicts, network)
     if not classes:
         return {}
-    scores = network.scores(as_input(intensities, network))[0]
     better = int((scores > scores[classes].max()).sum())
     return {f"{name}_top1": float(better < 1), f"{name}_top5": float(better < 5)}
-
-
-def class_numbers(depicts: str, network: Network) -> Iterator[int]:
-    """The positions of the classes with this WordNet id or name."""
-    for number, label in enumerate(network.labels):
-        if depicts in (label.wnid, label.name):
-            yield number
 
 
 def as_input(intensities: Tensor, network: Network) -> Tensor:

@@ -23,7 +23,7 @@ from deepinside.images.batches import Skipped
 from deepinside.optimisation.callbacks import Callback, Snapshot, Step
 from deepinside.pipeline import datafile
 from deepinside.results.items import ItemRow
-from deepinside.types import Item, Panel, safe_name
+from deepinside.types import ClassProbability, Item, Panel, Prediction, safe_name
 
 BATCHES_PER_CHUNK = 4
 """Batches of photos per chunk: a killed process loses at most these."""
@@ -209,7 +209,7 @@ class Checkpointer(Callback):
 
 def load(path: Path, kind: type) -> Any:
     """The contents of a checkpoint file. A folder of results may come from others, so reading it runs no code."""
-    found = datafile.read(path, (ChunkResult, ItemRow, Item, Panel, Skipped))
+    found = datafile.read(path, (ChunkResult, ItemRow, Item, Panel, Skipped, Prediction, ClassProbability))
     if not isinstance(found, kind):
         raise DeepInsideError(f"{path}: expected another kind of checkpoint; remove it and try again.")
     return found

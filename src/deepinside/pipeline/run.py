@@ -250,7 +250,7 @@ def apply_technique(run: Run, work: RunCheckpoint, batch: ImageBatch, numbers: r
     for name, variant in run.experiment.techniques.items():
         progress.set_variant(name)
         with using_callback(work.checkpointer(numbers, name)):
-            found[name] = with_recognition(variant(run.network, batch, run.seeds), run.network, run.judge)
+            found[name] = with_recognition(variant(run.network, batch, run.seeds), run.network, batch, run.judge)
     return combine_variants(found)
 
 
@@ -310,11 +310,9 @@ def finish_chunk(work: RunCheckpoint, chunk: Chunk, record: ChunkResult, arrays:
 
 def collect(record: ChunkResult, batch: ImageBatch, output: TechniqueOutput, limit: int) -> None:
     """Keep the numbers of every item, and the pictures of the first `limit`."""
-    photos = {photo.stem: photo for photo in batch.photos}
+    hashes = {photo.stem: photo.sha256 for photo in batch.photos}
     for item in output.items:
-        photo = photos.get(item.name)
-        label, sha256 = (photo.label, photo.sha256) if photo else (None, None)
-        row = ItemRow(item.name, item.title, numbers(item), item.group, label, sha256)
+        row = ItemRow.of(item, numbers(item), hashes.get(item.name))
         row.refuse_nan()
         record.rows.append(row)
         record.notes.update(dict.fromkeys(item.notes))
@@ -392,6 +390,8 @@ def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
         by_group=by_group,
         count=len(table),
         items=table.first(run.experiment.figure.limit),
+        predictions=table.first_predictions(run.experiment.figure.limit),
+        right=table.right(),
         claims=list(evaluate_claims(run, found, metrics, by_group, BLANK in columns)),
         deviations=[*run.experiment.deviations, *run.network.deviations, *found.deviations],
         skipped=[asdict(skipped) for skipped in found.skipped],

@@ -225,12 +225,18 @@ def metrics_summary(
     by_group: Mapping[str, Mapping[str, float]],
     count: int,
     items: Mapping[str, Mapping[str, float]],
+    predictions: Mapping[str, Mapping[str, Any]],
+    right: Mapping[str, int],
     claims: Sequence[Claim],
     deviations: Sequence[str],
     skipped: Sequence[Mapping[str, str]],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """The contents of `metrics.json`. `items` has the numbers of the items shown in the figure, out of `count`."""
+    """The contents of `metrics.json`.
+
+    `items` and `predictions` are those of the items shown in the figure, out of `count`. `right` counts the items of
+    known class, and those whose best class it is.
+    """
     return {
         "schema": SCHEMA,
         "experiment": config["name"],
@@ -245,4 +251,6 @@ def metrics_summary(
         "notes": list(notes),
         "skipped": list(skipped),
         "items": {name: dict(values) for name, values in items.items()},
+        "predictions": {name: dict(values) for name, values in predictions.items()},
+        "right": dict(right),
     }

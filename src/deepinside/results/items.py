@@ -4,24 +4,25 @@ import math
 import zipfile
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from deepinside.errors import DeepInsideError
-from deepinside.types import Item
+from deepinside.types import ClassProbability, Item, Prediction
 
 ROWS = 4096
 """Rows per Parquet row group, which bounds a reader's memory."""
-TEXTS = ("name", "title", "group", "label", "sha256")
+TEXTS = ("name", "title", "group", "label", "sha256", "caption")
+BEST = 5
 
 
 @dataclass(frozen=True)
 class ItemRow:
-    """One item: name, title, numbers, group, true class and the SHA-256 of its photo, if any."""
+    """One item: name, title, numbers, group, true class, the SHA-256 of its photo and its prediction, if any."""
 
     name: str
     title: str
@@ -29,6 +30,14 @@ class ItemRow:
     group: str | None = None
     label: str | None = None
     sha256: str | None = None
+    caption: str = ""
+    prediction: Prediction | None = None
+
+    @classmethod
+    def of(cls, item: Item, numbers: Mapping[str, float], sha256: str | None = None) -> Self:
+        seen = item.prediction
+        label = None if seen is None else seen.label
+        return cls(item.name, item.title, numbers, item.group, label, sha256, item.caption, seen)
 
     def refuse_nan(self) -> None:
         """Raise DeepInsideError if a number is not finite."""
@@ -45,6 +54,7 @@ class ItemTable:
 
     texts: dict[str, list[str | None]] = field(default_factory=lambda: {name: [] for name in TEXTS})
     numbers: dict[str, "array[float]"] = field(default_factory=dict)
+    predictions: list[Prediction | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.texts["name"])
@@ -57,6 +67,7 @@ class ItemTable:
                 column.append(row.numbers.get(name, math.nan))
             for name, texts in self.texts.items():
                 texts.append(getattr(row, name))
+            self.predictions.append(row.prediction)
 
     def columns(self) -> dict[str, np.ndarray]:
         """The numeric columns, each (items,) float64."""
@@ -70,6 +81,16 @@ class ItemTable:
             for i, item in enumerate(names)
         }
 
+    def first_predictions(self, limit: int) -> dict[str, dict[str, Any]]:
+        """The predictions of the first `limit` items by name, as JSON types."""
+        rows = zip(self.texts["name"][:limit], self.texts["caption"], self.predictions, strict=False)
+        return {str(name): {"caption": caption, **prediction_json(seen)} for name, caption, seen in rows if seen}
+
+    def right(self) -> dict[str, int]:
+        """The number of items of known class, and of those whose best class it is."""
+        verdicts = [seen.right for seen in self.predictions if seen is not None and seen.right is not None]
+        return {"of": len(verdicts), "right": sum(verdicts)}
+
     def write(self, path: Path) -> None:
         """Write compressed Parquet. The same rows give the same bytes."""
         import pyarrow  # 0.2 s to import, and only writing needs it
@@ -77,7 +98,48 @@ class ItemTable:
 
         texts = {name: pyarrow.array(values, pyarrow.string()) for name, values in self.texts.items()}
         numbers = {name: pyarrow.array(column, from_pandas=True) for name, column in self.columns().items()}
-        parquet.write_table(pyarrow.table({**texts, **numbers}), path, row_group_size=ROWS, compression="zstd")
+        seen = {name: pyarrow.array(values) for name, values in self.prediction_columns().items()}
+        parquet.write_table(pyarrow.table({**texts, **seen, **numbers}), path, row_group_size=ROWS, compression="zstd")
+
+    def prediction_columns(self) -> dict[str, list[Any]]:
+        """The predictions as columns, `None` where an item has none; no columns if no item has one."""
+        rows = [flat(seen) if seen else {} for seen in self.predictions]
+        return {name: [row.get(name) for row in rows] for name in COLUMNS} if any(rows) else {}
+
+
+COLUMNS = (
+    "target", "target_name", "target_index", "target_score", "target_probability", "label_name", "right",
+    *(f"top{place}{what}" for place in range(1, BEST + 1) for what in ("", "_index", "_probability")),
+)  # fmt: skip
+"""The columns of predictions in `items.parquet`."""
+
+
+def flat(seen: Prediction) -> dict[str, Any]:
+    """A prediction as the columns of one row."""
+    row: dict[str, Any] = {"target": seen.request, "label_name": seen.label_name, "right": seen.right}
+    if (target := seen.target) is not None:
+        row |= {"target_name": target.name, "target_index": target.index}
+        row |= {"target_score": target.score, "target_probability": target.probability}
+    for place, one in enumerate(seen.best, 1):
+        row |= {f"top{place}": one.name, f"top{place}_index": one.index, f"top{place}_probability": one.probability}
+    return row
+
+
+def prediction_json(seen: Prediction) -> dict[str, Any]:
+    """A prediction as JSON types."""
+    target = seen.target or ClassProbability("")
+    return {
+        "image": seen.image,
+        "target": seen.request,
+        "target_name": target.name or None,
+        "target_index": target.index,
+        "score": target.score,
+        "probability": target.probability,
+        "label": seen.label,
+        "label_name": seen.label_name,
+        "right": seen.right,
+        "best": [asdict(one) for one in seen.best],
+    }
 
 
 class ArrayFile:

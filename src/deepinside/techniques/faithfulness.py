@@ -6,6 +6,7 @@ first, and the posterior of the class is followed; or put into a blurred photo. 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -15,6 +16,7 @@ from torch import Tensor
 from deepinside.attribution.gradients import forward_centre_crop
 from deepinside.attribution.relu_rules import ReluRule, check_rule, rule_notes, with_rule
 from deepinside.config.settings import STRICT
+from deepinside.metrics.prediction import of_photo
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import measure
@@ -50,7 +52,7 @@ class Faithfulness:
             return TechniqueOutput(())
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         forward, targets = forward_centre_crop(ruled, batch, self.target)  # a rule changes no score
-        x, maps = forward.x.detach(), forward.gradient(targets).abs().amax(1)
+        x, maps, scores = forward.x.detach(), forward.gradient(targets).abs().amax(1), forward.scores.cpu()
         del forward  # frees its activations
         chance = [
             torch.rand(maps.shape[1:], generator=seeds.generator(photo.number, "order")) for photo in batch.photos
@@ -63,7 +65,10 @@ class Faithfulness:
         rules = rule_notes(network, self.relu_rule, targets[0].layer)
         return TechniqueOutput(
             tuple(
-                item(p, shown[i], maps[i].cpu(), curves, i, (*target_notes(p, t), *rules))
+                replace(
+                    item(p, shown[i], maps[i].cpu(), curves, i, (*target_notes(p, t), *rules)),
+                    prediction=of_photo(p, network, scores[i], t),
+                )
                 for i, (p, t) in enumerate(rows)
             )
         )

@@ -7,6 +7,7 @@ of it. All layers come out of one forward and one backward pass.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from deepinside.attribution.gradients import ForwardPass, forward_centre_crop
 from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
+from deepinside.metrics.prediction import of_photo
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import Objective
@@ -59,24 +61,30 @@ class LayerGradients:
         names, notes = choose(self.layers, network)
         parts = one_by_one(batch) if network.single_image else [batch]
         several = [self.part(network, part, names) for part in parts]
-        targets = [target for _, some in several for target in some]
-        found, mixed = by_photo(joined([layers for layers, _ in several]), len(batch))
+        targets = [target for _, some, _ in several for target in some]
+        scores = torch.cat([some for _, _, some in several])
+        found, mixed = by_photo(joined([layers for layers, _, _ in several]), len(batch))
         missing = [name for name in names if name not in found and name not in mixed]
         if missing and isinstance(self.layers, tuple):
             raise DeepInsideError(
                 f"layers: expected layers that lead to {targets[0].layer}, found {', '.join(missing)}, which do not."
             )
-        rows = zip(batch.photos, targets, strict=True)
+        seen = [of_photo(p, network, *row) for p, *row in zip(batch.photos, scores, targets, strict=True)]
+        rows = zip(batch.photos, targets, seen, strict=True)
         notes += (f"Left out, their first axis is not the photos': {', '.join(mixed)}.",) if mixed else ()
-        items = [item(photo, t, name, found[name], i, notes) for i, (photo, t) in enumerate(rows) for name in found]
+        items = [
+            replace(item(photo, target, name, found[name], i, notes), prediction=one)
+            for i, (photo, target, one) in enumerate(rows)
+            for name in found
+        ]
         return TechniqueOutput(tuple(items), self.deviations())
 
     def part(
         self, network: Network, batch: ImageBatch, names: Sequence[str]
-    ) -> tuple[dict[str, "AtLayer"], list[Target]]:
-        """Every layer's activations and gradients for photos that one pass takes, and the photos' targets."""
+    ) -> tuple[dict[str, "AtLayer"], list[Target], Tensor]:
+        """Every layer's activations and gradients for photos that one pass takes; the photos' targets and scores."""
         forward, targets = forward_centre_crop(network, batch, self.target, names)
-        return gradients_at(forward, targets, names, self.objective), targets
+        return gradients_at(forward, targets, names, self.objective), targets, forward.scores.cpu()
 
     def deviations(self) -> tuple[str, ...]:
         """Where these settings leave the Caffe project's, one sentence each."""

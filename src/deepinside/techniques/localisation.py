@@ -16,6 +16,7 @@ from torch import Tensor
 from deepinside.attribution.gradients import Crop, ForwardPass, centre_crop, ten_crops
 from deepinside.attribution.relu_rules import ReluRule, check_rule, rule_notes, with_rule
 from deepinside.config.settings import STRICT
+from deepinside.metrics.prediction import of_photo
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
 from deepinside.segmentation import boxes as scoring
@@ -96,7 +97,7 @@ class Localisation:
         items = [
             item
             for photo, found, shown, row in rows
-            for item in self.items(observe(network, photo, row, seeds), found, shown)
+            for item in self.items(network, observe(network, photo, row, seeds), found, shown)
         ]
         notes = rule_notes(network, self.relu_rule, targets[0][0].layer)
         return TechniqueOutput(tuple(replace(one, notes=(*one.notes, *notes)) for one in items), self.deviations(batch))
@@ -124,7 +125,9 @@ class Localisation:
                 found[place].append(one.cpu())
         return found
 
-    def items(self, scene: "Scene", targets: Sequence[Target], maps: Sequence[Tensor]) -> Iterator[Item]:
+    def items(
+        self, network: Network, scene: "Scene", targets: Sequence[Target], maps: Sequence[Tensor]
+    ) -> Iterator[Item]:
         for number, (target, saliency) in enumerate(zip(targets, maps, strict=True), 1):
             cut = graph_cut.segment(
                 scene.levels.byte().permute(1, 2, 0).contiguous().numpy(),
@@ -138,7 +141,8 @@ class Localisation:
             )
             stem = scene.photo.stem
             name = stem if len(targets) == 1 else f"{stem}_{number}_{safe_name(target.name)}"
-            yield self.item(name, scene, target, saliency, cut)
+            seen = of_photo(scene.photo, network, scene.scores, target)
+            yield replace(self.item(name, scene, target, saliency, cut), prediction=seen)
 
     @property
     def constraints(self) -> graph_cut.Constraints:
@@ -207,13 +211,13 @@ class Localisation:
 @plain_dataclass(frozen=True)
 class Scene:
     """One photo as it is cut up: `levels` (3, H, W) RGB 0-255, whole numbers; its `own` class and the `truth` boxes
-    (K, 4) in pixel edges of `levels`, none where nobody marked them; the classes in falling order of their scores."""
+    (K, 4) in pixel edges of `levels`, none where nobody marked them; its class `scores` (classes,)."""
 
     photo: Photo
     levels: Tensor
     own: Target | None
     truth: Tensor
-    ranking: tuple[int, ...]
+    scores: Tensor
     seed: int
 
 
@@ -226,7 +230,7 @@ def observe(network: Network, photo: Photo, scores: Tensor, seeds: Seeds) -> Sce
         levels.expand(3, -1, -1),
         own_class(network, photo),
         photo.boxes_in_view() * torch.tensor([width, height] * 2),
-        tuple(scores.argsort(descending=True, stable=True).tolist()),
+        scores,
         seeds.generator(photo.number, "localisation").initial_seed() % 2**32,
     )
 
@@ -252,6 +256,7 @@ def scores_of_boxes(scene: Scene, boxes: Mapping[str, Box]) -> dict[str, float]:
 def is_right(scene: Scene, box: Box, top: int) -> bool:
     """ILSVRC's rule. Answers of other classes count as wrong whatever their box, so they are given the same one."""
     own = scene.own.channels if scene.own is not None else ()
-    answers = [Answer("own" if index in own else str(index), box) for index in scene.ranking[:top]]
+    ranking = scene.scores.argsort(descending=True, stable=True)[:top].tolist()
+    answers = [Answer("own" if index in own else str(index), box) for index in ranking]
     truth = [Answer("own", (x0, y0, x1, y1)) for x0, y0, x1, y1 in scene.truth.tolist()]
     return scoring.localised(answers, truth, top=top)

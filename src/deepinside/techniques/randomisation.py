@@ -8,6 +8,7 @@ alike does not depend on the weights, so it cannot explain what they do.
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import Field, PositiveInt
@@ -18,6 +19,7 @@ from deepinside.attribution.gradients import forward_centre_crop, image_gradient
 from deepinside.attribution.relu_rules import ReluRule, check_rule, rule_notes, with_rule
 from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError, UnsuitableSettingError
+from deepinside.metrics.prediction import of_photo
 from deepinside.metrics.similarity import blank, rank_correlation, ssim
 from deepinside.networks.network import Network
 from deepinside.targets import Target, TargetRequest, check, target_notes
@@ -50,14 +52,18 @@ class Randomisation:
         if not len(batch):
             return TechniqueOutput(())
         forward, targets = forward_centre_crop(network, batch, self.target)
-        x = forward.x.detach()
+        x, scores = forward.x.detach(), forward.scores.cpu()
         del forward  # frees its activations
         networks = {"trained": network, **self.randomise(network, targets[0].layer, seeds)}
         found = {rule: {name: maps(one, rule, x, targets) for name, one in networks.items()} for rule in self.rules}
         shown = (x + network.mean).cpu()
         rules = {rule: rule_notes(network, rule, targets[0].layer) for rule in self.rules}
+        seen = [of_photo(p, network, *row) for p, *row in zip(batch.photos, scores, targets, strict=True)]
         items = [
-            item(p, shown[i], rule, found[rule], i, (*target_notes(p, targets[i]), *rules[rule]))
+            replace(
+                item(p, shown[i], rule, found[rule], i, (*target_notes(p, targets[i]), *rules[rule])),
+                prediction=seen[i],
+            )
             for i, p in enumerate(batch.photos)
             for rule in self.rules
         ]

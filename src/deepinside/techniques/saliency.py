@@ -21,6 +21,7 @@ from deepinside.attribution.gradients import (
 )
 from deepinside.attribution.relu_rules import ReluRule, check_rule, count_relus, rule_notes, with_rule
 from deepinside.config.settings import STRICT
+from deepinside.metrics.prediction import of_photo
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import Objective, check_objective, is_saturated, probability
@@ -179,7 +180,8 @@ class Saliency:
         ]
         metrics = {**dict(numbers(network, targets, maps, scores)), "relu_count": rectifiers}
         said = (*target_notes(photo, *targets), *notes)
-        return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said)
+        seen = of_photo(photo, network, scores, targets[0])
+        return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said, prediction=seen)
 
     def why_blank(self, network: Network, target: Target, values: Tensor, scores: Tensor) -> str:
         """Why a map tells nothing, as far as can be known; empty where it tells something."""
