@@ -1,0 +1,1 @@
+"""Caffe's files: prototxt and caffemodel to ONNX, under Caffe's own layer names."""
