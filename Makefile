@@ -46,10 +46,12 @@ $(SITE): $(READY)
 setup: $(READY) ## create .venv from the exact pins of constraints.txt
 
 reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
-	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" 'network=$(NETWORK)' 'runtime.results=$(RESULTS)' runtime.threads=1; }; \
-	run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; long=$$?; \
+	@set -o pipefail; \
+	run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" 'network=$(NETWORK)' 'runtime.results=$(RESULTS)' runtime.threads=1; }; \
+	numbered() { awk -v all="$$(ls experiments/*.yaml | wc -l)" '/^\[/ { sub(/^[^ ]*/, "[" ++done "/" all "]") } { print; fflush() }'; }; \
+	(run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; exit $$(($$? + others))) | numbered; failed=$$?; \
 	$(BIN)/deepinside-results claims --results '$(RESULTS)' --network '$(NETWORK)'; \
-	echo 'report: $(RESULTS)/index.html'; exit $$((others + long))
+	echo 'report: $(RESULTS)/index.html'; exit $$failed
 
 report: $(READY) ## write the report results/index.html
 	@$(BIN)/deepinside-results report --results '$(RESULTS)'

@@ -7,43 +7,93 @@ import pytest
 
 from deepinside.console import tables
 
+CLAIMS = [
+    {"id": "order", "source": "Paper", "claim": "it falls", "measured": 2.0, "expected": "≥ 1.5", "holds": True},
+    {"id": "mixes", "source": "Tool", "claim": "it differs", "measured": 0.95, "expected": "≤ 0.9", "holds": False},
+]  # fmt: skip
 FOUND: dict[str, Any] = {
     "experiment": "fig2_saliency",
     "network": "net",
     "seconds": 3.14159,
+    "count": 1,
     "metrics": {"score": 1.23456, "ten/score": 2.0},
-    "claims": [
-        {"id": "order", "source": "Paper", "claim": "it falls", "measured": 2.0, "expected": "≥ 1.5", "holds": True},
-        {"id": "mixes", "source": "Tool", "claim": "differs", "measured": 0.95, "expected": "≤ 0.9", "holds": False},
-    ],
+    "claims": CLAIMS,
     "skipped": [{"name": "[bold]odd:cat:[/bold].jpg", "reason": "not an image"}],
-}  # fmt: skip
+    "predictions": {"cat": {"image": "cat", "caption": "cat → tabby 40 % ✓"}},
+    "right": {"of": 1, "right": 1},
+}
 
 
-def said(found: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    tables.print_run(Path("results/a[b]/default"), found)
+def said(found: dict[str, Any], capsys: pytest.CaptureFixture[str], *how: str) -> list[str]:
+    tables.print_run(Path("results/a[b]/default"), found, *how)
     return capsys.readouterr().out.splitlines()
 
 
-def test_a_run_says_where_its_result_is_and_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(FOUND, capsys)
-    assert lines[0] == "fig2_saliency on net: 3.1 s, results/a[b]/default"
-    assert lines[1:3] == ["  score 1.235", "  ten/score 2"]
+def seen(count: int) -> dict[str, Any]:
+    captions = {f"p{i}": {"image": f"p{i}", "caption": f"p{i} → cat"} for i in range(count)}
+    return {**FOUND, "count": count, "predictions": captions, "claims": [], "skipped": []}
 
 
-def test_a_claim_that_fails_is_reported_as_failed_with_its_number(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(FOUND, capsys)
-    (order,) = [line for line in lines if "order" in line]
-    (mixes,) = [line for line in lines if "mixes" in line]
-    assert "≥ 1.5" in order
-    assert "does not hold" not in order
-    assert "0.95" in mixes
-    assert "does not hold" in mixes
+def test_a_run_says_what_it_found_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(FOUND, capsys) == [
+        "fig2_saliency · net · 1 image · 3.1 s",
+        "  cat → tabby 40 % ✓",
+        "  ✓ holds: it falls (2, expected ≥ 1.5)",
+        "  ✗ does not hold: it differs (0.95, expected ≤ 0.9)",
+        "  skipped [bold]odd:cat:[/bold].jpg: not an image",
+        "result: results/a[b]/default",
+    ]
 
 
-def test_names_of_files_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(FOUND, capsys)[-1] == "  skipped [bold]odd:cat:[/bold].jpg: not an image"
+def test_numbers_are_for_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(FOUND, capsys, "verbose")[-2:] == ["  score 1.235", "  ten/score 2"]
+    assert said(FOUND, capsys, "quiet") == []
 
 
-def test_no_empty_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(said({**FOUND, "claims": [], "skipped": []}, capsys)) == 3
+def test_the_figure_is_named_where_there_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "figure.png").touch()
+    tables.print_run(tmp_path, FOUND)
+    assert capsys.readouterr().out.splitlines()[-1] == f"figure: {tmp_path / 'figure.png'}"
+
+
+@pytest.mark.parametrize(
+    ("count", "right", "last"),
+    [
+        (5, {"of": 5, "right": 2}, "  p4 → cat"),
+        (6, {"of": 0, "right": 0}, "  … and 2 more"),
+        (6, {"of": 6, "right": 2}, "  … 2 of 6 right"),
+    ],
+)
+def test_five_lines_on_images_at_most(
+    count: int, right: dict[str, int], last: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = said({**seen(count), "right": right}, capsys)
+    assert lines[0] == f"fig2_saliency · net · {count} images · 3.1 s"
+    assert (len(lines), lines[5]) == (7, last)
+
+
+def test_items_of_one_image_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    same = {name: {"image": "cat", "caption": "cat → tabby 40 %"} for name in ("cat_conv1", "cat_conv2")}
+    lines = said({**seen(0), "count": 2, "predictions": same}, capsys)
+    assert lines[:2] == ["fig2_saliency · net · 1 image · 3.1 s", "  cat → tabby 40 %"]
+    assert len(lines) == 3
+
+
+def test_a_run_of_a_sweep_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = said(FOUND, capsys, "normal", "[7/21] fig2_saliency")
+    assert line == "[7/21] fig2_saliency ✓ 3.1 s, 1 claim does not hold, 1 unreadable: [bold]odd:cat:[/bold].jpg"
+    (line,) = said({**seen(1), "skipped_as_done": True}, capsys, "normal", "[7/21] fig2_saliency")
+    assert line == "[7/21] fig2_saliency ✓ already done"
+
+
+def test_a_result_of_an_earlier_version_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
+    old = {name: FOUND[name] for name in ("experiment", "network", "seconds", "metrics")}
+    lines = said({**old, "claims": [], "skipped": [], "count": 3}, capsys)
+    assert lines[0] == "fig2_saliency · net · 3 items · 3.1 s"
+
+
+def test_the_tally_names_what_fails() -> None:
+    verdicts = [("a", True), ("b", True), ("c", False), ("d", None)]
+    assert tables.tally(verdicts) == "2 of 3 hold; 1 does not: c; 1 not measured"
+    assert tables.tally(verdicts[:2]) == "2 of 2 hold"
+    assert tables.tally([("c", False), ("e", False)]) == "0 of 2 hold; 2 do not: c; e"

@@ -36,7 +36,7 @@ def test_a_terminal_shows_bars_and_then_the_result(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert "optimisation 1" in text
     assert "/400 score" in text
-    assert text.rindex("adhoc on tinycaffenet:") > text.rindex("optimisation 1")
+    assert text.rindex("adhoc · tinycaffenet ·") > text.rindex("optimisation 1")
     assert "note: figure.panels: expected some of class_model; found 'nosuch'" in " ".join(text.split())
     folder = tmp_path / "results" / "adhoc" / "tinycaffenet"
     assert not [path for path in folder.iterdir() if path.name.endswith(".part")]  # and no preview is left

@@ -131,7 +131,8 @@ def test_a_sweep_leaves_its_record_in_the_same_place_every_time(
     assert {path.name for path in folder.iterdir()} == {"sweep.json", "sweep.csv", "figure.png", "metrics.png"}
     out = capsys.readouterr().out
     assert out.count(f"2 runs: results/sweeps/{found['name']}") == 2
-    assert out.count("already done, nothing to do") == 2
+    assert "[1/2] caffe_saliency_cat technique.show=signed ✓ already done" in out
+    assert out.count("already done") == 2
     assert {path.name for path in (bench / "results").iterdir()} == {
         "caffe_saliency_cat",
         "sweeps",

@@ -93,30 +93,44 @@ def show_claims(root: Path, network: str | None) -> None:
     check_network(root, network, {run.network for run in runs})
     rows = claim_table(run for run in runs if network in (None, run.network))
     tables.SCREEN.print(claims_across(rows))
+    verdicts = [
+        (f"{sentence(row)} ({where(row)}, {name})", cell.holds) for row in rows for name, cell in row.cells.items()
+    ]
+    tables.SCREEN.print(tables.tally(verdicts), markup=False)
     tables.SCREEN.print(f"{len(runs)} runs; figures and numbers in {root.resolve()}", markup=False)
 
 
 def claims_across(rows: "Sequence[ClaimRow]") -> "Table":
-    """One row per claim and experiment, one column per network: the measured value and the verdict."""
+    """One row per claim and experiment, one column per network: the verdict and the measured value."""
     from rich.markup import escape
     from rich.table import Table
 
     from deepinside.html_report.claim_table import networks
 
     columns = networks(rows)
-    table = Table(title="The papers' claims, by network", show_lines=True)
-    for name in ("claim", "experiment", "expected", *columns):
-        table.add_column(name, overflow="fold")
+    table = Table(title="The papers' claims, by network", box=None, pad_edge=False, title_justify="left")
+    table.add_column("claim", overflow="fold", ratio=1)
+    table.add_column("experiment", overflow="fold")
+    for name in ("expected", *columns):
+        table.add_column(name, no_wrap=True)
     for row in rows:
-        where = f"{row.experiment}\n{row.label}" if row.label else row.experiment
         cells = [cell_text(row.cells[network]) if network in row.cells else "" for network in columns]
-        table.add_row(*map(escape, (row.id, where, row.expected)), *map(escape, cells))
+        table.add_row(*map(escape, (sentence(row), where(row), row.expected, *cells)))
     return table
+
+
+def sentence(row: "ClaimRow") -> str:
+    """The claim as a sentence; its id in words if no run has measured it."""
+    return row.claim or row.id.replace("_", " ")
+
+
+def where(row: "ClaimRow") -> str:
+    return f"{row.experiment} {row.label}".strip()
 
 
 def cell_text(cell: "Cell") -> str:
     """The text of a cell in the table of claims."""
-    return f"{cell.measured:.4g}\n{cell.verdict}" if cell.measured is not None else cell.verdict
+    return "not measured" if cell.measured is None else f"{'✓' if cell.holds else '✗'} {cell.measured:.4g}"
 
 
 def complete_runs(root: Path) -> "list[Run]":

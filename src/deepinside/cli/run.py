@@ -29,6 +29,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 FLAGS = {"--quiet": "runtime.verbosity=quiet", "--verbose": "runtime.verbosity=verbose"}
 """Flags, each an abbreviation of a setting."""
 
+POSITION = "DEEPINSIDE_RUN"
+"""The environment variable with a run's position in its sweep, as in `[7/21] fig2_saliency`."""
+
 OWN = ("--repeat", "--version")
 """Options that Hydra does not have, or that it interprets differently."""
 
@@ -195,6 +198,8 @@ def publish(config: "DictConfig") -> None:
         from deepinside.html_report import refresh
 
         refresh(root)
+        if config.runtime.verbosity != "quiet":
+            print(f"report: {root / 'index.html'}")
 
 
 def failed(reason: str, started: float) -> dict[str, Any]:
@@ -215,7 +220,7 @@ def execute(config: dict[str, Any]) -> dict[str, Any]:
     folder = results.folder_of(config)
     found = finished.known(config, folder) or computed(config, folder)
     loading.end()
-    tables.print_run(folder, found, config["runtime"].get("verbosity", "normal"))
+    tables.print_run(folder, found, config["runtime"].get("verbosity", "normal"), os.environ.get(POSITION, ""))
     kept = {name: found[name] for name in ("experiment", "network", "status", "seconds", "metrics")}
     place = folder.relative_to(config["runtime"]["results"]).as_posix()
     return {"folder": place, **kept, "reason": None, "complete": not found["skipped"]}

@@ -1,8 +1,8 @@
-"""Prints the result of a run to the terminal."""
+"""Prints what a run found: sentences; with `--verbose` also every number."""
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from deepinside.console import loading
+
+MOST = 5
+"""Lines on what the images show."""
 
 
 class Screen(Console):
@@ -29,25 +32,79 @@ if not SCREEN.is_terminal:
     SCREEN.width = 140  # a log has no width
 
 
-def print_run(folder: Path, found: Mapping[str, Any], verbosity: str = "normal") -> None:
-    """Print the result's folder, metrics, claims, notes and skipped photos; nothing if `quiet`."""
+def print_run(folder: Path, found: Mapping[str, Any], verbosity: str = "normal", position: str = "") -> None:
+    """Print what a run found; nothing if `quiet`.
+
+    `position` names the run within a sweep, as in `[7/21] fig2_saliency`; such a run gets one line unless `verbose`.
+    """
     if verbosity == "quiet":
         return
-    if found.get("skipped_as_done"):
-        said = f"{folder}: already done, nothing to do; runtime.overwrite=true recomputes it."
-        SCREEN.print(said, markup=False)
+    if position and verbosity == "normal":
+        SCREEN.print(f"{position} {outcome(found)}", markup=False)
         return
-    SCREEN.print(f"{found['experiment']} on {found['network']}: {found['seconds']:.1f} s, {folder}", markup=False)
+    for line in run_lines(folder, found):
+        SCREEN.print(line, markup=False)
+    if verbosity == "verbose":
+        print_numbers(found)
+
+
+def outcome(found: Mapping[str, Any]) -> str:
+    """A run of a sweep in a few words, as in `✓ 0.2 s, 1 claim does not hold`."""
+    failed = sum(not claim["holds"] for claim in found["claims"])
+    parts = [f"✓ {took(found)}"]
+    parts += [f"{failed} claim{'s do' if failed > 1 else ' does'} not hold"] if failed else []
+    parts += [f"{len(found['skipped'])} unreadable: {found['skipped'][0]['name']}"] if found["skipped"] else []
+    return ", ".join(parts)
+
+
+def took(found: Mapping[str, Any]) -> str:
+    return "already done" if found.get("skipped_as_done") else f"{found['seconds']:.1f} s"
+
+
+def run_lines(folder: Path, found: Mapping[str, Any]) -> Iterator[str]:
+    """The run, what it found, verdicts, notes, and where its figure is."""
+    yield " · ".join([found["experiment"], found["network"], size(found), took(found)])
+    yield from (f"  {line}" for line in sightings(found))
+    yield from (f"  {verdict(claim)}" for claim in found["claims"])
+    yield from (f"  note: {note}" for note in found.get("notes", []))
+    yield from (f"  skipped {skipped['name']}: {skipped['reason']}" for skipped in found["skipped"])
+    if found.get("skipped_as_done"):
+        yield "  nothing to do; runtime.overwrite=true computes it again"
+    figure = folder / "figure.png"
+    yield f"figure: {figure}" if figure.is_file() else f"result: {folder}"
+
+
+def size(found: Mapping[str, Any]) -> str:
+    """The number of images, or of items if there are several per image."""
+    seen = found.get("predictions", {})
+    all_seen = len(seen) == found.get("count", 0) > 0
+    count = len({one["image"] for one in seen.values()}) if all_seen else found.get("count", 0)
+    return f"{count} {'image' if all_seen else 'item'}{'' if count == 1 else 's'}"
+
+
+def sightings(found: Mapping[str, Any]) -> list[str]:
+    """What the network sees in the images, in at most `MOST` lines."""
+    lines = list(dict.fromkeys(one["caption"] for one in found.get("predictions", {}).values()))
+    right, further = found.get("right") or {"of": 0}, found.get("count", 0) > len(lines) or len(lines) > MOST
+    if right["of"] > 1 and further:
+        lines = [*lines[: MOST - 1], f"… {right['right']} of {right['of']} right"]
+    elif len(lines) > MOST:
+        lines = [*lines[: MOST - 1], f"… and {len(lines) - MOST + 1} more"]
+    return lines
+
+
+def verdict(claim: Mapping[str, Any]) -> str:
+    """A claim's verdict as a sentence."""
+    said = f"{claim['claim']} ({claim['measured']:.4g}, expected {claim['expected']})"
+    return f"✓ holds: {said}" if claim["holds"] else f"✗ does not hold: {said}"
+
+
+def print_numbers(found: Mapping[str, Any]) -> None:
+    """Print every metric, and the table by group."""
     for name, value in found["metrics"].items():
         SCREEN.print(f"  {name} {value:.4g}", markup=False)
     if found.get("by_group"):
         SCREEN.print(groups_table(found["by_group"]))
-    if found["claims"]:
-        SCREEN.print(claims_table(found["claims"]))
-    for note in found.get("notes", []):
-        SCREEN.print(f"  note: {note}", markup=False)
-    for skipped in found["skipped"]:
-        SCREEN.print(f"  skipped {skipped['name']}: {skipped['reason']}", markup=False)
 
 
 def groups_table(by_group: Mapping[str, Mapping[str, float]]) -> Table:
@@ -59,10 +116,12 @@ def groups_table(by_group: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def claims_table(claims: Iterable[Mapping[str, Any]]) -> Table:
-    """One row per claim; the full sentence of each claim is in `metrics.json`."""
-    table = Table("claim", "source", "measured", "expected", "verdict", title="The papers' claims, measured here")
-    for claim in claims:
-        verdict = "holds" if claim["holds"] else "does not hold"
-        table.add_row(claim["id"], claim["source"], f"{claim['measured']:.4g}", claim["expected"], verdict)
-    return table
+def tally(verdicts: Iterable[tuple[str, bool | None]]) -> str:
+    """As in `13 of 14 hold; 1 does not: SENTENCE`. Each verdict has its claim; None stands for not measured."""
+    known = list(verdicts)
+    measured = [(said, holds) for said, holds in known if holds is not None]
+    failed = [said for said, holds in measured if not holds]
+    words = f"{len(measured) - len(failed)} of {len(measured)} hold"
+    words += f"; {len(failed)} do{'es' if len(failed) == 1 else ''} not: {'; '.join(failed)}" if failed else ""
+    left = len(known) - len(measured)
+    return f"{words}; {left} not measured" if left else words

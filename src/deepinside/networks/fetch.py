@@ -118,7 +118,8 @@ def _from_mirrors(spec: Fetchable, path: Path, attempts: int, backoff: float) ->
         except _MirrorError as error:
             said.append(f"{url}: {error}")
             offline.append(error.offline)
-            LOG.info("%s: %s said: %s", spec.name, url, error)
+            if not error.offline:  # one sentence at the end says so
+                LOG.info("%s: %s said: %s", spec.name, url, error)
         else:
             shutil.rmtree(incoming, ignore_errors=True)
             return path

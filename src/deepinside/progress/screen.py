@@ -21,8 +21,8 @@ __all__ = ["Bars", "Lines", "Observer", "on_screen"]
 Verbosity = Literal["quiet", "normal", "verbose"]
 OFTEN = 0.1
 """Seconds between reads of an optimisation's numbers; each read waits for the device."""
-SELDOM = 10.0
-"""Seconds between lines in a log."""
+SELDOM, SWEPT = 10.0, 60.0
+"""Seconds between lines in a log, of a single run and of a run of a sweep."""
 BUSY: list[str] = []
 """The run that owns the screen; runs nested in it show nothing."""
 
@@ -127,12 +127,16 @@ def above(console: Console) -> Iterator[None]:
 
 
 class Lines(Observer):
-    """At most one line every ten seconds, without escape codes; `every_optimisation` adds one per optimisation."""
+    """At most one line every ten seconds, in a sweep every minute, without escape codes.
+
+    `every_optimisation` adds one per optimisation.
+    """
 
     def __init__(self, console: Console, name: str, photos: int, *, every_optimisation: bool = False) -> None:
         super().__init__(photos)
         self.file, self.name, self.every_optimisation = console.file, name, every_optimisation
-        self.seldom, self.optimisation_started = Seldom(SELDOM), time.monotonic()
+        interval = SWEPT if "DEEPINSIDE_RUN" in os.environ else SELDOM
+        self.seldom, self.optimisation_started = Seldom(interval), time.monotonic()
         self.before: int | None = None
         self.first = -1
 

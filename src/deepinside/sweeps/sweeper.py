@@ -21,6 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from deepinside.config import catalogue
+from deepinside.config.quoting import quoted
 from deepinside.errors import DeepInsideError
 
 if TYPE_CHECKING:
@@ -64,12 +65,14 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         jobs = [self.job(words) for command in self.commands(arguments) for words in combinations(self.parsed(command))]
         jobs[0].root.mkdir(parents=True, exist_ok=True)
+        positions = position_words(jobs)
         at_once = self.max_batch_size or len(jobs)
         answers: list[Answer | None] = []
         trouble: BaseException | None = None
         try:
             for first in range(0, len(jobs), at_once):
-                batch = [job.words for job in jobs[first : first + at_once]]
+                some = slice(first, first + at_once)
+                batch = [(*job.words, word) for job, word in zip(jobs[some], positions[some], strict=True)]
                 answers += [answer(returned) for returned in self.launch(batch, initial_job_idx=first)]
         except DeepInsideError:
             raise  # the launcher refused to start
@@ -130,6 +133,8 @@ class GridSweeper(Sweeper):
             from deepinside.html_report import refresh
 
             refresh(jobs[0].root)
+            if self.master.runtime.verbosity != "quiet":
+                SCREEN.print(f"report: {jobs[0].root / 'index.html'}", markup=False)
         if isinstance(trouble, KeyboardInterrupt):
             raise trouble
         undone = [run for run in runs if run.status != "done"]
@@ -145,6 +150,21 @@ class GridSweeper(Sweeper):
             )
         if not all(found and found["complete"] for found in answers):
             raise DeepInsideError("all runs were done, but some left out photos that could not be read (named above).")
+
+
+def position_words(jobs: Sequence[Job]) -> list[str]:
+    """For each run the override that tells it its position, as in `[7/21] fig2_saliency`, and what differs."""
+    from deepinside.results import folder as results
+    from deepinside.sweeps.runs import distinct
+
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides if key != "experiment")
+    varied = [key for key in keys if len(distinct([job.overrides.get(key) for job in jobs])) > 1]
+    words = []
+    for number, job in enumerate(jobs, 1):
+        told = [f"{key}={results.value_text(job.overrides[key])}" for key in varied if key in job.overrides]
+        name = " ".join([f"[{number}/{len(jobs)}]", job.names[0], *told])
+        words.append(f"++hydra.job.env_set.DEEPINSIDE_RUN={quoted(name.replace('${', '{'))}")  # no interpolation
+    return words
 
 
 def combinations(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
