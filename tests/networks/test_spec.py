@@ -54,9 +54,10 @@ def test_native_is_what_caffe_and_mxnet_publish() -> None:
     torch.testing.assert_close(MXNET.native(MXNET.to_network(pixels)), torch.stack(parts, dim=1), atol=1e-6, rtol=1e-5)
 
 
-def test_mean_pixels_are_rgb_levels() -> None:
-    assert CAFFE.mean_pixels == (123, 117, 104)
-    np.testing.assert_allclose(MXNET.mean_pixels, [123.675, 116.28, 103.53])
+def test_the_mean_is_in_rgb_intensities() -> None:
+    black = torch.zeros(1, 3, 2, 2)
+    assert (-CAFFE.to_network(black)[0, :, 0, 0]).tolist() == [123, 117, 104]
+    np.testing.assert_allclose(-MXNET.to_network(black)[0, :, 0, 0], [123.675, 116.28, 103.53], rtol=1e-6)
 
 
 def test_grey_networks_see_luminance() -> None:

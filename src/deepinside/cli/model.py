@@ -1,4 +1,4 @@
-"""The console script `deepinside-model`: inspect an ONNX file, draft its YAML, fetch and list networks.
+"""The console script `deepinside-model`: inspect an ONNX file, draft its YAML, convert from Caffe, fetch, list.
 
 Imports are lazy: `--help`, `list` and usage errors need neither onnx nor torch.
 """
@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="deepinside-model", description="ONNX networks: inspect, draft, fetch, list.")
+    parser = ArgumentParser(
+        prog="deepinside-model", description="Networks: inspect, draft, convert from Caffe, fetch, list."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     inspect = commands.add_parser("inspect", help="print layers, input, target and soft-max of an ONNX file")
@@ -48,6 +50,28 @@ def _parser() -> ArgumentParser:
     place.add_argument("--folder", type=Path, default=FOLDER, help=f"the folder to write to (default: {FOLDER})")
     place.add_argument("--stdout", action="store_true", help="print the YAML instead of writing it")
     draft.set_defaults(run=_draft)
+
+    convert = commands.add_parser(
+        "convert",
+        help="convert a Caffe network to ONNX and YAML",
+        description="Convert a Caffe classifier to NAME.onnx and NAME.yaml, under Caffe's own layer names, and verify.",
+        epilog="Without --mean the prototxt's mean_value is taken. Layers of the training phase, losses and accuracy "
+        "are left out.",
+    )
+    convert.add_argument(
+        "prototxt", type=Path, metavar="deploy.prototxt", help="the network, in any of Caffe's formats"
+    )
+    convert.add_argument("caffemodel", type=Path, nargs="?", metavar="weights.caffemodel", help="its trained weights")
+    convert.add_argument("--mean", metavar="MEAN", help="a mean image or mean (.binaryproto, .npy), or 104,117,123")
+    convert.add_argument(
+        "--mean-fit", choices=("crop", "resize", "channels"), default="crop",
+        help="a mean image's centre, as Caffe's data layer (default); the image resized to the input, as its first "
+        "Python classifier; or its average by channel, as its C++ example",
+    )  # fmt: skip
+    convert.add_argument("--name", help="the network's name (default: the caffemodel's)")
+    convert.add_argument("--labels", metavar="STEM", help="the name of its label list, e.g. imagenet_1000")
+    convert.add_argument("--folder", type=Path, default=FOLDER, help=f"the folder to write to (default: {FOLDER})")
+    convert.set_defaults(run=_convert)
 
     fetch = commands.add_parser("fetch", help="download a network's file into the cache and verify it")
     fetch.add_argument("name", metavar="NAME")
@@ -86,6 +110,27 @@ def _draft(chosen: Namespace) -> None:
         f"wrote {path}. Lines marked CHECK are guesses: correct them, set checked: true, then run with "
         f"network={found.spec.name}."
     )
+
+
+def _convert(chosen: Namespace) -> None:
+    from deepinside.networks.caffe.convert import convert
+
+    if chosen.caffemodel is None:
+        raise DeepInsideError(
+            f"{chosen.prototxt} has no weights: give the .caffemodel after it, as in convert deploy.prototxt "
+            f"weights.caffemodel"
+        )
+    found, files = convert(
+        chosen.prototxt, chosen.caffemodel, chosen.folder, name=chosen.name, mean=chosen.mean,
+        mean_fit=chosen.mean_fit, labels=chosen.labels,
+    )  # fmt: skip
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    if found.spec.labels is None:
+        print(
+            "Its labels are unknown: classes have numbers. Give --labels, or write labels in the YAML.", file=sys.stderr
+        )
+    print(f"wrote {', '.join(map(str, files))}. Run with network={found.spec.name}.")
 
 
 def _fetch(chosen: Namespace) -> None:

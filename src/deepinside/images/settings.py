@@ -71,7 +71,7 @@ class ImageSettings:
 def loaded_size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:
     """Height and width of the photos that a technique receives: the network's times `enlarge`.
 
-    Raises DeepInsideError if `short_side` is too short for that.
+    Raises DeepInsideError if `short_side` is too short for that, or if the network's mean image does not fit it.
     """
     size = (round(convention.size[0] * settings.enlarge), round(convention.size[1] * settings.enlarge))
     if settings.short_side is not None and settings.short_side < min(size):
@@ -79,4 +79,5 @@ def loaded_size(settings: ImageSettings, convention: InputConvention) -> tuple[i
             f"images.short_side is {settings.short_side}, smaller than the {size[0]}×{size[1]} that is cut out of it; "
             f"make it at least {min(size)}."
         )
+    convention.check_fits(size)
     return size

@@ -5,7 +5,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,19 @@ CHECK = {
     "licence": "of the weights",
     "source": "the paper, or where the file comes from",
 }
+CONVENTION = ("size", "channels", "scale", "mean", "std")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a network besides its ONNX file: keys of its declaration, and what of them is no guess.
+
+    `origin` is the YAML's first line.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    sure: frozenset[str] = frozenset()
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,18 +66,21 @@ class Draft:
     notes: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
     refused: str = ""
+    known: Known = Known()
 
 
-def draft(path: Path, *, name: str | None = None, labels: str | None = None, tried: bool = False) -> Draft:
+def draft(
+    path: Path, *, name: str | None = None, labels: str | None = None, tried: bool = False, known: Known | None = None
+) -> Draft:
     """Read an ONNX file and draft its declaration; with `tried`, convert and verify it as a run does.
 
     Raises `DeepInsideError` if the file is not ONNX, or no graph from one image to class scores.
     """
     with one_sentence(str(path)):
-        return _drafted(read(path), path, name, labels, tried)
+        return _drafted(read(path), path, name, labels, tried, known or Known())
 
 
-def _drafted(model: ModelProto, path: Path, name: str | None, labels: str | None, tried: bool) -> Draft:
+def _drafted(model: ModelProto, path: Path, name: str | None, labels: str | None, tried: bool, known: Known) -> Draft:
     image, shape = _image_input(model, path)
     values: dict[str, Any] = {
         "name": name or re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem),
@@ -75,16 +91,17 @@ def _drafted(model: ModelProto, path: Path, name: str | None, labels: str | None
         "bytes": path.stat().st_size,
         "input": _convention(image, shape),
         "target": "",
-        "checked": False,
+        "checked": None if set(CONVENTION) <= known.sure else False,
+        **known.values,
     }
     prepared = prepare_graph(model, make_spec(values, origin=str(path)))
     target, note = target_of(prepared)
     values["output"] = prepared.posterior or "scores"
-    values["layers"] = {layer.name: layer.value for layer in prepared.layers}
+    values["layers"] = known.values.get("layers") or {layer.name: layer.value for layer in prepared.layers}
     values["labels"] = labels or _labels_of(target)
     spec = make_spec({**values, "target": target.name}, origin=str(path))
     notes = tuple(sentence for sentence in (*prepared.notes, note) if sentence)
-    return Draft(spec, prepared.layers, image, shape, notes, prepared.cut, _refusal(spec) if tried else "")
+    return Draft(spec, prepared.layers, image, shape, notes, prepared.cut, _refusal(spec) if tried else "", known)
 
 
 def _refusal(spec: NetworkSpec) -> str:
@@ -202,36 +219,48 @@ def _digest(path: Path) -> str:
 
 def _lines(found: Draft, folder: Path | None) -> Iterator[str]:
     spec = found.spec
-    yield f"# A draft from {spec.file}. Lines marked CHECK are guesses, because ONNX files do not store them."
+    origin, files = found.known.origin, "the files" if found.known.origin else "ONNX files"
+    first = origin or f"A draft from {spec.file}."
+    yield f"# {first} Lines marked CHECK are guesses, because {files} do not store them."
     yield f"name: {_scalar(spec.name)}"
     yield f"title: {_scalar(spec.title)}"
     yield f"file: {_scalar(_seen_from(folder, spec.local_file))}" + (" # relative to this file" if folder else "")
     yield f"sha256: {spec.sha256}"
     yield f"bytes: {spec.bytes}"
-    yield from _input_lines(found)
+    yield from _input_lines(found, folder)
     yield from (f"# {note}" for note in found.notes)
     yield f"target: {_scalar(spec.target)}"
     yield f"output: {spec.output}"
     yield _checked("labels", _scalar(spec.labels)) if spec.labels else f"# {_checked('labels', 'imagenet_1000')}"
     yield _checked("licence", '""')
-    yield _checked("source", '""')
-    yield "checked: false # while it is false, every run reports that the lines marked CHECK are guesses"
+    yield f"source: {_scalar(spec.source)}" if spec.source else _checked("source", '""')
+    if spec.checked is False:
+        yield "checked: false # while it is false, every run reports that the lines marked CHECK are guesses"
     yield "# Left: the layer's name, which you may change. Right: its value in the ONNX graph."
-    yield "layers:"
-    yield from (f"  {_scalar(name)}: {_scalar(value)}" for name, value in spec.layers.items())
+    yield from _mapping("layers", spec.layers)
+    yield from _mapping("aliases", spec.aliases)
 
 
-def _input_lines(found: Draft) -> Iterator[str]:
-    taken = found.spec.input
-    size = f"size: {_row(taken.size)}"
+def _mapping(key: str, names: Mapping[str, str]) -> Iterator[str]:
+    if names:
+        yield f"{key}:"
+        yield from (f"  {_scalar(name)}: {_scalar(value)}" for name, value in names.items())
+
+
+def _input_lines(found: Draft, folder: Path | None) -> Iterator[str]:
+    taken, sure = found.spec.input, set(found.known.sure)
+    if all(isinstance(side, int) for side in found.shape[2:]):
+        sure.add("size")
+    values = {"size": _row(taken.size), "channels": taken.channels, "scale": _number(taken.scale)}
+    if isinstance(taken.mean, str):
+        values["mean"] = _scalar(_seen_from(folder, Path(taken.mean)))
+        values |= {"mean_fit": taken.mean_fit, "mean_sha256": str(taken.mean_sha256)}
+    else:
+        values["mean"] = _row(taken.mean)
+    values["std"] = _row(taken.std[: taken.count])
     yield "input:"
-    yield (
-        f"  {size}" if all(isinstance(side, int) for side in found.shape[2:]) else f"  {size} # CHECK: {CHECK['size']}"
-    )
-    yield f"  {_checked('channels', taken.channels)}"
-    yield f"  {_checked('scale', f'{taken.scale:g}')}"
-    yield f"  {_checked('mean', _row(taken.mean))}"
-    yield f"  {_checked('std', _row(taken.std[: taken.count]))}"
+    for key, value in values.items():
+        yield f"  {_checked(key, value) if key in CHECK and key not in sure else f'{key}: {value}'}"
 
 
 def _checked(key: str, value: str) -> str:
@@ -239,7 +268,11 @@ def _checked(key: str, value: str) -> str:
 
 
 def _row(values: tuple[float, ...]) -> str:
-    return f"[{', '.join(f'{value:g}' for value in values)}]"
+    return f"[{', '.join(map(_number, values))}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.9g}"
 
 
 def _scalar(value: str | None) -> str:

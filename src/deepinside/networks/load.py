@@ -146,8 +146,9 @@ def _guesses(spec: NetworkSpec) -> tuple[str, ...]:
     if spec.checked is not False:
         return ()
     used = spec.input
+    mean = used.mean if isinstance(used.mean, str) else list(used.mean)
     return (
-        f"The preprocessing of {spec.name} is a guess ({used.channels}, scale {used.scale:g}, mean {list(used.mean)}, "
+        f"The preprocessing of {spec.name} is a guess ({used.channels}, scale {used.scale:g}, mean {mean}, "
         f"std {list(used.std)}), because ONNX files do not store it: correct {spec.name}.yaml and write checked: true "
         f"in it.",
     )

@@ -151,8 +151,8 @@ class Network:
 
     @property
     def mean(self) -> Tensor:
-        """The mean in intensities 0–255, RGB, (3, 1, 1); (1, 1, 1) for a grey network."""
-        return torch.tensor(self.input.mean_pixels, device=self.device, dtype=self.dtype).view(-1, 1, 1)
+        """The mean in intensities 0–255, RGB, (3, 1, 1); (1, 1, 1) for a grey network; (C, H, W) of a mean image."""
+        return self.input.mean_at(self.size, self.dtype, self.device)
 
     def resolve(self, name: str) -> str:
         """Canonical name of a layer from its Caffe name, ONNX value name or alias; an error lists the known names."""

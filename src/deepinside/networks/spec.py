@@ -6,6 +6,7 @@ torch is imported only when a tensor is used, so a configuration is read and che
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -38,19 +39,25 @@ class InputConvention:
     0–255, 255 for networks that take 0–1. `mean` and `std` are in the network's own channel order and units, exactly as
     published, e.g. [104, 117, 123] with `bgr` and scale 1, or [0.485, 0.456, 0.406] with `rgb` and scale 255.
 
+    `mean` may also be a file (.npy or .binaryproto) with a mean image (C, H, W), next to the YAML; `mean_sha256` is
+    then its hash. `mean_fit` says how it is brought to the photos' size: `crop` takes its centre, as Caffe's data layer
+    does; `resize` scales it to `size`, as Caffe's first Python classifier did.
+
     Image space (see `deepinside.types`) is RGB mean-subtracted pixels, (N, 3, H, W); (N, 1, H, W) for `grey`.
     """
 
     size: tuple[int, int] = (224, 224)
     channels: Channels = "rgb"
     scale: float = Field(default=1.0, gt=0)
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    mean: tuple[float, ...] | str = (0.0, 0.0, 0.0)
+    mean_fit: Literal["crop", "resize"] = "crop"
+    mean_sha256: str | None = None
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:
         for key, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != self.count:
+            if not isinstance(values, str) and len(values) != self.count:
                 raise ValueError(f"{key} needs {self.count} numbers for channels={self.channels}, found {len(values)}")
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive, found {list(self.std)}")
@@ -64,11 +71,6 @@ class InputConvention:
         return 1 if self.channels == "grey" else 3
 
     @property
-    def mean_pixels(self) -> tuple[float, ...]:
-        """The mean in intensities 0–255, in RGB order (one number for a grey network)."""
-        return tuple(self.scale * value for value in self._rgb(self.mean))
-
-    @property
     def pixels_per_unit(self) -> tuple[float, ...]:
         """The number of intensities in one unit of the network's input, by channel, in RGB order."""
         return tuple(self.scale * value for value in self._rgb(self.std))
@@ -78,7 +80,7 @@ class InputConvention:
         pixels = pixels if pixels.is_floating_point() else pixels.float()
         if self.count == 1 and pixels.shape[-3] == 3:
             pixels = (pixels * self._column(pixels, LUMINANCE)).sum(dim=-3, keepdim=True)
-        return pixels - self._column(pixels, self.mean_pixels)
+        return pixels - self._mean(pixels)
 
     def to_pixels(self, x: "Tensor") -> "Tensor":
         """uint8 intensities 0–255 of mean-subtracted `x` (…, C, H, W): the mean added back, rounded and clamped."""
@@ -86,7 +88,16 @@ class InputConvention:
 
     def to_intensities(self, x: "Tensor") -> "Tensor":
         """Intensities as floats, unclamped: `x` (…, C, H, W) with the mean added back."""
-        return x + self._column(x, self.mean_pixels)
+        return x + self._mean(x)
+
+    def mean_at(self, size: tuple[int, int], dtype: "torch.dtype", device: "torch.device") -> "Tensor":
+        """The mean in intensities 0–255, RGB, for images of `size` (H, W): (C, 1, 1), or (C, H, W) of a mean image.
+
+        Raises `DeepInsideError` if a mean image does not fit that size.
+        """
+        if isinstance(self.mean, str):
+            return _mean_image(self, size, dtype, device)
+        return _column(tuple(self.scale * value for value in self._rgb(self.mean)), dtype, device)
 
     def native(self, x: "Tensor") -> "Tensor":
         """The ONNX graph's input for mean-subtracted `x` (…, C, H, W): its scale and its order of channels."""
@@ -96,6 +107,16 @@ class InputConvention:
 
     def _rgb(self, values: tuple[float, ...]) -> tuple[float, ...]:
         return values[::-1] if self.channels == "bgr" else values
+
+    def check_fits(self, size: tuple[int, int]) -> None:
+        """Raise `DeepInsideError` if a mean image cannot be subtracted from photos of `size` (H, W)."""
+        if isinstance(self.mean, str):
+            import torch
+
+            self.mean_at(size, torch.float32, torch.device("cpu"))
+
+    def _mean(self, like: "Tensor") -> "Tensor":
+        return self.mean_at((like.shape[-2], like.shape[-1]), like.dtype, like.device)
 
     @staticmethod
     def _column(like: "Tensor", values: tuple[float, ...]) -> "Tensor":
@@ -115,6 +136,22 @@ def _column(values: tuple[float, ...], dtype: "torch.dtype", device: "torch.devi
     import torch
 
     return torch.tensor(values, dtype=dtype, device=device).view(-1, 1, 1)
+
+
+@cache
+def _mean_image(
+    convention: InputConvention, size: tuple[int, int], dtype: "torch.dtype", device: "torch.device"
+) -> "Tensor":
+    from deepinside.networks.mean_image import mean_image  # needs numpy
+
+    file = str(convention.mean)
+    values = mean_image(file, convention.mean_sha256, convention.mean_fit, convention.size, size)
+    if len(values) != convention.count:
+        raise DeepInsideError(
+            f"{file} has {len(values)} channels, but channels: {convention.channels} has {convention.count}"
+        )
+    ordered = values.flip(0) if convention.channels == "bgr" else values
+    return (convention.scale * ordered).to(device=device, dtype=dtype)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -158,6 +195,13 @@ class NetworkSpec:
     notes: str = ""
     checked: bool | None = None
     folder: str | None = None
+
+    @model_validator(mode="after")
+    def _mean_image_is_next_to_the_yaml(self) -> Self:
+        if isinstance(self.input.mean, str):
+            path = (Path(self.folder) if self.folder else conf_models()) / self.input.mean
+            object.__setattr__(self, "input", replace(self.input, mean=str(path)))
+        return self
 
     @field_validator("sha256")
     @classmethod

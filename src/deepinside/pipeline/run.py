@@ -365,12 +365,18 @@ def gather_chunks(run: Run, work: RunCheckpoint) -> tuple[ItemTable, ChunkResult
     return table, found
 
 
+def hashes_of(network: Network) -> dict[str, str]:
+    """The SHA-256 of the network's file, and of its mean image if it has one."""
+    mean = network.input.mean_sha256
+    return {"sha256": network.sha256, **({"mean_sha256": mean} if mean else {})}
+
+
 def provenance_of(run: Run, table: ItemTable) -> dict[str, Any]:
     """The provenance of the result."""
     network = run.network
     hashes = zip(table.texts["name"], table.texts["sha256"], strict=True)
     return provenance(
-        network={"name": network.name, "sha256": network.sha256, "checks": dict(network.checks)},
+        network={"name": network.name, **hashes_of(network), "checks": dict(network.checks)},
         images={str(name): sha256 for name, sha256 in hashes if sha256},
         inputs=input_fingerprint(run.experiment, run.photos),
         runtime=asdict(run.experiment.runtime), seed=run.experiment.seed, started=run.started,

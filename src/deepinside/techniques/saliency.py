@@ -171,7 +171,7 @@ class Saliency:
         self, network: Network, photo: Photo, names: Sequence[str], targets: Sequence[Target], maps: Sequence[Tensor],
         scores: Tensor, rectifiers: float, notes: tuple[str, ...],
     ) -> Item:  # fmt: skip
-        shown = Panel("photo", (photo.pixels + network.mean.to(photo.pixels)).cpu(), "photo", photo.stem)
+        shown = Panel("photo", network.input.to_intensities(photo.pixels).cpu(), "photo", photo.stem)
         parts = zip(names, maps, targets, strict=True)
         blanks = [self.why_blank(network, target, values, scores) for values, target in zip(maps, targets, strict=True)]
         panels = [
