@@ -215,6 +215,11 @@ def nearest(request: str, network: Network) -> str:
 def check(request: str | int, network: Network) -> Target | None:
     """The target, or None if it depends on the photo. Raises DeepInsideError for anything else."""
     name = IF_LABELLED.sub("", str(as_written(request)), count=1)
+    if not network.classes and ":" not in name:
+        raise DeepInsideError(
+            f"target: expected {network.target}:channel, since {network.name} computes features and has no classes, "
+            f"found {name!r}."
+        )
     return None if name == "true" or is_top(name) else resolve(name, network)
 
 

@@ -76,7 +76,7 @@ def test_integer_pixels_do_not_round_the_mean() -> None:
     ("change", "words"),
     [
         ({"fil": "x"}, "fil: "),
-        ({"output": "probabilities"}, "output: Input should be 'scores', 'softmax' or 'sigmoid'"),
+        ({"output": "probabilities"}, "output: Input should be 'scores', 'softmax', 'sigmoid' or 'features'"),
         ({"sha256": "abc"}, "64 small hexadecimal digits"),
         ({"input": {"size": [8, 8], "mean": [1]}}, "mean needs 3 numbers"),
         ({"input": {"size": [8, 8], "std": [1, 1, 0]}}, "std must be positive"),

@@ -129,7 +129,8 @@ def assemble(prepared: PreparedGraph, spec: NetworkSpec, *, sha256: str = "", si
             f"{spec.name}: labels {spec.labels!r} name {len(labels)} classes, "
             f"but the target {target.name!r} has {target.shape[0]} scores"
         )
-    deviations = (*prepared.deviations, *_deviations(target), *_unknown_values(prepared, spec))
+    scores = () if spec.output == "features" else _deviations(target)
+    deviations = (*prepared.deviations, *scores, *_unknown_values(prepared, spec))
     names = {layer.value: layer.name for layer in prepared.layers}
     return replace(
         network,

@@ -136,8 +136,8 @@ class Network:
 
     @property
     def classes(self) -> int:
-        """Number of class scores."""
-        return self.layers[self.target].shape[0]
+        """Number of class scores; 0 for a representation without classes, such as HOG."""
+        return 0 if self.spec.output == "features" else self.layers[self.target].shape[0]
 
     @property
     def device(self) -> torch.device:
@@ -166,7 +166,12 @@ class Network:
         raise DeepInsideError(f"{self.name} has no layer {name!r}; known, nearest first: {known}")
 
     def scores(self, x: Tensor) -> Tensor:
-        """Un-normalised class scores (N, classes) of `x` in image space. A map (N, classes, H, W) is averaged."""
+        """Un-normalised class scores (N, classes) of `x` in image space. A map (N, classes, H, W) is averaged.
+
+        Raises DeepInsideError for a representation without classes.
+        """
+        if not self.classes:
+            raise DeepInsideError(f"{self.name} computes features, not class scores; use activations of its layers")
         return as_scores(self._part((self.target,))(x)[0])
 
     def activations(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ ROUNDING = 1e-3
 
 def score_notes(network: Network) -> tuple[str, ...]:
     """A sentence if the class scores of some images look like probabilities; none otherwise."""
+    if not network.classes:
+        return ()
     with torch.no_grad():
         scores = network.scores(varied_images(network))
     found = probability_evidence(scores)

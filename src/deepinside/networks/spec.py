@@ -169,10 +169,10 @@ class NetworkSpec:
     `file` is searched next to the YAML, then fetched from `urls`; `sha256` is its hash. `target` is the layer of
     un-normalised class scores. `layers` maps canonical names to ONNX value names; if it is empty, names are derived
     from the value names. `aliases` maps further names to canonical ones. `output` declares the file's last operator; by
-    default any is accepted. `posterior` turns scores into probabilities: a soft-max over the classes, or a sigmoid for
-    each class if a photo may have several; by default as in the file, else soft-max. `labels` is the stem of a file in
-    conf_models/labels/. `checked` is false in a draft: every run then reports what is guessed. `folder` is the YAML's
-    folder, set by `read_spec`.
+    default any is accepted; `features` declares a representation without class scores, such as HOG. `posterior` turns
+    scores into probabilities: a soft-max over the classes, or a sigmoid for each class if a photo may have several; by
+    default as in the file, else soft-max. `labels` is the stem of a file in conf_models/labels/. `checked` is false in
+    a draft: every run then reports what is guessed. `folder` is the YAML's folder, set by `read_spec`.
     """
 
     name: str
@@ -183,9 +183,9 @@ class NetworkSpec:
     urls: tuple[str, ...] = ()
     sha256: str | None = None
     bytes: int | None = Field(default=None, gt=0)
-    output: Literal["scores", "softmax", "sigmoid"] | None = None
+    output: Literal["scores", "softmax", "sigmoid", "features"] | None = None
     posterior: Posterior | None = None
-    weights: Literal["trained", "random"] = "trained"
+    weights: Literal["trained", "random", "fixed"] = "trained"
     labels: str | None = None
     layers: dict[str, str] = Field(default_factory=dict)
     aliases: dict[str, str] = Field(default_factory=dict)

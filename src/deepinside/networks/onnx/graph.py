@@ -368,6 +368,8 @@ def _cut_heads(
     graph: GraphProto, weights: Weights, shapes: Shapes, spec: NetworkSpec
 ) -> tuple[head.Head, tuple[str, ...], tuple[str, ...]]:
     """Make the scores the graph's first output, without soft-max and the like; what was taken, cut off and chosen."""
+    if spec.output == "features":  # nothing of a representation is a soft-max, whatever its end looks like
+        return head.Head(graph.output[0].name, graph.output[0].name), (), ()
     known = Graph(graph, weights)
     found = head.heads(known)
     taken = head.chosen(known, found, shapes)
