@@ -216,6 +216,15 @@ def test_of_several_outputs_the_scores_are_taken_and_told(first: str, tmp_path: 
     assert "'out'" in note and "not 'v'" in note
 
 
+@pytest.mark.parametrize("after", ["identity", "dropout"])
+def test_the_note_on_several_outputs_has_the_files_own_names(after: str, tmp_path: Path) -> None:
+    model = network_of("relu", "identity", "softmax", after)  # "made" is the value that stays, "out" the file's output
+    model.graph.node.append(node("Dropout", "v", "features"))
+    model.graph.output.append(helper.make_tensor_value_info("features", 1, None))
+    (note,) = [note for note in loaded(model, tmp_path).notes if "2 outputs" in note]
+    assert "of 'out'" in note and "not 'features'" in note
+
+
 def test_an_average_written_either_way_has_the_same_target(tmp_path: Path) -> None:
     found = []
     for number, mean in enumerate((node("GlobalAveragePool", "r", "m"), node("ReduceMean", "r", "m", axes=[2, 3]))):

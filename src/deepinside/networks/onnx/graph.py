@@ -125,7 +125,8 @@ def prepare_graph(model: ModelProto, spec: NetworkSpec, *, single_image: bool = 
         plain.for_one_image(body.graph, weights, _shapes(body, weights), batch)
     shapes = _shapes(body, weights)
     relus.spell_out(body, weights, shapes, opset(body))
-    found, cut, notes = _cut_heads(body.graph, weights, shapes, spec)
+    names = [value.name for value in model.graph.output]
+    found, cut, notes = _cut_heads(body.graph, weights, shapes, spec, names)
     _drop_unused(body.graph)
     _state_padding(body.graph, _shapes(body, weights))
     shapes = _shapes(body, weights)
@@ -365,19 +366,22 @@ def _splice(graph: GraphProto) -> dict[str, str]:
 
 
 def _cut_heads(
-    graph: GraphProto, weights: Weights, shapes: Shapes, spec: NetworkSpec
+    graph: GraphProto, weights: Weights, shapes: Shapes, spec: NetworkSpec, names: Sequence[str]
 ) -> tuple[head.Head, tuple[str, ...], tuple[str, ...]]:
-    """Make the scores the graph's first output, without soft-max and the like; what was taken, cut off and chosen."""
+    """Make the scores the graph's first output, without soft-max and the like; what was taken, cut off and chosen.
+
+    `names` are the outputs' names in the file.
+    """
     if spec.output == "features":  # nothing of a representation is a soft-max, whatever its end looks like
-        return head.Head(graph.output[0].name, graph.output[0].name), (), ()
+        return head.Head(names[0], graph.output[0].name, graph.output[0].name), (), ()
     known = Graph(graph, weights)
-    found = head.heads(known)
+    found = head.heads(known, names)
     taken = head.chosen(known, found, shapes)
     _check_declared(known, found, taken, spec)
     ends = [_class_scores(known, one.logits, shapes) for one in (taken, *found)]
-    names = dict.fromkeys(name for name in ends if name == ends[0] or len(shapes.get(name, ())) > 1)
+    kept = dict.fromkeys(value for value in ends if value == ends[0] or len(shapes.get(value, ())) > 1)
     del graph.output[:]
-    graph.output.extend(ValueInfoProto(name=name) for name in names)
+    graph.output.extend(ValueInfoProto(name=value) for value in kept)
     gone = tuple(dict.fromkeys(value for one in found for value in one.cut))
     account = head.account(found, taken)
     return taken, gone, (account,) if account else ()
@@ -401,9 +405,9 @@ def _check_declared(known: Graph, found: Sequence[head.Head], taken: head.Head, 
         return
     names = {"softmax": "a soft-max", "sigmoid": "a sigmoid"}
     node = known.makers.get(taken.output)
-    ends = f"{node.op_type if node is not None else 'nothing computed'} ({taken.output})"
+    ends = f"{node.op_type if node is not None else 'nothing computed'} ({taken.name})"
     if taken.posterior is not None:
-        ends = f"{names[taken.posterior]} ({taken.output})"
+        ends = f"{names[taken.posterior]} ({taken.name})"
     raise DeepInsideError(
         f"{spec.file}: output: {spec.output} is declared, but the file ends in {ends}: "
         f"write output: {taken.posterior or 'scores'}"

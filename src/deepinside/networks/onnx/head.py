@@ -26,8 +26,12 @@ NAMES = ("logit", "score", "class", "prob", "pred")
 
 @dataclass(frozen=True)
 class Head:
-    """What one output of a file comes from: `logits`, what was applied to them in order, and the values cut off."""
+    """What one output of a file comes from: `logits`, what was applied to them in order, and the values cut off.
 
+    `name` is the output's name in the file; `output` is the value in its place once Dropout and Identity are removed.
+    """
+
+    name: str
     output: str
     logits: str
     kinds: tuple[Kind, ...] = ()
@@ -39,12 +43,12 @@ class Head:
         return next((kind for kind in self.kinds if kind != "answer"), None)
 
 
-def heads(graph: Graph) -> list[Head]:
-    """The head of every output of the graph."""
-    return [head(graph, value.name) for value in graph.proto.output]
+def heads(graph: Graph, names: Sequence[str]) -> list[Head]:
+    """The head of every output of the graph; `names` are the outputs' names in the file."""
+    return [head(graph, name, value.name) for name, value in zip(names, graph.proto.output, strict=True)]
 
 
-def head(graph: Graph, output: str) -> Head:
+def head(graph: Graph, name: str, output: str) -> Head:
     """Walk back from an output; what is only layout or scale is cut off where an activation stands before it."""
     kinds: list[Kind] = []
     cut: list[str] = []
@@ -61,7 +65,7 @@ def head(graph: Graph, output: str) -> Head:
             at = source
         else:
             break
-    return Head(output, logits, tuple(kinds), tuple(cut))
+    return Head(name, output, logits, tuple(kinds), tuple(cut))
 
 
 def passed(graph: Graph, node: NodeProto) -> str | None:
@@ -230,7 +234,7 @@ def chosen(graph: Graph, found: Sequence[Head], shapes: Shapes) -> Head:
 
     def rank(one: Head) -> tuple[object, ...]:
         depth = len(graph.ancestors(one.logits))
-        named = any(word in name.lower() for word in NAMES for name in (one.output, one.logits))
+        named = any(word in name.lower() for word in NAMES for name in (one.name, one.logits))
         return looks_like_classes(shapes.get(one.logits)), one.posterior is not None, depth, named
 
     best = max(rank(one) for one in found)
@@ -252,11 +256,11 @@ def account(found: Sequence[Head], taken: Head) -> str:
     """One sentence on which of several outputs was taken, and why; empty where there is just one."""
     if len(found) == 1:
         return ""
-    others = ", ".join(repr(one.output) for one in found if one is not taken)
+    others = ", ".join(repr(one.name) for one in found if one is not taken)
     behind = {"softmax": "the values before its soft-max", "sigmoid": "the values before its sigmoid"}
     what = behind.get(taken.posterior or "", "its values")
     why = "one number a class, computed last" if taken.posterior is None else "probabilities are made of them"
     return (
-        f"The file has {len(found)} outputs; the class scores are {what} of {taken.output!r} ({why}), not {others}; "
+        f"The file has {len(found)} outputs; the class scores are {what} of {taken.name!r} ({why}), not {others}; "
         f"another layer is taken where target names it."
     )
