@@ -230,27 +230,6 @@ def test_the_citation_is_whole_and_of_this_version() -> None:
     assert f"[{project['version']}]" in log or f"to be {project['version']}" in log
 
 
-PLAIN = (
-    r"anew", r"beside", r"besides", r"has got", r"nobody", r"one's own", r"zero-centred", r"pixel levels?", r"hooked",
-    r"likes best", r"found again", r"aside", r"alone as in company", r"brought", r"glances?", r"keepers?", r"climbs?",
-    r"whole (?!photos?|images?|numbers?)", r"whoever", r"no matter what stands", r"by not doing more",
-)  # fmt: skip
-"""Words that native engineers read twice, or that name code by a metaphor; code in backticks may have them."""
-
-
-@pytest.mark.parametrize("folder", [".", "docs", "experiments", "configs", "conf_models"])
-def test_pages_and_yamls_are_in_plain_english(folder: str) -> None:
-    made = {"configuration.md"}  # its words are those of the source
-    paths = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "mkdocs.yml")]
-    if folder != ".":
-        paths = [path for kind in ("*.md", "*.yaml") for path in sorted((ROOT / folder).rglob(kind))]
-    assert paths
-    for path in paths:
-        text = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-        found = re.findall(rf"\b(?:{'|'.join(PLAIN)})\b", CODE.sub("", text), re.IGNORECASE)
-        assert not found or path.name in made, f"{path.name}: {found}"
-
-
 def test_readme_and_citation_file_cite_the_same() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     entry = re.search(r"```bibtex\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)

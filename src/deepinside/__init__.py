@@ -5,7 +5,7 @@
     net = di.load("tinycaffenet")
     di.saliency(net, "cat.jpg", target="Egyptian cat")
 
-What it offers is in `deepinside.api.functions`, which is imported, and torch with it, when the first of it is used.
+The first use of a name imports `deepinside.api.functions`, and torch with it.
 """
 
 from importlib import import_module

@@ -7,6 +7,7 @@ import pytest
 
 from deepinside.cli import run as cli
 from deepinside.config import catalogue
+from deepinside.config.composition import compose_dict
 from deepinside.config.paths import ROOT
 from deepinside.errors import DeepInsideError
 
@@ -28,9 +29,9 @@ def test_ones_own_files_come_over_those_that_ship_and_are_composed(bench: Path) 
     own = put(bench / "experiments" / "mine.yaml", "title: Mine\nseed: 7\ntechnique: {target: top5}\n")
     put(bench / "experiments" / "fig2_saliency.yaml", "title: Mine instead\n")
     assert catalogue.files("experiment")["mine"] == own
-    config = cli.compose_plain(["experiment=mine"])
+    config = compose_dict(["experiment=mine"])
     assert (config["name"], config["seed"], config["technique"]["target"]) == ("mine", 7, "top5")
-    assert cli.compose_plain(["experiment=fig2_saliency"])["title"] == "Mine instead"
+    assert compose_dict(["experiment=fig2_saliency"])["title"] == "Mine instead"
 
 
 def test_ones_own_network_remembers_its_folder(bench: Path) -> None:
@@ -43,8 +44,8 @@ def test_ones_own_network_remembers_its_folder(bench: Path) -> None:
 
 def test_an_experiment_stands_over_the_defaults_and_the_command_line_over_it(bench: Path) -> None:
     put(bench / "experiments" / "mine.yaml", "defaults: [{override /network: vgg16}, _self_]\nseed: 7\n")
-    assert cli.compose_plain(["experiment=mine"])["network"]["name"] == "vgg16"
-    config = cli.compose_plain(["experiment=mine", "network=tinycaffenet", "seed=8"])
+    assert compose_dict(["experiment=mine"])["network"]["name"] == "vgg16"
+    config = compose_dict(["experiment=mine", "network=tinycaffenet", "seed=8"])
     assert (config["network"]["name"], config["seed"]) == ("tinycaffenet", 8)
 
 
@@ -69,7 +70,7 @@ def test_powers_of_ten_are_numbers_as_on_the_command_line(tmp_path: Path) -> Non
 def test_composing_disturbs_no_run_in_progress() -> None:
     from hydra.core.global_hydra import GlobalHydra
 
-    cli.compose_plain([])
+    compose_dict([])
     assert not GlobalHydra.instance().is_initialized()
 
 
@@ -82,14 +83,14 @@ def test_a_place_without_a_configuration_cannot_be_repeated(tmp_path: Path) -> N
 def test_a_broken_file_is_in_nobodys_way_and_is_named_when_asked_for(text: str, bench: Path) -> None:
     for group, folder in catalogue.GROUPS.items():
         path = put(bench / folder / "odd.yaml", text)
-        assert cli.compose_plain([])["network"]["name"] == "tinycaffenet"
+        assert compose_dict([])["network"]["name"] == "tinycaffenet"
         with pytest.raises(DeepInsideError, match=r"odd\.yaml: expected"):
-            cli.compose_plain([f"{group}=odd"])
+            compose_dict([f"{group}=odd"])
         assert "odd.yaml: expected" in catalogue.titles(group)["odd"]
         assert "Saliency maps" in catalogue.titles("experiment")["fig2_saliency"]
         shipped = catalogue.files(group)[{"experiment": "fig2_saliency"}.get(group, "tinycaffenet")]
         path.write_bytes(shipped.read_bytes())
-        assert cli.compose_plain([f"{group}=odd"])["technique"]
+        assert compose_dict([f"{group}=odd"])["technique"]
 
 
 def test_a_broken_file_stops_no_run_and_is_said_in_one_sentence(

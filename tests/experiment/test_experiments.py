@@ -19,6 +19,7 @@ import deepinside as di
 from deepinside import claims
 from deepinside.cli import run as cli
 from deepinside.config import catalogue
+from deepinside.config.composition import compose_config, compose_dict
 from deepinside.config.paths import ROOT
 from deepinside.experiment.schema import read_experiment
 from deepinside.networks.draft import draft, write
@@ -31,7 +32,7 @@ NETWORKS = sorted(path.stem for path in (ROOT / "conf_models").glob("*.yaml") if
 
 @cache
 def on_tiny(name: str) -> DictConfig:
-    return cli.composed([f"experiment={name}", "network=tinycaffenet"])
+    return compose_config([f"experiment={name}", "network=tinycaffenet"])
 
 
 def on(name: str, network: str) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def on(name: str, network: str) -> dict[str, Any]:
 
 def test_changing_the_network_afterwards_is_what_the_command_line_composes() -> None:
     words = ["experiment=fig1_class_models", "network=vgg16"]
-    assert on("fig1_class_models", "vgg16") == cli.compose_plain(words)
+    assert on("fig1_class_models", "vgg16") == compose_dict(words)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

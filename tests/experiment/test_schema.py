@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deepinside.cli import run as cli
+from deepinside.config.composition import compose_dict
 from deepinside.errors import DeepInsideError
 from deepinside.experiment.schema import merge, read_experiment
 from deepinside.optimisation.optimisers import Adam, Momentum
@@ -15,7 +15,7 @@ from deepinside.techniques.class_model import ClassModel
 
 @cache
 def _composed() -> dict[str, Any]:
-    return cli.compose_plain(["technique=class_model"])
+    return compose_dict(["technique=class_model"])
 
 
 def config(**changes: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from graphs import save, squeeze
 from PIL import Image
 from twins import TWINS, write_twin
 
-from deepinside.cli.run import compose_plain
+from deepinside.config.composition import compose_dict
 from deepinside.config.paths import ROOT
 from deepinside.config.settings import build
 from deepinside.errors import DeepInsideError
@@ -148,7 +148,7 @@ def test_no_technique_is_left_out() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_every_technique_runs(network: Network, name: str) -> None:
     words = [f"technique={name}", f"network={network.name}", *SMALL[name]]
-    technique = build(compose_plain(words)["technique"], "technique")
+    technique = build(compose_dict(words)["technique"], "technique")
     (loaded,) = all_batches(ImageSettings(names=("chelsea",), resize="short_side_crop"), network.input)
     batch = loaded.batch
     assert batch is not None

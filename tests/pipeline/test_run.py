@@ -10,7 +10,7 @@ import pytest
 import torch
 from corridor import Probe, content, metrics, photo
 
-from deepinside.cli import run as cli
+from deepinside.config.composition import compose_dict
 from deepinside.errors import DeepInsideError
 from deepinside.pipeline import run as pipeline
 from deepinside.pipeline.checkpoints import ChunkResult
@@ -20,7 +20,7 @@ from deepinside.types import ImageBatch, Item, Panel, Photo, TechniqueOutput
 
 @cache
 def _composed() -> dict[str, Any]:
-    return cli.compose_plain([])
+    return compose_dict([])
 
 
 def config(root: Path | None, variants: dict[str, Any] | None = None, **probe: Any) -> dict[str, Any]:
@@ -223,6 +223,6 @@ def test_double_precision_is_what_it_says(photos: Path, bench: Path) -> None:
 
 def test_two_targets_of_one_name_keep_a_picture_each(bench: Path) -> None:
     few = ["technique.optimiser.steps=1", "technique.targets=[lion,lion,LION]", "runtime.threads=1"]
-    found = pipeline.run(cli.compose_plain(["technique=class_model", "images=none", *few]), bench / "out")
+    found = pipeline.run(compose_dict(["technique=class_model", "images=none", *few]), bench / "out")
     assert list(found["items"]) == ["lion", "lion-2", "lion-3"]
     assert len(list((bench / "out" / "panels" / "class_model").iterdir())) == 3

@@ -1,4 +1,4 @@
-"""deepinside as a library: the functions that `import deepinside as di` offers.
+"""The Python library: the functions of `import deepinside as di`.
 
     net = di.load("tinycaffenet")
     di.saliency(net, "cat.jpg", target="Egyptian cat").map
@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from deepinside.api import defaults
-from deepinside.api.results import Result, Results
+from deepinside.api.results import Result as Result
+from deepinside.api.results import Results
 from deepinside.attribution.relu_rules import ReluRule
 from deepinside.config import catalogue, hydra_errors
 from deepinside.config.settings import construct
@@ -39,22 +40,6 @@ from deepinside.optimisation.priors import Mahendran2014, Mahendran2016
 from deepinside.techniques.saliency import Show
 from deepinside.types import ImageBatch, Seeds
 
-__all__ = [
-    "DeepInsideError",
-    "Network",
-    "Result",
-    "Results",
-    "class_model",
-    "faithfulness",
-    "inversion",
-    "layer_gradients",
-    "load",
-    "localisation",
-    "photos",
-    "randomisation",
-    "saliency",
-]
-
 Photos = ImageInput | Sequence[ImageInput] | ImageBatch
 BATCH_SIZE = 16
 """Photos per batch, as on the command line; it changes no result."""
@@ -66,7 +51,7 @@ SHORT_SIDE_PER_CROP = 1.143
 
 
 class Convention(TypedDict, total=False):
-    """How a module wants its pixels."""
+    """The input convention of a torch module."""
 
     size: int | tuple[int, int]
     mean: Sequence[float]
@@ -83,51 +68,50 @@ def load(
     labels: str | Sequence[str] | None = None,
     **convention: Unpack[Convention],
 ) -> Network:
-    """A network, verified: torch and onnxruntime agree at each of its layers, which are frozen.
+    """Load a network and verify that torch and onnxruntime agree at each of its layers. Its weights are frozen.
 
-    `network` is a name that `deepinside-model list` knows (its file is fetched at first use), the path of a YAML, or
-    that of an .onnx file. No ONNX file says how its network wants its pixels: what is guessed then stands in the
-    network's `notes` and in those of every result; `deepinside-model draft` writes the YAML to correct. On a GPU
-    `precision` is a setting of the whole process (`deepinside.networks.precision`).
+    `network` is a name from `deepinside-model list` (the file is downloaded at first use), the path of a YAML or .onnx
+    file, or a torch module. ONNX files do not store preprocessing: guesses are listed in `notes` of the network and of
+    every result, and `deepinside-model draft` writes a YAML to correct them. On a GPU, `precision` applies to the
+    process (`deepinside.networks.precision`).
 
-    It may also be a torch module that torch can export, from images to class scores; it stays as it is, and nothing is
-    written. Then `size` (a number or height and width), `mean` and `std` have to be given, and may be `channels` and
-    `scale` (255: images of 0 to 1), as `deepinside.networks.spec.InputConvention` has them, and `labels`: the names of
-    the classes in order, or the stem of a list in conf_models/labels/.
+    A torch module must map images to class scores and be exportable to ONNX; it is not changed, and no file is
+    written. It requires `size` (a number, or height and width), `mean` and `std`; `channels` and `scale` (255: images
+    in 0–1) are optional, see `deepinside.networks.spec.InputConvention`. `labels` are the class names in order, or the
+    stem of a list in conf_models/labels/.
 
-    Raises DeepInsideError for an unknown name or device, a file that is not what it should be, and wherever the two
-    disagree.
+    Raises DeepInsideError for an unknown name or device, an invalid file, or a disagreement of the two libraries.
     """
     runtime = construct(Runtime, {"device": device, "precision": precision}, "load")
     if isinstance(network, nn.Module):
         from deepinside.networks.module import from_module
 
-        found = from_module(network, stated(convention), labels)
+        found = from_module(network, input_convention(convention), labels)
     elif convention or labels is not None:
         raise DeepInsideError(
-            f"load: {', '.join([*convention, *(['labels'] if labels is not None else [])])}: these are for a torch "
-            f"module; the YAML of {network} says them: write them there."
+            f"load: {', '.join([*convention, *(['labels'] if labels is not None else [])])}: expected only with a "
+            f"torch module; the YAML of {network} sets them."
         )
     else:
         found = load_spec(find_network_spec(network))
     return to_device(found, runtime.device, runtime.precision)
 
 
-def stated(given: Convention) -> InputConvention:
-    """What was said of a module's input; sizes, mean and deviation have no default, because nothing else says them."""
-    missing = [name for name in ("size", "mean", "std") if name not in given]
+def input_convention(convention: Convention) -> InputConvention:
+    """The input convention of a torch module. Size, mean and standard deviation have no default."""
+    missing = [name for name in ("size", "mean", "std") if name not in convention]
     if missing:
         raise DeepInsideError(
-            f"load: a torch module does not say how it wants its pixels: give {', '.join(missing)}, as in "
+            f"load: a torch module does not store its input convention: expected {', '.join(missing)}, as in "
             f"di.load(module, size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))."
         )
-    size = given["size"]
+    size = convention["size"]
     square = (size, size) if isinstance(size, int) else size
-    return construct(InputConvention, {"scale": 255.0, **given, "size": square}, "load")
+    return construct(InputConvention, {"scale": 255.0, **convention, "size": square}, "load")
 
 
 def find_network_spec(network: str | Path) -> NetworkSpec:
-    """What is known of a network, or guessed from its file."""
+    """The specification of a network, from its YAML or guessed from its ONNX file."""
     if not isinstance(network, str | Path):
         raise DeepInsideError(
             f"load: expected the name of a network, the path of a .yaml or .onnx file, or a torch module, "
@@ -162,7 +146,7 @@ def photos(network: Network, photo: Photos, **settings: Any) -> ImageBatch:
     return read_inputs(photo, construct(ImageSettings, plain, "photos"), network.input)
 
 
-# ---- the keyword arguments: each technique's settings, all optional --------------------------------------------------
+# ---- keyword arguments: the settings of each technique, all optional -------------------------------------------------
 
 Optimiser = Momentum | AdaGrad | Adam | LBFGS | Mapping[str, Any] | Literal["momentum", "adagrad", "adam", "lbfgs"]
 Energy = Mahendran2014 | Mahendran2016 | Mapping[str, Any] | Literal["mahendran2014", "mahendran2016"]
@@ -247,11 +231,11 @@ def class_model(
 ) -> Results:  # fmt: skip
     """The image that maximises a class score, one result per target: `image` (3, H, W), RGB intensities 0–255.
 
-    arg max over I of S_c(I) subject to RMS(I) ≤ `contrast`, or S_c(I) − l2·‖I‖² if `l2` is set;
-    Simonyan et al. 2013, eq. 1. A target is a class (name, index or WordNet id), a
-    group such as "cats", or a unit `layer:channel`. `photo` is what `start="photo"` starts from. `trace` has the score,
-    the penalty and the gradient's norm at every step. `judge` is another network, whose verdict on the image goes to
-    the metrics `judge_top1` and `judge_top5`. Settings: `deepinside.techniques.class_model.ClassModel`.
+    arg max over I of S_c(I) subject to RMS(I) ≤ `contrast`, or of S_c(I) − l2·‖I‖² if `l2` is set; Simonyan et al.
+    2013, eq. 1. A target is a class (name, index or WordNet id), a group such as "cats", or a unit `layer:channel`.
+    `start="photo"` starts from `photo`. `trace` has the score, the penalty and the gradient's norm at every step.
+    `judge` is another network; the metrics `judge_top1` and `judge_top5` say whether it recognises the image.
+    Settings: `deepinside.techniques.class_model.ClassModel`.
     """
     several = targets if isinstance(targets, list | tuple) else (targets,)
     if judge is not None:
@@ -329,10 +313,10 @@ def run_technique(
     name: str, network: Network, photo: Photos | None, seed: int, settings: Mapping[str, Any],
     judge: Network | None = None,
 ) -> Results:  # fmt: skip
-    """Check everything, then run the technique on batches of `AT_ONCE` photos."""
+    """Check everything, then run the technique on batches of `BATCH_SIZE` photos."""
     check_network(network)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise DeepInsideError(f"seed: expected a whole number of at least 0, found {seed!r}.")
+        raise DeepInsideError(f"seed: expected an integer of at least 0, found {seed!r}.")
     technique = defaults.technique(name, network.size, settings)
     technique.check(network)
     room = {"enlarge": SHORT_SIDE_PER_CROP} if settings.get("crops") == "ten" else {}
@@ -346,7 +330,7 @@ def run_technique(
 
 
 def no_images(network: Network) -> ImageBatch:
-    """The empty batch of a class model that does not start from a photo."""
+    """An empty batch, for class models that do not start from a photo."""
     return ImageBatch((), network.mean.new_zeros(0, network.input.count, *network.size))
 
 
@@ -356,7 +340,7 @@ def check_network(network: object) -> None:
 
 
 def split_batch(batch: ImageBatch, network: Network) -> Iterator[ImageBatch]:
-    """Batches of `AT_ONCE` photos on the network's device; one empty batch without photos."""
+    """Batches of `BATCH_SIZE` photos on the network's device; one empty batch without photos."""
     for first in range(0, max(len(batch), 1), BATCH_SIZE):
         some = slice(first, first + BATCH_SIZE)
         yield ImageBatch(batch.photos[some], pixels_to_device(batch.pixels[some], network))

@@ -65,7 +65,7 @@ class Result:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be known of it: what was guessed, and which maps tell nothing."""
+        """Notes on this item: guesses, and maps that are blank."""
         blank = (f"{name}: the map tells nothing, it is {p.blank}" for name, p in self.panels.items() if p.blank)
         return (*self.item.notes, *blank)
 
@@ -127,11 +127,11 @@ class Result:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Results(Sequence[Result]):
-    """What a technique found, one `Result` after the other: by place, by name, or in a loop.
+    """A sequence of `Result`, indexed by position or name.
 
-    Where there is just one, its `map`, `image`, `photo`, `mask`, `box` and `trace` can be asked for here.
-    `deviations` says where the settings leave the paper, `notes` what else has to be known: what was chosen, what is
-    guessed of the network, what the numbers leave out.
+    If it has one item, `map`, `image`, `photo`, `mask`, `box` and `trace` are that item's. `deviations` lists where the
+    settings differ from the paper. `notes` lists automatic choices, guesses about the network, and items that the
+    metrics leave out.
     """
 
     technique: str
@@ -144,7 +144,7 @@ class Results(Sequence[Result]):
     def of(
         cls, technique: str, network: str, outputs: Sequence[TechniqueOutput], notes: Iterable[str] = ()
     ) -> "Results":
-        """What a technique found in several batches; `notes` are the network's own."""
+        """The results of several batches; `notes` are the network's own."""
         items = tuple(Result.of(item) for output in outputs for item in output.items)
         said = dict.fromkeys(sentence for output in outputs for sentence in output.deviations)
         table = table_of(items)
@@ -184,7 +184,7 @@ class Results(Sequence[Result]):
 
     def one(self) -> Result:
         """The only item. Raises DeepInsideError if there are several."""
-        return only("finding", {item.name: item for item in self.items}, self)
+        return only("result", {item.name: item for item in self.items}, self)
 
     def save(self, folder: str | Path) -> Path:
         """Write `arrays.npz`, `items.parquet`, `figure.png`, `trace.png`, `metrics.json` and the panels into `folder`.
@@ -277,7 +277,9 @@ def only(what: str, found: Mapping[str, Found], of: "Result | Results") -> Found
     if len(found) == 1:
         return next(iter(found.values()))
     if isinstance(of, Results):
-        raise DeepInsideError(f"expected one {what}, found {len(found)}; choose by place or name: {', '.join(found)}.")
+        raise DeepInsideError(
+            f"expected one {what}, found {len(found)}; choose by position or name: {', '.join(found)}."
+        )
     if found:
         raise DeepInsideError(
             f"{of.name}: expected one {what}, found {len(found)}; choose in .panels: {', '.join(found)}."

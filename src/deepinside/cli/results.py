@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from deepinside.html_report.runs import Run
 
 REFERENCE_KEYS = ("experiment", "network", "metrics", "claims")
-KEPT_NETWORK = "tinycaffenet"
+REFERENCE_NETWORK = "tinycaffenet"
 SHOWN = ("fig1_class_models",)
 """The experiments whose figures are also kept, because the README shows them."""
 
@@ -176,9 +176,9 @@ def run_command(arguments: argparse.Namespace) -> int:
 
         print(f"report: {write_report(arguments.results)}")
     elif arguments.what == "keep":
-        update_reference(arguments.results, arguments.reference, arguments.network or KEPT_NETWORK)
+        update_reference(arguments.results, arguments.reference, arguments.network or REFERENCE_NETWORK)
     else:
-        changed = compare(arguments.results, arguments.reference, arguments.network or KEPT_NETWORK)
+        changed = compare(arguments.results, arguments.reference, arguments.network or REFERENCE_NETWORK)
         print("\n".join(changed) or "all numbers agree with the reference")
         return 1 if changed else 0
     return 0

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepinside.config import catalogue, composition
+from deepinside.config import catalogue
 from deepinside.config.paths import ROOT
 from deepinside.console import loading
 from deepinside.errors import DeepInsideError
@@ -55,9 +55,6 @@ that name.
 Hydra's own options: deepinside --hydra-help
 Shell completion: eval "$(deepinside -sc install=bash)"
 """
-
-
-composed, compose_plain = composition.compose_config, composition.compose_dict
 
 
 class Outcome:
@@ -221,9 +218,9 @@ def execute(config: dict[str, Any]) -> dict[str, Any]:
     found = finished.known(config, folder) or computed(config, folder)
     loading.end()
     tables.print_run(folder, found, config["runtime"].get("verbosity", "normal"), os.environ.get(POSITION, ""))
-    kept = {name: found[name] for name in ("experiment", "network", "status", "seconds", "metrics")}
+    summary = {name: found[name] for name in ("experiment", "network", "status", "seconds", "metrics")}
     place = folder.relative_to(config["runtime"]["results"]).as_posix()
-    return {"folder": place, **kept, "reason": None, "complete": not found["skipped"]}
+    return {"folder": place, **summary, "reason": None, "complete": not found["skipped"]}
 
 
 def computed(config: dict[str, Any], folder: Path) -> dict[str, Any]:

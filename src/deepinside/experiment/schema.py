@@ -120,8 +120,8 @@ class FigureSettings:
 
     @field_validator("panels", "formats", mode="before")
     @classmethod
-    def _one_may_stand_alone(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
+    def _one_may_stand_alone(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("formats")
     @classmethod

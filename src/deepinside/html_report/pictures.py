@@ -137,9 +137,9 @@ class PictureWriter:
 
     def clean(self, used: Iterable[str]) -> None:
         """Remove files that are no longer used."""
-        kept = {Path(name).name for name in used}
+        names = {Path(name).name for name in used}
         for left in self.target.glob("*"):
-            if left.name not in kept:
+            if left.name not in names:
                 left.unlink(missing_ok=True)
 
 

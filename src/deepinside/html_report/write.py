@@ -106,9 +106,9 @@ class Writer:
     def drop_missing(self, found: Found) -> None:
         """Drop the pages of results that no longer exist."""
         runs = self.runs.values()
-        kept = {run_page(run) for run in runs} | {experiment_page(run.folder) for run in runs}
-        kept |= {sweep_page(sweep) for sweep in found.sweeps} | OVERVIEWS
-        self.pages = {path: key for path, key in self.pages.items() if path in kept}
+        current = {run_page(run) for run in runs} | {experiment_page(run.folder) for run in runs}
+        current |= {sweep_page(sweep) for sweep in found.sweeps} | OVERVIEWS
+        self.pages = {path: key for path, key in self.pages.items() if path in current}
 
     def save_state(self) -> None:
         runs = {folder: run.plain() for folder, run in self.runs.items()}
@@ -120,10 +120,10 @@ class Writer:
 
     def clean(self) -> None:
         """Remove the pages and pictures of results that no longer exist."""
-        kept = {self.root / path for path in self.pages}
-        kept |= {self.root / path for run in self.runs.values() for path in (data_file(run), pictures_of(run))}
+        current = {self.root / path for path in self.pages}
+        current |= {self.root / path for run in self.runs.values() for path in (data_file(run), pictures_of(run))}
         for name in ("runs", "experiments", "sweeps", "data", "pictures"):
-            for left in set((self.root / REPORT / name).glob("*")) - kept:
+            for left in set((self.root / REPORT / name).glob("*")) - current:
                 shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
     def copy_assets(self) -> None:

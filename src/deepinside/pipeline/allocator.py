@@ -5,8 +5,8 @@ import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """The `mallopt` options M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc."""
-KEPT = 2**31 - 1
-"""The largest threshold."""
+NEVER = 2**31 - 1
+"""The largest threshold, which is never reached."""
 
 
 def disable_malloc_trim() -> bool:
@@ -20,4 +20,4 @@ def disable_malloc_trim() -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False
-    return bool(library.mallopt(TRIM_THRESHOLD, KEPT) and library.mallopt(MMAP_THRESHOLD, KEPT))
+    return bool(library.mallopt(TRIM_THRESHOLD, NEVER) and library.mallopt(MMAP_THRESHOLD, NEVER))

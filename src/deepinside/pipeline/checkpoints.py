@@ -97,7 +97,7 @@ class RunCheckpoint:
     @property
     def has_progress(self) -> bool:
         """Whether there is any finished chunk or snapshot."""
-        return any(any(self.folder.glob(kept)) for kept in ("chunks/*.record", "snapshots/*.snapshot"))
+        return any(any(self.folder.glob(pattern)) for pattern in ("chunks/*.record", "snapshots/*.snapshot"))
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

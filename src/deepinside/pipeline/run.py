@@ -172,20 +172,22 @@ def corrections(refused: Mapping[str, UnsuitableSettingError], variants: Mapping
 
 def execute(run: Run) -> dict[str, Any]:
     """Compute the missing chunks, then assemble the result; other processes may share the run."""
-    work = RunCheckpoint(run.folder, checkpoint_origin(run))
+    checkpoint = RunCheckpoint(run.folder, checkpoint_origin(run))
     with results.writable(run.folder):
         results.remove_stale(run.folder)
-        work.open()
+        checkpoint.open()
         try:
             known = already_done(
                 run.experiment, run.photos, run.config, run.folder
             )  # another process may just have done it
             if known is None:
-                with progress.show_progress(run.experiment, run.network, run.folder, work.folder, len(run.photos)):
-                    compute(run, work)
-            return known or assemble(run, work)
+                with progress.show_progress(
+                    run.experiment, run.network, run.folder, checkpoint.folder, len(run.photos)
+                ):
+                    compute(run, checkpoint)
+            return known or assemble(run, checkpoint)
         finally:
-            work.close()
+            checkpoint.close()
 
 
 def checkpoint_origin(run: Run) -> dict[str, Any]:
@@ -199,23 +201,23 @@ def checkpoint_origin(run: Run) -> dict[str, Any]:
     }
 
 
-def compute(run: Run, work: RunCheckpoint) -> None:
+def compute(run: Run, checkpoint: RunCheckpoint) -> None:
     """Compute the missing chunks; at the end wait for the chunks of other processes."""
     Thread(target=figures.prepare).start()
-    while (missing := work.missing(run.chunks)) and not work.superseded:
+    while (missing := checkpoint.missing(run.chunks)) and not checkpoint.superseded:
         before = len(missing)
         progress.set_position(len(run.photos) - sum(len(part) for chunk in missing for part in chunk.batches))
-        run_chunks(run, work, missing)
-        if len(work.missing(run.chunks)) == before:
+        run_chunks(run, checkpoint, missing)
+        if len(checkpoint.missing(run.chunks)) == before:
             time.sleep(POLL_INTERVAL)
 
 
-def run_chunks(run: Run, work: RunCheckpoint, missing: Sequence[Chunk]) -> None:
+def run_chunks(run: Run, checkpoint: RunCheckpoint, missing: Sequence[Chunk]) -> None:
     """Claim chunks and apply every variant of the technique to them, batch by batch."""
     claimed: dict[range, Chunk] = {}
 
     def numbers() -> Iterator[range]:  # read ahead: photos are decoded during computation
-        for chunk in work.claimed(missing):
+        for chunk in checkpoint.claimed(missing):
             claimed.update(dict.fromkeys(chunk.batches, chunk))
             yield from chunk.batches
 
@@ -225,31 +227,33 @@ def run_chunks(run: Run, work: RunCheckpoint, missing: Sequence[Chunk]) -> None:
         for first in loaded:
             chunk = claimed[first.numbers]
             parts = chain([first], (next(loaded) for _ in chunk.batches[1:]))
-            run_chunk(run, work, chunk, parts, writer)
+            run_chunk(run, checkpoint, chunk, parts, writer)
 
 
-def run_chunk(run: Run, work: RunCheckpoint, chunk: Chunk, parts: Iterator[Loaded], writer: BackgroundWriter) -> None:
+def run_chunk(
+    run: Run, checkpoint: RunCheckpoint, chunk: Chunk, parts: Iterator[Loaded], writer: BackgroundWriter
+) -> None:
     """Compute one chunk; each batch is written while the next one, of any chunk, is computed."""
     started, record = time.perf_counter(), ChunkResult()
-    arrays = ArrayFile(work.arrays_path(chunk), compressed=False)
+    arrays = ArrayFile(checkpoint.arrays_path(chunk), compressed=False)
     for part in parts:
         record.skipped += part.skipped
         if part.batch is not None:
-            output = apply_technique(run, work, batch_to_device(part.batch, run.network), part.numbers)
+            output = apply_technique(run, checkpoint, batch_to_device(part.batch, run.network), part.numbers)
             writer.wait()  # for the previous batch, so that at most two are in memory
-            writer.do(save_items, run, work, arrays, part.numbers.start, output)
+            writer.do(save_items, run, checkpoint, arrays, part.numbers.start, output)
             collect(record, part.batch, output, run.experiment.figure.limit - part.numbers.start)
         progress.advance(len(part.numbers))
     record.seconds = time.perf_counter() - started
-    writer.do(finish_chunk, work, chunk, record, arrays)
+    writer.do(finish_chunk, checkpoint, chunk, record, arrays)
 
 
-def apply_technique(run: Run, work: RunCheckpoint, batch: ImageBatch, numbers: range) -> TechniqueOutput:
+def apply_technique(run: Run, checkpoint: RunCheckpoint, batch: ImageBatch, numbers: range) -> TechniqueOutput:
     """Every variant of the technique on one batch."""
     found = {}
     for name, variant in run.experiment.techniques.items():
         progress.set_variant(name)
-        with using_callback(work.checkpointer(numbers, name)):
+        with using_callback(checkpoint.checkpointer(numbers, name)):
             found[name] = with_recognition(variant(run.network, batch, run.seeds), run.network, batch, run.judge)
     return combine_variants(found)
 
@@ -291,21 +295,21 @@ def merge_items(first: Item, second: Item) -> Item:
     )
 
 
-def save_items(run: Run, work: RunCheckpoint, arrays: ArrayFile, first: int, output: TechniqueOutput) -> None:
+def save_items(run: Run, checkpoint: RunCheckpoint, arrays: ArrayFile, first: int, output: TechniqueOutput) -> None:
     """Write the pictures and arrays selected by `save`; `first` is the index of the first item in the run."""
     save, figure = run.experiment.save, run.experiment.figure
     for place, item in enumerate(output.items, first):
         if save.wants(save.maps, place < figure.limit):
             arrays.add(item)
         for panel in item.panels if save.wants(save.panels, place < figure.limit) else ():
-            path = work.result / "panels" / panel.name / f"{item.name}.png"
+            path = checkpoint.result / "panels" / panel.name / f"{item.name}.png"
             figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map, figure.percentile)
 
 
-def finish_chunk(work: RunCheckpoint, chunk: Chunk, record: ChunkResult, arrays: ArrayFile) -> None:
+def finish_chunk(checkpoint: RunCheckpoint, chunk: Chunk, record: ChunkResult, arrays: ArrayFile) -> None:
     """Write the last files of a chunk, which marks it as done."""
     arrays.close()
-    work.finish(chunk, record)
+    checkpoint.finish(chunk, record)
 
 
 def collect(record: ChunkResult, batch: ImageBatch, output: TechniqueOutput, limit: int) -> None:
@@ -320,23 +324,23 @@ def collect(record: ChunkResult, batch: ImageBatch, output: TechniqueOutput, lim
     record.deviations.update(dict.fromkeys(output.deviations))
 
 
-def assemble(run: Run, work: RunCheckpoint) -> dict[str, Any]:
+def assemble(run: Run, checkpoint: RunCheckpoint) -> dict[str, Any]:
     """Write the result of all chunks in one of the processes; the others wait for it."""
-    while not work.superseded:
-        if work.acquire("result"):
-            found = finalise(run, work)
-            results.replace_folder(run.folder, work.result)
-            work.remove()
+    while not checkpoint.superseded:
+        if checkpoint.acquire("result"):
+            found = finalise(run, checkpoint)
+            results.replace_folder(run.folder, checkpoint.result)
+            checkpoint.remove()
             return found
         time.sleep(POLL_INTERVAL)
     return results.read_metrics(run.folder) or {}
 
 
-def finalise(run: Run, work: RunCheckpoint) -> dict[str, Any]:
+def finalise(run: Run, checkpoint: RunCheckpoint) -> dict[str, Any]:
     """Write all files of the result except the panels, which are already there."""
-    table, found = gather_chunks(run, work)
+    table, found = gather_chunks(run, checkpoint)
     check_some_are_readable(len(run.photos), found.skipped)
-    experiment, folder = run.experiment, work.result
+    experiment, folder = run.experiment, checkpoint.result
     title = f"{experiment.title}: {run.network.name}" if experiment.title else run.network.name
     figures.save_figure(found.shown, len(table), title, experiment.figure, folder / "figure.png")
     figures.save_traces(found.shown, folder / "trace.png", experiment.figure)
@@ -349,13 +353,13 @@ def finalise(run: Run, work: RunCheckpoint) -> dict[str, Any]:
     return metrics
 
 
-def gather_chunks(run: Run, work: RunCheckpoint) -> tuple[ItemTable, ChunkResult]:
+def gather_chunks(run: Run, checkpoint: RunCheckpoint) -> tuple[ItemTable, ChunkResult]:
     """Merge the chunks: all items in one table, all arrays in one file, and the rest in one ChunkResult."""
     table, found = ItemTable(), ChunkResult()
-    with ArrayFile(work.result / "arrays.npz") as arrays:
+    with ArrayFile(checkpoint.result / "arrays.npz") as arrays:
         for chunk in run.chunks:
-            arrays.take(work.arrays_path(chunk))
-            record = work.record(chunk)
+            arrays.take(checkpoint.arrays_path(chunk))
+            record = checkpoint.record(chunk)
             table.add(record.rows)
             found.shown += record.shown
             found.skipped += record.skipped

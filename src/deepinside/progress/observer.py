@@ -47,11 +47,11 @@ class Observer(Callback):
 
 
 class Seldom:
-    """Rate limiter: true at most once per interval, first after one interval (or `at_once`)."""
+    """Rate limiter: true at most once per interval, first after one interval (or `immediately`)."""
 
-    def __init__(self, seconds: float, *, at_once: bool = False) -> None:
+    def __init__(self, seconds: float, *, immediately: bool = False) -> None:
         self.seconds = seconds
-        self.last = -math.inf if at_once else time.monotonic()
+        self.last = -math.inf if immediately else time.monotonic()
 
     def now(self) -> bool:
         if time.monotonic() - self.last < self.seconds:

@@ -26,15 +26,15 @@ class Preview(Observer):
     def step(self, now: Step) -> None:
         if self.seldom.now():
             with suppress(OSError):
-                self.write(sheet(now.images, self.convention))
+                self.write(preview_grid(now.images, self.convention))
 
     def write(self, pixels: np.ndarray) -> None:
-        aside = self.folder / f"preview.{os.getpid()}"
-        Image.fromarray(pixels).save(aside, format="PNG")
-        aside.replace(self.folder / "preview.png")
+        temporary = self.folder / f"preview.{os.getpid()}"
+        Image.fromarray(pixels).save(temporary, format="PNG")
+        temporary.replace(self.folder / "preview.png")
 
 
-def sheet(images: Tensor, convention: InputConvention) -> np.ndarray:
+def preview_grid(images: Tensor, convention: InputConvention) -> np.ndarray:
     """The first images of a batch (N, C, H, W) in a near-square grid, (H, W, 3) uint8."""
     levels = convention.to_pixels(images[:MOST].detach().cpu()).permute(0, 2, 3, 1).numpy()
     count, height, width, _ = levels.shape

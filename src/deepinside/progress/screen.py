@@ -79,7 +79,7 @@ class Bars(Observer):
 
     def __init__(self, progress: Progress, photos: int) -> None:
         super().__init__(photos)
-        self.progress, self.often = progress, Seldom(OFTEN, at_once=True)
+        self.progress, self.often = progress, Seldom(OFTEN, immediately=True)
         self.photos = progress.add_task("photos", total=photos or None, said="", visible=photos > 0)
         self.steps = progress.add_task("", total=None, said="", visible=False)
 

@@ -7,7 +7,7 @@ from typing import Any
 from deepinside.networks.spec import InputConvention
 from deepinside.optimisation.callbacks import Step
 from deepinside.progress.observer import Observer, Seldom
-from deepinside.progress.preview import sheet
+from deepinside.progress.preview import preview_grid
 from deepinside.types import safe_name
 
 MOST = 24
@@ -39,7 +39,7 @@ class TensorBoardWriter(Observer):
                 for i, value in enumerate(values.tolist()):
                     self.writer.add_scalar(f"{self.tag}_each/{name}/{i}", value, now.number)
         if now.number == now.total or self.seldom.now():
-            picture = sheet(now.images, self.convention)
+            picture = preview_grid(now.images, self.convention)
             self.writer.add_image(f"{self.tag}/pictures", picture, now.number, dataformats="HWC")
 
     def close(self) -> None:

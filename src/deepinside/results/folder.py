@@ -133,15 +133,15 @@ def finished_result(folder: Path, config: Mapping[str, Any], inputs: Mapping[str
 @contextmanager
 def writing(folder: Path) -> Iterator[Path]:
     """A temporary folder that replaces `folder` when the block ends without an error."""
-    aside = folder.with_name(f"{folder.name}.part-{os.getpid()}")
+    temporary = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     with writable(folder):
         try:
             remove_stale(folder)
-            aside.mkdir(parents=True)
-            yield aside
-            replace_folder(folder, aside)
+            temporary.mkdir(parents=True)
+            yield temporary
+            replace_folder(folder, temporary)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -155,11 +155,11 @@ def writable(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def replace_folder(folder: Path, aside: Path) -> None:
+def replace_folder(folder: Path, temporary: Path) -> None:
     old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
     if folder.exists():
         folder.rename(old)
-    aside.rename(folder)
+    temporary.rename(folder)
     for gone in (old, failure_folder(folder)):
         shutil.rmtree(gone, ignore_errors=True)
 
@@ -211,10 +211,10 @@ def write_config(path: Path, config: Mapping[str, Any]) -> None:
 def write_failure(folder: Path, config: Mapping[str, Any], reason: str) -> None:
     """Record why a run failed, in its folder or, if that holds a complete result, next to it."""
     target = failure_folder(folder) if is_done(folder) else folder
-    with writing(target) as aside:
+    with writing(target) as temporary:
         names = {"experiment": config["name"], "network": config["network"]["name"]}
-        write_json(aside / "metrics.json", {"schema": SCHEMA, **names, "status": "failed", "reason": reason})
-        write_config(aside / "config.yaml", config)
+        write_json(temporary / "metrics.json", {"schema": SCHEMA, **names, "status": "failed", "reason": reason})
+        write_config(temporary / "config.yaml", config)
 
 
 def metrics_summary(

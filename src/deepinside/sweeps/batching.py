@@ -71,31 +71,31 @@ def optimise_batch(runs: Sequence[Run]) -> None:
     """Optimise all runs together, one batch of photos after another."""
     network = runs[0].network
     with ExitStack() as stack:
-        works = {run.folder: open_checkpoint(run, stack) for run in runs}
+        checkpoints = {run.folder: open_checkpoint(run, stack) for run in runs}
         stack.enter_context(
-            progress.show_progress(runs[0].experiment, network, runs[0].folder, works[runs[0].folder].folder)
+            progress.show_progress(runs[0].experiment, network, runs[0].folder, checkpoints[runs[0].folder].folder)
         )
         for chunk in runs[0].chunks:
-            mine = [run for run in runs if claim_chunk(works[run.folder], chunk)]
+            mine = [run for run in runs if claim_chunk(checkpoints[run.folder], chunk)]
             for part in batches(runs[0].photos, chunk.batches, runs[0].experiment.images, network.input):
                 if part.batch is not None:
                     batch = pipeline.batch_to_device(part.batch, network)
                     answer_requests(
-                        [c for run in mine for c in start_requests(run, works[run.folder], batch, part.numbers)]
+                        [c for run in mine for c in start_requests(run, checkpoints[run.folder], batch, part.numbers)]
                     )
             for run in mine:
-                works[run.folder].release(chunk.name)
+                checkpoints[run.folder].release(chunk.name)
 
 
 def open_checkpoint(run: Run, stack: ExitStack) -> RunCheckpoint:
-    work = RunCheckpoint(run.folder, pipeline.checkpoint_origin(run))
-    work.open()
-    stack.callback(work.close)
-    return work
+    checkpoint = RunCheckpoint(run.folder, pipeline.checkpoint_origin(run))
+    checkpoint.open()
+    stack.callback(checkpoint.close)
+    return checkpoint
 
 
-def claim_chunk(work: RunCheckpoint, chunk: Chunk) -> bool:
-    return not work.has(chunk) and work.acquire(chunk.name)
+def claim_chunk(checkpoint: RunCheckpoint, chunk: Chunk) -> bool:
+    return not checkpoint.has(chunk) and checkpoint.acquire(chunk.name)
 
 
 @dataclass
@@ -107,7 +107,7 @@ class PendingRequests:
     request: OptimisationRequest | None = None
     known: Snapshot | None = field(default=None, repr=False)
 
-    def go_on(self, found: Optimised | None) -> None:
+    def resume(self, found: Optimised | None) -> None:
         """Send it the last outcome and receive its next request."""
         try:
             self.request = next(self.optimisation_requests) if found is None else self.optimisation_requests.send(found)
@@ -116,43 +116,43 @@ class PendingRequests:
             self.request = None
 
 
-def start_requests(run: Run, work: RunCheckpoint, batch: ImageBatch, numbers: range) -> Iterator[PendingRequests]:
+def start_requests(run: Run, checkpoint: RunCheckpoint, batch: ImageBatch, numbers: range) -> Iterator[PendingRequests]:
     """Every variant that supports batching, at its first request."""
     for name, technique in run.experiment.techniques.items():
         if hasattr(technique, "optimisation_requests"):
-            climbing = PendingRequests(
-                technique.optimisation_requests(run.network, batch, run.seeds), work.checkpointer(numbers, name)
+            pending = PendingRequests(
+                technique.optimisation_requests(run.network, batch, run.seeds), checkpoint.checkpointer(numbers, name)
             )
-            climbing.go_on(None)
-            yield climbing
+            pending.resume(None)
+            yield pending
 
 
-def answer_requests(all_of_them: Sequence[PendingRequests]) -> None:
+def answer_requests(requests: Sequence[PendingRequests]) -> None:
     """Answer requests until none is left, equal kinds in one batch."""
-    while asking := [climbing for climbing in all_of_them if climbing.request is not None]:
+    while asking := [pending for pending in requests if pending.request is not None]:
         kinds: dict[Any, list[PendingRequests]] = {}
-        for climbing in asking:
-            kinds.setdefault(request_kind(climbing), []).append(climbing)
-        for alike in kinds.values():
-            for climbing, own in zip(alike, optimise_jointly(alike), strict=True):
-                climbing.go_on(own)
+        for pending in asking:
+            kinds.setdefault(request_kind(pending), []).append(pending)
+        for same_kind in kinds.values():
+            for pending, own in zip(same_kind, optimise_jointly(same_kind), strict=True):
+                pending.resume(own)
 
 
-def request_kind(climbing: PendingRequests) -> Any:
+def request_kind(pending: PendingRequests) -> Any:
     """The key for batching a request: its kind and the step of its checkpoint."""
-    request = climbing.request
+    request = pending.request
     assert request is not None
-    step = 0 if climbing.known is None else climbing.known["step"]
+    step = 0 if pending.known is None else pending.known["step"]
     # L-BFGS works image by image, so batching gains nothing
-    return (request.kind, step) if isinstance(request.optimiser, Stepwise) else id(climbing)
+    return (request.kind, step) if isinstance(request.optimiser, Stepwise) else id(pending)
 
 
-def optimise_jointly(alike: Sequence[PendingRequests]) -> list[Optimised]:
+def optimise_jointly(same_kind: Sequence[PendingRequests]) -> list[Optimised]:
     """One optimisation for all requests; each run checkpoints its own part."""
-    requests = [climbing.request for climbing in alike if climbing.request is not None]
+    requests = [pending.request for pending in same_kind if pending.request is not None]
     ends = list(accumulate(len(request.start) for request in requests))
     parts = [range(end - len(request.start), end) for end, request in zip(ends, requests, strict=True)]
-    with using_callback(BatchCheckpointer(alike, parts)):
+    with using_callback(BatchCheckpointer(same_kind, parts)):
         found = requests[0].join(requests[1:]).answer()
     return [found.part(part) for part in parts]
 
@@ -160,19 +160,19 @@ def optimise_jointly(alike: Sequence[PendingRequests]) -> list[Optimised]:
 class BatchCheckpointer(Callback):
     """Splits the snapshots of a batched optimisation among the runs' checkpoints."""
 
-    def __init__(self, alike: Sequence[PendingRequests], parts: Sequence[range]) -> None:
-        self.alike, self.parts = alike, parts
+    def __init__(self, same_kind: Sequence[PendingRequests], parts: Sequence[range]) -> None:
+        self.same_kind, self.parts = same_kind, parts
 
     def restore(self) -> Snapshot | None:
-        known = [climbing.known for climbing in self.alike if climbing.known is not None]
+        known = [pending.known for pending in self.same_kind if pending.known is not None]
         return join_snapshots(known) if known else None
 
     def step(self, now: Step) -> None:
-        if now.number == now.total or self.alike[0].checkpointer.due():
+        if now.number == now.total or self.same_kind[0].checkpointer.due():
             snapshot = now.snapshot()
-            for climbing, part in zip(self.alike, self.parts, strict=True):
-                alone = len(self.alike) == 1
-                climbing.checkpointer.save(snapshot if alone else slice_snapshot(snapshot, part))
+            for pending, part in zip(self.same_kind, self.parts, strict=True):
+                alone = len(self.same_kind) == 1
+                pending.checkpointer.save(snapshot if alone else slice_snapshot(snapshot, part))
 
 
 def slice_snapshot(snapshot: Snapshot, part: range) -> Snapshot:

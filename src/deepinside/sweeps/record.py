@@ -46,11 +46,11 @@ def as_found(overrides: Mapping[str, Any], folder: Path | None, root: Path, name
 def write(root: Path, sweep: Sweep) -> Path:
     """Write `sweep.json`, `sweep.csv`, `figure.png` and, if there are metrics and axes, `metrics.png`."""
     folder = root / "sweeps" / sweep.name
-    with replacing(folder) as aside:
-        results.write_json(aside / "sweep.json", as_json(sweep))
-        (aside / "sweep.csv").write_text(as_csv(sweep), encoding="utf-8", newline="")
-        figure.save_grid(sweep.runs, sweep.axes, root, sweep.name, aside / "figure.png")
-        figure.save_metrics(sweep.runs, sweep.axes, sweep.name, aside / "metrics.png")
+    with replacing(folder) as temporary:
+        results.write_json(temporary / "sweep.json", as_json(sweep))
+        (temporary / "sweep.csv").write_text(as_csv(sweep), encoding="utf-8", newline="")
+        figure.save_grid(sweep.runs, sweep.axes, root, sweep.name, temporary / "figure.png")
+        figure.save_metrics(sweep.runs, sweep.axes, sweep.name, temporary / "metrics.png")
     return folder
 
 
@@ -59,12 +59,12 @@ def replacing(folder: Path) -> Iterator[Path]:
     """A temporary folder that replaces `folder` when the block ends without an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
-        aside = Path(scratch, "new")
-        aside.mkdir()
-        yield aside
+        temporary = Path(scratch, "new")
+        temporary.mkdir()
+        yield temporary
         if folder.exists():
             folder.rename(Path(scratch, "old"))
-        aside.rename(folder)
+        temporary.rename(folder)
 
 
 def as_json(sweep: Sweep) -> dict[str, Any]:

@@ -66,19 +66,19 @@ class GridSweeper(Sweeper):
         jobs = [self.job(words) for command in self.commands(arguments) for words in combinations(self.parsed(command))]
         jobs[0].root.mkdir(parents=True, exist_ok=True)
         positions = position_words(jobs)
-        at_once = self.max_batch_size or len(jobs)
+        batch_size = self.max_batch_size or len(jobs)
         answers: list[Answer | None] = []
-        trouble: BaseException | None = None
+        failure: BaseException | None = None
         try:
-            for first in range(0, len(jobs), at_once):
-                some = slice(first, first + at_once)
+            for first in range(0, len(jobs), batch_size):
+                some = slice(first, first + batch_size)
                 batch = [(*job.words, word) for job, word in zip(jobs[some], positions[some], strict=True)]
                 answers += [answer(returned) for returned in self.launch(batch, initial_job_idx=first)]
         except DeepInsideError:
             raise  # the launcher refused to start
         except (Exception, KeyboardInterrupt) as error:
-            trouble = error
-        self.conclude(jobs, answers, trouble)
+            failure = error
+        self.finalise(jobs, answers, failure)
 
     def commands(self, arguments: list[str]) -> Iterator[list[str]]:
         """The command's overrides plus the experiment file's own sweep; one command per experiment if that is swept.
@@ -117,7 +117,7 @@ class GridSweeper(Sweeper):
             folder = None  # the run itself reports why
         return Job(tuple(words), overrides, root, folder, names)
 
-    def conclude(self, jobs: Sequence[Job], answers: Sequence[Answer | None], trouble: BaseException | None) -> None:
+    def finalise(self, jobs: Sequence[Job], answers: Sequence[Answer | None], failure: BaseException | None) -> None:
         """Write the record. Raises DeepInsideError if any run is not done."""
         from deepinside.console.tables import SCREEN
         from deepinside.sweeps import record
@@ -135,13 +135,13 @@ class GridSweeper(Sweeper):
             refresh(jobs[0].root)
             if self.master.runtime.verbosity != "quiet":
                 SCREEN.print(f"report: {jobs[0].root / 'index.html'}", markup=False)
-        if isinstance(trouble, KeyboardInterrupt):
-            raise trouble
+        if isinstance(failure, KeyboardInterrupt):
+            raise failure
         undone = [run for run in runs if run.status != "done"]
-        if trouble is not None:
-            reason = textwrap.shorten(str(trouble) or "no reason given", 160, placeholder="…")
+        if failure is not None:
+            reason = textwrap.shorten(str(failure) or "no reason given", 160, placeholder="…")
             raise DeepInsideError(
-                f"the launcher stopped ({type(trouble).__name__}: {reason}); {len(undone)} of {len(runs)} runs "
+                f"the launcher stopped ({type(failure).__name__}: {reason}); {len(undone)} of {len(runs)} runs "
                 f"are not done, {folder / 'sweep.csv'} says which; the same command finishes them."
             )
         if undone:
