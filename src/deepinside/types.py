@@ -151,11 +151,15 @@ class Item:
     @property
     def caption(self) -> str:
         """The title with what the network sees, unless it names photo and target already."""
-        seen = self.prediction
-        named = seen is not None and seen.target is not None and safe_name(seen.target.name) in safe_name(self.title)
-        if seen is None or (named and self.title != seen.image):
+        prediction = self.prediction
+        named = (
+            prediction is not None
+            and prediction.target is not None
+            and safe_name(prediction.target.name) in safe_name(self.title)
+        )
+        if prediction is None or (named and self.title != prediction.image):
             return self.title
-        return f"{self.title} → {seen.words}"
+        return f"{self.title} → {prediction.words}"
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_where_there_is_no_relu_its_rules_are_refused(rule: str, network: Networ
 
 
 def test_what_a_module_does_not_say_has_to_be_given() -> None:
-    with pytest.raises(di.DeepInsideError, match="give mean, std"):
+    with pytest.raises(di.DeepInsideError, match="expected mean, std"):
         di.load(convolutional(), size=32)
     with pytest.raises(di.DeepInsideError, match="expected only with a torch module"):
         di.load("tinycaffenet", size=32)

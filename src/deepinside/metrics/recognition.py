@@ -33,16 +33,16 @@ def recognised(item: Item, network: Network, judge: Network | None) -> Item:
         return item
     image = displayed(panel)
     scores = scores_of(image, network)
-    seen = item.prediction or predict(item.title, network, scores, label=item.depicts)
+    prediction = item.prediction or predict(item.title, network, scores, label=item.depicts)
     if item.depicts is None:
-        return replace(item, prediction=seen)
+        return replace(item, prediction=prediction)
     metrics = {"clipped": share_clipped(image), **ranks(scores, item.depicts, network, "recognised")}
     notes = item.notes
     if judge is not None:
         found = ranks(scores_of(image, judge), item.depicts, judge, "judge")
         metrics |= found
         notes += () if found else (f"{judge.name} does not know the class {item.title}",)
-    return replace(item, metrics={**item.metrics, **metrics}, notes=notes, prediction=seen)
+    return replace(item, metrics={**item.metrics, **metrics}, notes=notes, prediction=prediction)
 
 
 def computed_image(item: Item) -> Panel | None:

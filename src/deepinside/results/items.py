@@ -35,9 +35,9 @@ class ItemRow:
 
     @classmethod
     def of(cls, item: Item, numbers: Mapping[str, float], sha256: str | None = None) -> Self:
-        seen = item.prediction
-        label = None if seen is None else seen.label
-        return cls(item.name, item.title, numbers, item.group, label, sha256, item.caption, seen)
+        prediction = item.prediction
+        label = None if prediction is None else prediction.label
+        return cls(item.name, item.title, numbers, item.group, label, sha256, item.caption, prediction)
 
     def refuse_nan(self) -> None:
         """Raise DeepInsideError if a number is not finite."""
@@ -84,11 +84,19 @@ class ItemTable:
     def first_predictions(self, limit: int) -> dict[str, dict[str, Any]]:
         """The predictions of the first `limit` items by name, as JSON types."""
         rows = zip(self.texts["name"][:limit], self.texts["caption"], self.predictions, strict=False)
-        return {str(name): {"caption": caption, **prediction_json(seen)} for name, caption, seen in rows if seen}
+        return {
+            str(name): {"caption": caption, **prediction_json(prediction)}
+            for name, caption, prediction in rows
+            if prediction
+        }
 
     def right(self) -> dict[str, int]:
         """The number of items of known class, and of those whose best class it is."""
-        verdicts = [seen.right for seen in self.predictions if seen is not None and seen.right is not None]
+        verdicts = [
+            prediction.right
+            for prediction in self.predictions
+            if prediction is not None and prediction.right is not None
+        ]
         return {"of": len(verdicts), "right": sum(verdicts)}
 
     def write(self, path: Path) -> None:
@@ -98,12 +106,14 @@ class ItemTable:
 
         texts = {name: pyarrow.array(values, pyarrow.string()) for name, values in self.texts.items()}
         numbers = {name: pyarrow.array(column, from_pandas=True) for name, column in self.columns().items()}
-        seen = {name: pyarrow.array(values) for name, values in self.prediction_columns().items()}
-        parquet.write_table(pyarrow.table({**texts, **seen, **numbers}), path, row_group_size=ROWS, compression="zstd")
+        prediction = {name: pyarrow.array(values) for name, values in self.prediction_columns().items()}
+        parquet.write_table(
+            pyarrow.table({**texts, **prediction, **numbers}), path, row_group_size=ROWS, compression="zstd"
+        )
 
     def prediction_columns(self) -> dict[str, list[Any]]:
         """The predictions as columns, `None` where an item has none; no columns if no item has one."""
-        rows = [flat(seen) if seen else {} for seen in self.predictions]
+        rows = [flat(prediction) if prediction else {} for prediction in self.predictions]
         return {name: [row.get(name) for row in rows] for name in COLUMNS} if any(rows) else {}
 
 
@@ -114,31 +124,31 @@ COLUMNS = (
 """The columns of predictions in `items.parquet`."""
 
 
-def flat(seen: Prediction) -> dict[str, Any]:
+def flat(prediction: Prediction) -> dict[str, Any]:
     """A prediction as the columns of one row."""
-    row: dict[str, Any] = {"target": seen.request, "label_name": seen.label_name, "right": seen.right}
-    if (target := seen.target) is not None:
+    row: dict[str, Any] = {"target": prediction.request, "label_name": prediction.label_name, "right": prediction.right}
+    if (target := prediction.target) is not None:
         row |= {"target_name": target.name, "target_index": target.index}
         row |= {"target_score": target.score, "target_probability": target.probability}
-    for place, one in enumerate(seen.best, 1):
+    for place, one in enumerate(prediction.best, 1):
         row |= {f"top{place}": one.name, f"top{place}_index": one.index, f"top{place}_probability": one.probability}
     return row
 
 
-def prediction_json(seen: Prediction) -> dict[str, Any]:
+def prediction_json(prediction: Prediction) -> dict[str, Any]:
     """A prediction as JSON types."""
-    target = seen.target or ClassProbability("")
+    target = prediction.target or ClassProbability("")
     return {
-        "image": seen.image,
-        "target": seen.request,
+        "image": prediction.image,
+        "target": prediction.request,
         "target_name": target.name or None,
         "target_index": target.index,
         "score": target.score,
         "probability": target.probability,
-        "label": seen.label,
-        "label_name": seen.label_name,
-        "right": seen.right,
-        "best": [asdict(one) for one in seen.best],
+        "label": prediction.label,
+        "label_name": prediction.label_name,
+        "right": prediction.right,
+        "best": [asdict(one) for one in prediction.best],
     }
 
 
