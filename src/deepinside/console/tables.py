@@ -76,10 +76,10 @@ def run_lines(folder: Path, found: Mapping[str, Any]) -> Iterator[str]:
 
 def size(found: Mapping[str, Any]) -> str:
     """The number of images, or of items if there are several per image."""
-    seen = found.get("predictions", {})
-    all_seen = len(seen) == found.get("count", 0) > 0
-    count = len({one["image"] for one in seen.values()}) if all_seen else found.get("count", 0)
-    return f"{count} {'image' if all_seen else 'item'}{'' if count == 1 else 's'}"
+    prediction = found.get("predictions", {})
+    predictions = len(prediction) == found.get("count", 0) > 0
+    count = len({one["image"] for one in prediction.values()}) if predictions else found.get("count", 0)
+    return f"{count} {'image' if predictions else 'item'}{'' if count == 1 else 's'}"
 
 
 def sightings(found: Mapping[str, Any]) -> list[str]:
