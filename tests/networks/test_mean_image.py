@@ -1,7 +1,6 @@
 """A mean for every pixel: read, fitted as Caffe fits it, subtracted and added back."""
 
 import hashlib
-import re
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +82,10 @@ REFUSED = {
     "another hash": ({"mean_sha256": "0" * 64}, r"should have SHA-256 0{64}, found \w{64}: restore the file"),
     "no hash": ({"mean_sha256": None}, r"needs its hash in the YAML: write mean_sha256: \w{64}$"),
     "no file": ({"mean": "none.npy"}, "cannot be read as a mean image: No such file or directory"),
-    "too small": ({"size": [40, 24]}, "is a mean image of 32×30, but photos of 40×24 need one at least as large: set"),
+    "too small": (
+        {"size": [40, 24]},
+        "of 32×30, but the network's input of 40×24 needs one at least as large: set",
+    ),
     "channels": ({"channels": "grey", "std": [1.0]}, "has 3 channels, but channels: grey has 1"),
 }
 
@@ -96,15 +98,19 @@ def test_what_does_not_fit_is_said_before_any_work(fault: str, tmp_path: Path) -
         loaded_size(ImageSettings(), net)
 
 
-@pytest.mark.parametrize(
-    ("settings", "enlarge", "said"),
-    [({}, 1.5, "need one at least as large"), ({"mean_fit": "resize"}, 1.1, "set images.enlarge=1, or mean_fit: crop")],
-)
-def test_enlarged_photos_that_the_mean_cannot_cover_are_refused(
-    settings: dict, enlarge: float, said: str, tmp_path: Path
-) -> None:
-    with pytest.raises(DeepInsideError, match=re.escape(said)):
-        loaded_size(ImageSettings(enlarge=enlarge), convention(tmp_path, **settings))
+def test_photos_larger_than_the_mean_image_take_it_enlarged(tmp_path: Path) -> None:
+    net, pixels = convention(tmp_path), photo(48, 45)
+    mean = np.stack([resize(one, (48, 45), order=1, anti_aliasing=False, mode="edge") for one in MEAN])
+    np.testing.assert_allclose(net.to_network(pixels), pixels.numpy() - mean[None, ::-1], atol=1e-2)
+    wider = photo(32, 60)  # enlarged to 64×60, of which the middle rows are taken
+    mean = np.stack([resize(one, (64, 60), order=1, anti_aliasing=False, mode="edge") for one in MEAN])[:, 16:48]
+    np.testing.assert_allclose(net.to_network(wider), wider.numpy() - mean[None, ::-1], atol=1e-2)
+
+
+def test_a_mean_resized_to_the_input_refuses_larger_photos(tmp_path: Path) -> None:
+    """Caffe subtracted it from each crop; here a photo is mean-subtracted before crops are taken."""
+    with pytest.raises(DeepInsideError, match=r"set images\.enlarge=1, or mean_fit: crop"):
+        loaded_size(ImageSettings(enlarge=1.1), convention(tmp_path, mean_fit="resize"))
 
 
 @pytest.mark.parametrize(

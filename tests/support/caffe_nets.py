@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepinside.networks.caffe.messages import message_class
+from deepinside.networks.caffe.messages import Message, message_class
 
 Array = np.ndarray
 V1_NAMES = {
@@ -218,13 +218,13 @@ def input_layer(shape: Sequence[int], *, v1: bool = False) -> str:
 # --- blobs -------------------------------------------------------------------------------------------------------
 
 
-def blob(values: Array) -> object:
+def blob(values: Array) -> Message:
     found = message_class("BlobProto")(data=[np.ascontiguousarray(values, "<f4").tobytes()])
     found.shape.dim.extend(values.shape)
     return found
 
 
-def old_blob(values: Array) -> object:
+def old_blob(values: Array) -> Message:
     """With four sizes, as the first files have them: an inner product is 1×1×N×K, biases are 1×1×1×N."""
     num, channels, height, width = (*[1] * (4 - values.ndim), *values.shape)
     data = [np.ascontiguousarray(values, "<f4").tobytes()]

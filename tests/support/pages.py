@@ -14,6 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import caffe_nets
+import numpy as np
 import pytest
 import torch
 from corridor import small
@@ -77,7 +79,16 @@ def furnish(folder: Path) -> None:
         image.save(folder / "FOLDER" / name)
     (folder / "FOLDER" / "labels.csv").write_text("my photo.png,lion\nanother.png,goose\n", encoding="utf-8")
     shutil.copy(ROOT / "conf_models" / "tinycaffenet.onnx", folder / "NETWORK.onnx")
+    furnish_caffe(folder)
     furnish_data_set(folder / "tiny-imagenet-200" / "train" / "n01443537")
+
+
+def furnish_caffe(folder: Path) -> None:
+    """The files of a Caffe network, with a mean image."""
+    net = caffe_nets.caffenet()
+    net.write(folder)
+    mean = caffe_nets.old_blob(np.full((3, 80, 80), 110.0))
+    (folder / "mean.binaryproto").write_bytes(mean.SerializeToString())
 
 
 def furnish_data_set(folder: Path) -> None:

@@ -33,27 +33,26 @@ def read_mean(path: Path) -> NDArray[np.float32]:
 
 @cache
 def mean_image(path: str, sha256: str | None, fit: str, own: Size, size: Size) -> "Tensor":
-    """The mean image in a file at `size` (H, W), (C, H, W), for a network of input size `own`.
+    """The mean image in a file for photos of `size` (H, W), (C, H, W), and a network of input size `own`.
 
-    `crop` takes its centre, as Caffe's data layer does. `resize` scales it to the network's input, as Caffe's first
-    Python classifier did. Raises `DeepInsideError` if the file is not the one of that hash, or does not fit.
+    `crop` takes its centre, as Caffe's data layer does; for photos larger than the image, it is enlarged to their size
+    first. `resize` scales it to the network's input, as Caffe's first Python classifier did. Raises `DeepInsideError`
+    if the file is not the one of that hash, or does not fit.
     """
     import torch
-    from torch.nn.functional import interpolate
 
     check_hash(Path(path), sha256)
     values = torch.from_numpy(read_mean(Path(path)))
-    found = tuple(values.shape[1:])
-    if len(found) != 2:
+    if values.ndim == 1:
         raise DeepInsideError(f"{path} has one number a channel, no image: write mean: {values.tolist()}")
     if fit == "crop":
-        return _centre(values, path, (found[0], found[1]), size)
+        return _centre(values, path, own, size)
     if size != own:
         raise DeepInsideError(
             f"{path}: mean_fit: resize fits the mean image to the network's {_words(own)}, but photos are loaded at "
             f"{_words(size)}: set images.enlarge=1, or mean_fit: crop"
         )
-    return interpolate(values[None], size, mode="bilinear", align_corners=False)[0]
+    return _resized(values, size)
 
 
 def check_hash(path: Path, sha256: str | None) -> None:
@@ -70,14 +69,25 @@ def check_hash(path: Path, sha256: str | None) -> None:
         )
 
 
-def _centre(values: "Tensor", path: str, found: Size, size: Size) -> "Tensor":
-    if found[0] < size[0] or found[1] < size[1]:
+def _centre(values: "Tensor", path: str, own: Size, size: Size) -> "Tensor":
+    height, width = values.shape[1:]
+    if height < own[0] or width < own[1]:
         raise DeepInsideError(
-            f"{path} is a mean image of {_words(found)}, but photos of {_words(size)} need one at least as large: "
-            f"set mean_fit: resize, or a smaller images.enlarge"
+            f"{path} is a mean image of {_words((height, width))}, but the network's input of {_words(own)} needs one "
+            f"at least as large: set mean_fit: resize"
         )
-    top, left = (found[0] - size[0]) // 2, (found[1] - size[1]) // 2
+    factor = max(size[0] / height, size[1] / width)
+    if factor > 1:
+        values = _resized(values, (max(round(factor * height), size[0]), max(round(factor * width), size[1])))
+        height, width = values.shape[1:]
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
     return values[:, top : top + size[0], left : left + size[1]].contiguous()
+
+
+def _resized(values: "Tensor", size: Size) -> "Tensor":
+    from torch.nn.functional import interpolate
+
+    return interpolate(values[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def _words(size: Size) -> str:

@@ -1,20 +1,23 @@
 """From Caffe's files to a network that runs: the files written, the preprocessing, the figures."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import torch
-import yaml
 from caffe_nets import ARCHITECTURES, CaffeNet, caffenet, googlenet, old_blob
 from caffe_oracles import difference
+from corridor import call, metrics
 
 import deepinside as di
 from deepinside.cli import model
 from deepinside.errors import DeepInsideError
 from deepinside.networks.caffe.convert import convert
 from deepinside.networks.load import load
-from deepinside.networks.spec import read_spec
+from deepinside.networks.mean_image import mean_image
+from deepinside.networks.spec import _mean_image, read_spec
 
 MEAN = np.random.default_rng(5).uniform(90, 130, (3, 80, 80)).astype(np.float32)
 EXACT = 2e-5
@@ -166,15 +169,53 @@ def test_a_prototxt_alone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "deploy.prototxt has no weights: give the .caffemodel after it" in capsys.readouterr().err
 
 
-def test_from_caffe_to_a_saliency_map_and_an_inversion_with_the_mean_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def with_mean_image(bench: Path) -> di.Network:
+    """CaffeNet with a mean image, converted as `mine` into the working directory."""
     np.save("mean.npy", MEAN)
-    convert(*files(tmp_path), Path("conf_models"), name="mine", mean="mean.npy")
-    result = di.run("fig2_saliency", network="mine", **{"images.names": ["chelsea"], "technique.crops": "centre"})
-    assert (result.folder / "figure.png").is_file()
-    provenance = yaml.safe_load((result.folder / "provenance.json").read_text())
-    assert provenance["network"]["mean_sha256"] == read_spec(Path("conf_models/mine.yaml")).input.mean_sha256
-    written = yaml.safe_load(Path("conf_models/mine.yaml").read_text())
-    assert set(written["layers"]) >= {"conv1", "relu1", "fc8"}
+    convert(*files(bench), Path("conf_models"), name="mine", mean="mean.npy")
+    return di.load("mine")
+
+
+def test_from_caffe_to_a_saliency_map(with_mean_image: di.Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The experiment of Fig. 2 with its ten crops and its claims, on the converted network."""
+    assert call(monkeypatch, "experiment=fig2_saliency", "network=mine", "images.names=[chelsea]") == 0
+    (folder,) = Path("results/fig2_saliency/mine").iterdir()
+    assert (folder / "figure.png").is_file()
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["network"]["mean_sha256"] == with_mean_image.input.mean_sha256
+    assert {claim["id"] for claim in metrics(folder)["claims"]} >= {"taylor_first_order"}
+
+
+def test_the_mean_image_is_added_back_for_display(with_mean_image: di.Network) -> None:
+    """What is shown of a photo are the photo's own intensities, of a class model its image plus the mean image."""
+    net = with_mean_image
+    small = torch.from_numpy(skimage.data.chelsea()[100:167, 100:167].copy()).permute(2, 0, 1)
+    large = torch.from_numpy(skimage.data.chelsea()[100:176, 100:176].copy()).permute(2, 0, 1)
+    once = {"layers": ["conv1"], "optimiser": {"schedule": [[1, 0.004]]}}
+    for found, photo in (
+        (di.saliency(net, small), small),
+        (di.saliency(net, di.photos(net, large, enlarge=76 / 67), crops="ten"), large),
+        (di.inversion(net, small, **once), small),
+    ):
+        torch.testing.assert_close(found[0].panels["photo"].values, photo.float(), atol=1e-3, rtol=0)
+    mean = torch.from_numpy(MEAN[::-1, 6:73, 6:73].copy())
+    (image,) = di.class_model(net, targets=[3], optimiser={"steps": 1, "rate": 1e-9})
+    torch.testing.assert_close(image.panels["class_model"].values, mean, atol=1.0, rtol=0)
+
+
+def test_photos_that_the_mean_does_not_fit_are_refused_before_any_work(
+    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("mean.npy", MEAN)
+    convert(*files(bench), Path("conf_models"), name="mine", mean="mean.npy", mean_fit="resize")
+    call(monkeypatch, "technique=saliency", "network=mine", "images.names=[chelsea]", "images.enlarge=1.5")
+    assert "mean_fit: resize fits the mean image to the network's 67×67, but photos" in capsys.readouterr().err
+
+
+def test_another_mean_image_in_its_place_is_noticed(with_mean_image: di.Network) -> None:
+    np.save("conf_models/mine_mean.npy", MEAN + 1)
+    _mean_image.cache_clear()
+    mean_image.cache_clear()
+    with pytest.raises(DeepInsideError, match=r"mine_mean\.npy should have SHA-256"):
+        di.load("mine")
