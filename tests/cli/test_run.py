@@ -171,6 +171,22 @@ def test_the_same_command_twice_and_its_configuration_fed_back_give_the_same_byt
     assert {path.name for path in bench.iterdir()} == {"results", "kept"}  # Hydra leaves nothing of its own
 
 
+def test_a_complete_result_is_recomputed_only_on_request(
+    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *FAST) == 0
+    arrays = bench / "results" / "caffe_saliency_cat" / "tinycaffenet" / "default" / "arrays.npz"
+    right = arrays.read_bytes()
+    arrays.write_bytes(b"changed")  # so a recomputation shows
+    capsys.readouterr()
+    assert call(monkeypatch, *FAST) == 0
+    assert "runtime.overwrite=true" in capsys.readouterr().out
+    assert arrays.read_bytes() == b"changed"
+    assert call(monkeypatch, *FAST, "runtime.overwrite=true") == 0
+    assert arrays.read_bytes() == right
+    assert len(list(arrays.parent.parent.iterdir())) == 1
+
+
 def test_a_repeated_configuration_can_be_changed(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call(monkeypatch, *FAST) == 0
     network = bench / "results" / "caffe_saliency_cat" / "tinycaffenet"

@@ -82,6 +82,18 @@ def test_values_that_spell_alike_get_different_places(tmp_path: Path) -> None:
     assert results.folder_for(tmp_path, config(targets=["a_b"]), DEFAULTS) != first
 
 
+def test_true_is_one_target_however_it_is_written(tmp_path: Path) -> None:
+    names = {results.folder_for(tmp_path, config(target=value), DEFAULTS).name for value in (True, "true", "True")}
+    assert names == {"technique.target=true"}
+    lists = {results.folder_for(tmp_path, config(targets=[value, "a"]), DEFAULTS).name for value in (True, "true")}
+    assert lists == {"technique.targets=true+a"}
+    folder = done(results.folder_for(tmp_path, config(target=True), DEFAULTS), config(target=True))
+    assert results.folder_for(tmp_path, config(target="true"), DEFAULTS) == folder
+    assert results.folder_for(tmp_path, config(target=1), DEFAULTS) != folder
+    variants = ({**DEFAULTS, "variants": {"own": {"target": value}}} for value in (True, "true"))
+    assert len({results.folder_for(tmp_path, one, DEFAULTS) for one in variants}) == 1
+
+
 def test_a_configuration_read_back_is_the_same_one(tmp_path: Path) -> None:
     settings = config(l2=1e-7, targets=["n01", "1e-3", "yes", "12", "Ä\u2028'\""], other=None, deep={}, flag=True)
     assert results.folder_for(tmp_path, settings, settings) == done(

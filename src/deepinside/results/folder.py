@@ -25,6 +25,8 @@ NOT_IDENTITY = (
     "runtime.worker", "runtime.verbosity", "runtime.preview", "runtime.tensorboard",
 )  # fmt: skip
 """Keys that change where or how fast a run executes, not what it computes."""
+TARGET = re.compile(r"(^|\.)targets?$")
+"""Keys that name targets."""
 
 
 def folder_for(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Path:
@@ -64,8 +66,19 @@ def named_judge(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that determines the result, flat, with dotted keys."""
-    return {key: value for key, value in flatten(config).items() if key not in NOT_IDENTITY}
+    """The part of a configuration that determines the result, flat, with dotted keys.
+
+    A target has one spelling: YAML reads `true` as a bool, but it is a word (see `deepinside.targets`).
+    """
+    kept = {key: value for key, value in flatten(config).items() if key not in NOT_IDENTITY}
+    return {key: target_text(value) if TARGET.search(key) else value for key, value in kept.items()}
+
+
+def target_text(value: Any) -> Any:
+    """The same target, or targets, with `true` as a word."""
+    if isinstance(value, list | tuple):
+        return [target_text(each) for each in value]
+    return "true" if str(value).strip().casefold() == "true" else value
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
