@@ -70,8 +70,8 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
     A target has one spelling: YAML reads `true` as a bool, but it is a word (see `deepinside.targets`).
     """
-    kept = {key: value for key, value in flatten(config).items() if key not in NOT_IDENTITY}
-    return {key: target_text(value) if TARGET.search(key) else value for key, value in kept.items()}
+    values = {key: value for key, value in flatten(config).items() if key not in NOT_IDENTITY}
+    return {key: target_text(value) if TARGET.search(key) else value for key, value in values.items()}
 
 
 def target_text(value: Any) -> Any:
