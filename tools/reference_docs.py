@@ -132,8 +132,12 @@ def experiments() -> str:
 
 
 def claim_list() -> str:
-    rows = [[code(name), first_line(function)] for name, function in sorted(claims.CLAIMS.items())]
-    return f"## claims\n\nValues of `claims`; each is measured at the end of a run.\n\n{table(['id', ''], rows)}"
+    rows = [
+        [code(name), each.claim, f"{each.measure} {each.direction} {each.threshold:g}", each.source, f"{each.date}"]
+        for name, each in sorted(claims.statements().items())
+    ]
+    said = "Values of `claims`; each is measured at the end of a run and judged as `configs/claims.yaml` says."
+    return f"## claims\n\n{said}\n\n{table(['id', 'statement', 'expected', 'source', 'set on'], rows)}"
 
 
 # ---- what they are made of -------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepinside.console.claims import count_text, estimate_text, expected_text
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 TIMINGS = ROOT / "docs" / "timings.md"
@@ -24,27 +26,28 @@ REFERENCE = ROOT / "results" / "reference"
 
 
 def claims_table(reference: Path = REFERENCE) -> str:
-    """One row a claim: what the paper says, what was expected, what was measured, and whether it holds."""
-    lines = ["| the paper says | source | expected | measured | |", "| --- | --- | --- | --- | --- |"]
+    """One row a claim: what the paper says, the threshold, the estimate with its interval, n and the verdict."""
+    lines = ["| the paper says | source | expected | measured [95 %] | n | |", "| --- | --- | --- | --- | --- | --- |"]
     lines += ["| " + " | ".join(claim_row(claim)) + " |" for claim in claims(reference)]
     return "\n".join(lines) + "\n"
 
 
 def claims(reference: Path) -> list[Mapping[str, Any]]:
-    """Every claim of the committed results; one measured by several experiments is shown with its worst value first."""
+    """Every claim of the committed results, by paper; one measured by several experiments has several rows."""
     found: dict[tuple[str, float], Mapping[str, Any]] = {}
     for path in sorted(reference.glob("*.json")):
         for claim in json.loads(path.read_text(encoding="utf-8"))["claims"]:
-            found.setdefault((claim["id"], claim["measured"]), claim)
-    return sorted(found.values(), key=lambda claim: (claim["source"], claim["id"], claim["holds"]))
+            found.setdefault((claim["id"], claim["estimate"]), claim)
+    return sorted(found.values(), key=lambda claim: (claim["source"], claim["id"], claim["verdict"]))
 
 
 def claim_row(claim: Mapping[str, Any]) -> Iterator[str]:
     yield claim["claim"]
     yield claim["source"]
-    yield claim["expected"]
-    yield f"{claim['measured']:.2g}"
-    yield "holds" if claim["holds"] else "**does not hold**"
+    yield expected_text(claim)
+    yield estimate_text(claim)
+    yield count_text(claim)
+    yield claim["verdict"] if claim["verdict"] == "holds" else f"**{claim['verdict']}**"
 
 
 # ---- timings ---------------------------------------------------------------------------------------------------------

@@ -170,16 +170,32 @@ class TechniqueOutput:
     deviations: tuple[str, ...] = ()
 
 
+Verdict = Literal["holds", "fails", "inconclusive"]
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A statement of a paper and its measurement. `holds` says whether `measured` meets `expected`."""
+    """A statement of a paper and its measurement.
+
+    `estimate` is the `measure`, with its 95 % `interval` over `n` units (photos, classes, …); it should be `direction`
+    `threshold`. `interval` is None for fewer than six units, whose verdict is `inconclusive`, and for `exact` claims,
+    which are about every single unit. `inconclusive`: the interval includes the threshold. `reason` says why the
+    threshold was chosen.
+    """
 
     id: str
     source: str
     claim: str
-    measured: float
-    expected: str
-    holds: bool
+    measure: str
+    estimate: float
+    interval: tuple[float, float] | None
+    n: int
+    unit: str
+    direction: str
+    threshold: float
+    verdict: Verdict
+    exact: bool
+    reason: str
 
 
 @dataclass(frozen=True)

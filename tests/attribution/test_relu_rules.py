@@ -16,7 +16,7 @@ from twins import write_twin
 from deepinside.attribution import relu_rules
 from deepinside.attribution.gradients import image_gradient
 from deepinside.attribution.relu_rules import MASKS, ReluRuleFunction, count_relus, with_rule, without_relus
-from deepinside.claims import CLAIMS, Evidence
+from deepinside.claims import Evidence, evaluate
 from deepinside.errors import DeepInsideError
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
@@ -252,15 +252,16 @@ def test_mobilenets_clips_take_the_rule(mobilenet: Network, rule: str) -> None:
 def evidence(network: Network) -> Evidence:
     x = photos(2)
     shown = [Photo(f"photo{i}", pixels, "") for i, pixels in enumerate(x)]
-    return Evidence(network, ImageBatch(tuple(shown), x), Seeds(0), {}, {}, {})
+    return Evidence(network, ImageBatch(tuple(shown), x), Seeds(0), {}, {})
 
 
 def test_the_claim_holds(network: Network) -> None:
-    claim = CLAIMS["deconvnet_is_gradient_but_for_relu"](evidence(network))
-    assert claim.holds and claim.measured <= 1e-6
+    claim = evaluate("deconvnet_is_gradient_but_for_relu", evidence(network))
+    assert (claim.verdict, claim.exact, claim.interval, claim.n) == ("holds", True, None, 2)
+    assert claim.estimate <= 1e-6
 
 
 def test_the_claim_notices_a_wrong_rule(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MASKS, "gradient", MASKS["guided"])
-    claim = CLAIMS["deconvnet_is_gradient_but_for_relu"](evidence(network))
-    assert not claim.holds and claim.measured > 0.01
+    claim = evaluate("deconvnet_is_gradient_but_for_relu", evidence(network))
+    assert claim.verdict == "fails" and claim.estimate > 0.01

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk import CLAIM
 
 from deepinside.cli import results as results_command
 from deepinside.config.paths import ROOT
@@ -15,10 +16,12 @@ from deepinside.errors import DeepInsideError
 TOLERANCES = '"shaky/*": {relative: 0.5, absolute: 0.0}\n"*": {relative: 0.01, absolute: 0.001}\n'
 
 
-def result(root: Path, name: str, *, score: float, status: str = "done", measured: float = 1.0) -> None:
+def result(
+    root: Path, name: str, *, score: float, status: str = "done", measured: float = 1.0, verdict: str = "holds"
+) -> None:
     folder = root / name / "net" / "default"
     folder.mkdir(parents=True, exist_ok=True)
-    claim = {"id": "c", "source": "s", "claim": "w", "measured": measured, "expected": "e", "holds": True}
+    claim = {**CLAIM, "id": "c", "estimate": measured, "interval": [measured, 3.0], "verdict": verdict}
     found: dict[str, Any] = {"experiment": name, "network": "net", "status": status, "seconds": 1.0}
     (folder / "metrics.json").write_text(json.dumps({**found, "metrics": {"score": score}, "claims": [claim]}))
 
@@ -52,7 +55,16 @@ def test_the_number_that_moved_is_named_with_both_values(kept: Path) -> None:
 def test_a_claims_number_is_compared_too(kept: Path) -> None:
     result(kept / "second", "steady", score=10.0, measured=2.0)
     result(kept / "second", "shaky", score=10.0)
-    assert compared(kept) == ["steady: claim/c was 1, is 2, outside the relative tolerance 0.01"]
+    assert compared(kept) == [
+        "steady: claim/c was 1, is 2, outside the relative tolerance 0.01",
+        "steady: claim/c/low was 1, is 2, outside the relative tolerance 0.01",
+    ]
+
+
+def test_another_verdict_is_a_change(kept: Path) -> None:
+    result(kept / "second", "steady", score=10.0, verdict="inconclusive")
+    result(kept / "second", "shaky", score=10.0)
+    assert compared(kept) == ["steady: the claim c was holds, is inconclusive"]
 
 
 @pytest.mark.parametrize("status", ["failed", None])
@@ -117,7 +129,7 @@ def test_claims_stand_in_one_table_over_all_networks_and_runs(
         path = tmp_path / "steady" / folder / "metrics.json"
         path.parent.mkdir(exist_ok=True)
         found = json.loads((tmp_path / "steady/net/default/metrics.json").read_text())
-        found["claims"][0]["measured"] = measured
+        found["claims"][0]["estimate"] = measured
         path.write_text(json.dumps({**found, "network": "other"}))
     assert claims_said(tmp_path, monkeypatch) == 0
     said = capsys.readouterr().out

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk import CLAIM
 
 from deepinside.console import tables
 
 CLAIMS = [
-    {"id": "order", "source": "Paper", "claim": "it falls", "measured": 2.0, "expected": "≥ 1.5", "holds": True},
-    {"id": "mixes", "source": "Tool", "claim": "it differs", "measured": 0.95, "expected": "≤ 0.9", "holds": False},
-]  # fmt: skip
+    {**CLAIM, "claim": "it falls"},
+    {**CLAIM, "claim": "it differs", "estimate": 0.5, "interval": [0.2, 0.9], "verdict": "fails"},
+    {**CLAIM, "claim": "it is near", "interval": None, "n": 1, "verdict": "inconclusive"},
+]
 FOUND: dict[str, Any] = {
     "experiment": "fig2_saliency",
     "network": "net",
@@ -38,8 +40,9 @@ def test_a_run_says_what_it_found_in_sentences(capsys: pytest.CaptureFixture[str
     assert said(FOUND, capsys) == [
         "fig2_saliency · net · 1 image · 3.1 s",
         "  cat → tabby 40 % ✓",
-        "  ✓ holds: it falls (2, expected ≥ 1.5)",
-        "  ✗ does not hold: it differs (0.95, expected ≤ 0.9)",
+        "  ✓ holds: it falls (2.5 [2.25, 2.75], 9 photos, expected ≥ 1.5)",
+        "  ✗ fails: it differs (0.5 [0.2, 0.9], 9 photos, expected ≥ 1.5)",
+        "  ? inconclusive: it is near (2.5, 1 photo, expected ≥ 1.5)",
         "  skipped [bold]odd:cat:[/bold].jpg: not an image",
         "result: results/a[b]/default",
     ]
@@ -81,7 +84,7 @@ def test_items_of_one_image_are_one_line(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_run_of_a_sweep_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = said(FOUND, capsys, "normal", "[7/21] fig2_saliency")
-    assert line == "[7/21] fig2_saliency ✓ 3.1 s, 1 claim does not hold, 1 unreadable: [bold]odd:cat:[/bold].jpg"
+    assert line == "[7/21] fig2_saliency ✓ 3.1 s, 1 claim fails, 1 unreadable: [bold]odd:cat:[/bold].jpg"
     (line,) = said({**seen(1), "skipped_as_done": True}, capsys, "normal", "[7/21] fig2_saliency")
     assert line == "[7/21] fig2_saliency ✓ already done"
 
@@ -93,7 +96,7 @@ def test_a_result_of_an_earlier_version_is_shown_too(capsys: pytest.CaptureFixtu
 
 
 def test_the_tally_names_what_fails() -> None:
-    verdicts = [("a", True), ("b", True), ("c", False), ("d", None)]
-    assert tables.tally(verdicts) == "2 of 3 hold; 1 does not: c; 1 not measured"
+    verdicts = [("a", "holds"), ("b", "holds"), ("c", "fails"), ("d", "not measured"), ("e", "inconclusive")]
+    assert tables.tally(verdicts) == "2 of 4 hold; 1 inconclusive; 1 not measured; 1 fails: c"
     assert tables.tally(verdicts[:2]) == "2 of 2 hold"
-    assert tables.tally([("c", False), ("e", False)]) == "0 of 2 hold; 2 do not: c; e"
+    assert tables.tally([("c", "fails"), ("e", "fails")]) == "0 of 2 hold; 2 fail: c; e"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk import CLAIM
 
 from deepinside.errors import DeepInsideError
 from deepinside.results import folder as results
@@ -23,7 +24,7 @@ def config(**technique: Any) -> dict[str, Any]:
 def done(folder: Path, settings: dict[str, Any]) -> Path:
     with results.writing(folder) as aside:
         results.write_config(aside / "config.yaml", settings)
-        results.write_json(aside / "metrics.json", {"status": "done", "metrics": {}})
+        results.write_json(aside / "metrics.json", {"schema": results.SCHEMA, "status": "done", "metrics": {}})
     return folder
 
 
@@ -208,18 +209,15 @@ def test_numbers_json_does_not_know_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_the_summary_is_the_contract() -> None:
-    verdict = Claim("order", "Paper, eq. 3", "it falls", 2.0, "≥ 1.5", True)
+    verdict = Claim(**CLAIM)
     found = results.metrics_summary(
         config=DEFAULTS, seconds=1.23456, metrics={"a": 1.0}, by_group={}, count=30, items={"x": {"a": 1.0}},
         predictions={"x": {"caption": "x → cat 9 %"}}, right={"of": 1, "right": 1},
         claims=[verdict], deviations=["d"], skipped=[{"name": "p", "reason": "r"}], notes=[],
     )  # fmt: skip
     assert list(found)[:5] == ["schema", "experiment", "network", "status", "seconds"]
-    assert (found["schema"], found["experiment"], found["network"], found["status"]) == (2, "fig", "net", "done")
-    assert found["claims"] == [
-        {"id": "order", "source": "Paper, eq. 3", "claim": "it falls", "measured": 2.0, "expected": "≥ 1.5",
-         "holds": True}
-    ]  # fmt: skip
+    assert (found["schema"], found["experiment"], found["network"], found["status"]) == (3, "fig", "net", "done")
+    assert found["claims"] == [CLAIM]
     assert json.loads(json.dumps(found)) == found
 
 
@@ -231,12 +229,13 @@ def test_names_are_safe_and_unlike() -> None:
 
 def test_a_result_stands_for_its_own_configuration_and_inputs_only(tmp_path: Path) -> None:
     folder, inputs = tmp_path / "out", {"photos": "ab"}
+    found: dict[str, Any] = {"schema": results.SCHEMA, "status": "done", "skipped": []}
     assert results.finished_result(folder, DEFAULTS, inputs) is None
     with results.writing(folder) as aside:
         results.write_config(aside / "config.yaml", DEFAULTS)
         results.write_json(aside / "provenance.json", {"inputs": inputs})
-        results.write_json(aside / "metrics.json", {"status": "done", "skipped": []})
-    assert results.finished_result(folder, DEFAULTS, inputs) == {"status": "done", "skipped": []}
+        results.write_json(aside / "metrics.json", found)
+    assert results.finished_result(folder, DEFAULTS, inputs) == found
     assert (
         results.finished_result(folder, {**DEFAULTS, "runtime": {"threads": 7, "overwrite": True}}, inputs) is not None
     )

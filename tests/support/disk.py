@@ -12,8 +12,9 @@ from PIL import Image
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 CLAIM = {
-    "id": "near", "source": "Simonyan et al. 2013, eq. 3", "claim": "it is near", "measured": 2.5, "expected": "≥ 1.5",
-    "holds": True,
+    "id": "near", "source": "Simonyan et al. 2013, eq. 3", "claim": "it is near", "measure": "order",
+    "estimate": 2.5, "interval": [2.25, 2.75], "n": 9, "unit": "photo", "direction": "≥", "threshold": 1.5,
+    "verdict": "holds", "exact": False, "reason": "between 1 and 2",
 }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def put_run(
         for panel in panels:
             put_panel(place / "panels" / panel / f"{item}.png", number, side, drawn=panel.startswith("map"))
     found = {
-        "schema": 2, "experiment": experiment, "network": network, "status": "done", "seconds": 1.5,
+        "schema": 3, "experiment": experiment, "network": network, "status": "done", "seconds": 1.5,
         "metrics": {"score": 3.25, "map/spread": 0.5}, "by_group": {}, "claims": [], "deviations": [], "notes": [],
         "skipped": [], "count": len(items), "items": {name: {"score": 1.0 + i} for i, name in enumerate(items)},
         **(metrics or {}),
@@ -73,7 +74,7 @@ def put_failure(root: Path, folder: str, reason: str) -> Path:
     experiment, network, _ = folder.split("/")
     place = root / folder
     place.mkdir(parents=True, exist_ok=True)
-    found = {"schema": 2, "experiment": experiment, "network": network, "status": "failed", "reason": reason}
+    found = {"schema": 3, "experiment": experiment, "network": network, "status": "failed", "reason": reason}
     (place / "metrics.json").write_text(json.dumps(found))
     (place / "config.yaml").write_text(yaml.safe_dump(config(experiment, network, {})))
     return place

@@ -13,10 +13,9 @@ from toys import alone, ready
 
 import deepinside as di
 from deepinside import claims
-from deepinside.claims.simonyan import leads_by_size
+from deepinside.claims.simonyan import padded, smallest_lead
 from deepinside.config.paths import ROOT
 from deepinside.errors import DeepInsideError
-from deepinside.metrics.aggregation import means, means_by_group
 from deepinside.networks.network import Network
 from deepinside.networks.spec import InputConvention
 from deepinside.results.items import ItemRow, ItemTable
@@ -253,41 +252,44 @@ def test_what_leaves_the_paper_is_said(network: Network) -> None:
 def evidence(network: Network, found: tuple[Item, ...]) -> claims.Evidence:
     table = ItemTable()
     table.add(ItemRow(item.name, item.title, item.metrics, item.group) for item in found)
-    columns = table.columns()
-    by_group = means_by_group(columns, table.texts["group"])
-    return claims.Evidence(network, photos(1), Seeds(0), {}, means(columns), by_group)
+    return claims.Evidence(network, photos(1), Seeds(0), {}, table.columns(), table.texts["group"])
+
+
+BOXES = ("localises_better_than_baselines", "localises_small_objects", "points_at_the_object")
 
 
 def test_small_squares_are_found_better_than_by_naive_boxes(network: Network) -> None:
-    seen = evidence(network, items(network, photos(label="tabby", boxes=TRUTH)))
-    assert leads_by_size(seen) == {SIZES[0]: 1.0}
-    for name in ("localises_better_than_baselines", "localises_small_objects", "points_at_the_object"):
-        assert claims.CLAIMS[f"saliency_{name}"](seen).holds
+    seen = evidence(network, items(network, photos(6, label="tabby", boxes=TRUTH)))
+    for name in BOXES[:2]:
+        claim = claims.evaluate(f"saliency_{name}", seen)
+        assert (claim.estimate, claim.n, claim.verdict) == (1, 6, "holds")
+    assert claims.evaluate(f"saliency_{BOXES[2]}", seen).verdict == "holds"
 
 
 def test_objects_of_which_the_whole_photo_is_right_by_definition_are_no_part_of_the_claim(network: Network) -> None:
     small = items(network, photos(1, label="tabby", boxes=TRUTH))
     whole = items(network, photos(2, label="tabby", boxes=torch.tensor([[0.0, 0.0, 1.0, 1.0]])))
-    seen = evidence(network, (small[0], whole[1]))
-    assert leads_by_size(seen) == {SIZES[0]: 1.0, SIZES[2]: -1.0}
-    claim = claims.CLAIMS["saliency_localises_better_than_baselines"](seen)
-    assert (claim.measured, claim.holds) == (1, True)
-    assert f"{SIZES[2]} -1.000" in claim.claim
+    claim = claims.evaluate("saliency_localises_better_than_baselines", evidence(network, (small[0], whole[1])))
+    assert (claim.estimate, claim.n, claim.verdict) == (1, 1, "inconclusive")
     with pytest.raises(claims.NotMeasuredError, match="at least half of its photo"):
-        claims.CLAIMS["saliency_localises_better_than_baselines"](evidence(network, (whole[1],)))
-    missed = replace(seen, by_group={SIZES[1]: {"graph_cut/right": 0.25, "centre/right": 0.5}, **seen.by_group})
-    for name in ("whole_image", "random"):
-        missed.by_group[SIZES[1]][f"{name}/right"] = 0.0
-    claim = claims.CLAIMS["saliency_localises_better_than_baselines"](missed)
-    assert (claim.measured, claim.holds) == (-0.25, False)
-    assert claims.CLAIMS["saliency_localises_small_objects"](seen).holds
+        claims.evaluate("saliency_localises_better_than_baselines", evidence(network, (whole[1],)))
+
+
+def test_the_lead_is_that_at_the_worse_size() -> None:
+    """Of small objects all are found and no baseline finds one; of larger ones half, and all by the centre."""
+    small = np.tile([1.0, 0, 0, 0], (8, 1))
+    larger = np.array([[0.0, 0, 1, 0], [1, 1, 1, 1]] * 4)
+    table = np.concatenate(padded([small, larger]))
+    assert smallest_lead(table) == -0.5
+    assert smallest_lead(table[:8]) == 1  # no larger object in this resample
+    assert smallest_lead(np.stack([table, table])).tolist() == [-0.5, -0.5]
 
 
 def test_unmarked_photos_leave_the_claims_unmeasured(network: Network) -> None:
     seen = evidence(network, items(network, photos()))
-    for name in ("localises_better_than_baselines", "localises_small_objects", "points_at_the_object"):
+    for name in BOXES:
         with pytest.raises(claims.NotMeasuredError, match="no box annotations"):
-            claims.CLAIMS[f"saliency_{name}"](seen)
+            claims.evaluate(f"saliency_{name}", seen)
 
 
 # ---- real weights, where they are at hand ----------------------------------------------------------------------------

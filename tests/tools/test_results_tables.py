@@ -5,25 +5,17 @@ from pathlib import Path
 
 import pytest
 import results_tables
-
-CLAIM = {
-    "id": "a",
-    "source": "Paper, Sect. 1",
-    "claim": "it holds",
-    "measured": 0.123456,
-    "expected": "≤ 1",
-    "holds": True,
-}
+from disk import CLAIM
 
 
 def test_a_claim_is_a_row_with_its_verdict(tmp_path: Path) -> None:
-    other = CLAIM | {"id": "b", "measured": 2.0, "holds": False}
+    other = CLAIM | {"id": "zz", "estimate": 1.23456, "interval": None, "n": 2, "verdict": "inconclusive"}
     (tmp_path / "x.json").write_text(json.dumps({"claims": [CLAIM, other]}))
     (tmp_path / "y.json").write_text(json.dumps({"claims": [CLAIM]}))  # the same value again is no second row
     lines = results_tables.claims_table(tmp_path).splitlines()
     assert lines[2:] == [
-        "| it holds | Paper, Sect. 1 | ≤ 1 | 0.12 | holds |",
-        "| it holds | Paper, Sect. 1 | ≤ 1 | 2 | **does not hold** |",
+        "| it is near | Simonyan et al. 2013, eq. 3 | order ≥ 1.5 | 2.5 [2.25, 2.75] | 9 photos | holds |",
+        "| it is near | Simonyan et al. 2013, eq. 3 | order ≥ 1.5 | 1.23 | 2 photos | **inconclusive** |",
     ]
 
 

@@ -1,18 +1,31 @@
-"""The papers' claims: each is a function that measures a number and returns a verdict. One module per paper.
+"""The papers' claims: each is a function that measures a number, and an entry in `configs/claims.yaml` with the
+statement and the threshold. One module per paper.
 
 Importing this package registers all claims. Claims that fail are reported with their numbers.
 """
 
 from deepinside.claims import adebayo, mahendran, simonyan
-from deepinside.claims.registry import CLAIMS, Evidence, NotMeasuredError, check_known, check_measurable
+from deepinside.claims.registry import (
+    CLAIMS,
+    Evidence,
+    Measurement,
+    NotMeasuredError,
+    check_known,
+    check_measurable,
+    evaluate,
+    statements,
+)
 
 __all__ = [
     "CLAIMS",
     "Evidence",
+    "Measurement",
     "NotMeasuredError",
     "adebayo",
     "check_known",
     "check_measurable",
+    "evaluate",
     "mahendran",
     "simonyan",
+    "statements",
 ]

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
-from deepinside.claims.registry import Evidence, claim, needs
+from deepinside.claims.registry import Evidence, Measurement, claim, needs
 from deepinside.errors import DeepInsideError
+from deepinside.metrics.intervals import Values
 from deepinside.metrics.similarity import rank_correlation
 from deepinside.networks.network import Network
 from deepinside.techniques.inversion import Inversion, chosen_layers
-from deepinside.types import Claim, safe_name
+from deepinside.types import safe_name
 
 
 def require_two_layers(network: Network, techniques: Mapping[str, Any]) -> None:
@@ -52,70 +54,55 @@ def last_spatial_layer(network: Network) -> str:
 
 @claim
 @needs(require_two_layers)
-def inversion_loses_pixels_not_representation(evidence: Evidence) -> Claim:
-    """Spearman's rank correlation of a reconstruction's PSNR with the depth of its layer."""
-    fidelity = by_depth(evidence, "psnr")
-    found = rank_correlation(torch.arange(len(fidelity)), torch.tensor(list(fidelity.values()), dtype=torch.float64))
-    return Claim(
-        "inversion_loses_pixels_not_representation",
-        "Mahendran & Vedaldi 2014, Sect. 5",
-        "deeper layers preserve less of the photo's pixels: the PSNR of the reconstruction falls with depth",
-        found,
-        "rank correlation ≤ -0.7",
-        found <= -0.7,
-    )
+def inversion_loses_pixels_not_representation(evidence: Evidence) -> Measurement:
+    """Spearman's rank correlation of a reconstruction's PSNR with the depth of its layer, for each photo."""
+    depths = torch.arange(len(by_depth(evidence, "psnr")))
+    found = [rank_correlation(depths, torch.from_numpy(row)) for row in values_by_depth(evidence, "psnr")]
+    return Measurement(np.array(found)[:, None])
 
 
 @claim
 @needs(require_two_layers)
-def inversion_matches_every_layer(evidence: Evidence) -> Claim:
+def inversion_matches_every_layer(evidence: Evidence) -> Measurement:
     """The largest normalised error of the representation among the inverted layers; each is a mean over photos."""
-    found = max(by_depth(evidence, "error").values())
-    return Claim(
-        "inversion_matches_every_layer",
-        "Mahendran & Vedaldi 2014, Sect. 5.2",
-        "every layer can be inverted: the reconstruction's representation is close to the photo's",
-        found,
-        "normalised error ≤ 0.25",
-        found <= 0.25,
-    )
+    return Measurement(values_by_depth(evidence, "error"), largest_mean)
 
 
 @claim
 @needs(require_last_spatial_layer)
-def inversion_matches_pool5(evidence: Evidence) -> Claim:
-    """The normalised error at the last spatial layer (CaffeNet's pool5), mean over photos."""
+def inversion_matches_pool5(evidence: Evidence) -> Measurement:
+    """The normalised error at the last spatial layer (CaffeNet's pool5)."""
     layer, errors = last_spatial_layer(evidence.network), by_depth(evidence, "error")
     if layer not in errors:
         raise DeepInsideError(f"claims: expected {layer} among the inverted layers; add it to technique.layers.")
-    found = errors[layer]
-    return Claim(
-        "inversion_matches_pool5",
-        "Mahendran & Vedaldi 2014, Sect. 5.2",
-        f"{layer}, the last spatial layer, can be inverted: the reconstruction has nearly the photo's representation",
-        found,
-        "normalised error ≤ 0.15",
-        found <= 0.15,
-    )
+    return Measurement(evidence.values(errors[layer]))
 
 
-def by_depth(evidence: Evidence, measure: str) -> dict[str, float]:
-    """`measure` of the run's first variant by layer, from the shallowest to the deepest.
+def largest_mean(values: Values) -> Values:
+    """The largest of the columns' means."""
+    return np.asarray(values.mean(-2).max(-1))
+
+
+def values_by_depth(evidence: Evidence, measure: str) -> Values:
+    """(photos, layers): `measure` of the run's first variant, from the shallowest layer to the deepest."""
+    return evidence.values(*by_depth(evidence, measure).values())
+
+
+def by_depth(evidence: Evidence, measure: str) -> dict[str, str]:
+    """The names of the metrics `measure` of the run's first variant by layer, from the shallowest to the deepest.
 
     Raises DeepInsideError if the run inverted fewer than two layers.
     """
     first = next(iter(evidence.techniques), "")
     start, end = f"{first}/" if first else "", f"/{measure}"
-    shown = {name[len(start) : -len(end)]: v for name, v in evidence.metrics.items() if is_between(name, start, end)}
     layers = {safe_name(name): name for name in [*evidence.network.synonyms, *evidence.network.layers]}
     order = list(evidence.network.layers)
-    found = {order.index(evidence.network.resolve(layers[name])): value for name, value in shown.items()}
+    found = {
+        order.index(evidence.network.resolve(layers[name[len(start) : -len(end)]])): name
+        for name in evidence.columns if name.startswith(start) and name.endswith(end)
+    }  # fmt: skip
     if len(found) < 2:
         raise DeepInsideError(
             f"claims: expected {measure} of at least two layers, found {len(found)}; use technique=inversion."
         )
     return {order[depth]: found[depth] for depth in sorted(found)}
-
-
-def is_between(name: str, start: str, end: str) -> bool:
-    return name.startswith(start) and name.endswith(end)

@@ -1,35 +1,35 @@
 """Claims of Simonyan, Vedaldi & Zisserman 2013, and of those who replicated it, as code."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from deepinside.attribution.gradients import forward_centre_crop, image_gradient
 from deepinside.attribution.relu_rules import MASKS, ReluRule, ReluWithRule, find_relus, replace_relus, without_relus
-from deepinside.claims.registry import Evidence, NotMeasuredError, claim
+from deepinside.claims.registry import Evidence, Measurement, NotMeasuredError, claim
+from deepinside.metrics.intervals import Values
 from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import measure
 from deepinside.segmentation.boxes import SIZES
 from deepinside.targets import Target
-from deepinside.types import Claim, ImageBatch, Seeds
+from deepinside.types import ImageBatch, Seeds
 
 
 @claim
-def taylor_first_order(evidence: Evidence) -> Claim:
-    """The order with which the error of S(I + d) ≈ S(I) + w·d vanishes, median over photos."""
+def taylor_first_order(evidence: Evidence) -> Measurement:
+    """The order with which the error of S(I + d) ≈ S(I) + w·d vanishes, median over the photos of the first batch."""
     orders = taylor_orders(evidence.network, evidence.batch, evidence.seeds)
     if not len(orders):
         raise NotMeasuredError(NO_GRADIENT)
-    order = orders.median().item()
-    return Claim(
-        "taylor_first_order",
-        "Simonyan et al. 2013, eq. 3",
-        "near a photo the first-order Taylor expansion approximates the class score: its error is of order above 1",
-        order,
-        "≥ 1.5",
-        order >= 1.5,
-    )
+    return Measurement(orders.numpy()[:, None], median)
+
+
+def median(values: Values) -> Values:
+    """The median of the first column."""
+    return np.asarray(np.median(values[..., 0], -1))
 
 
 NO_GRADIENT = "the gradient of every photo's class score is zero everywhere"
@@ -81,90 +81,61 @@ def need_softmax(network: Network) -> None:
 
 
 @claim
-def posterior_lowers_the_others(evidence: Evidence) -> Claim:
+def posterior_lowers_the_others(evidence: Evidence) -> Measurement:
     """Share of the gain in log-odds, when the posterior is maximised, that comes from lower scores of other classes.
 
     Negative on every network tried (tinycaffenet and two trained on ImageNet): a class's features also raise the
     scores of similar classes. The paper mentions the mechanism as a possibility and does not measure it.
     """
     need_softmax(evidence.network)
-    share = evidence.metric("posterior/log_odds_share_of_other_classes")
-    return Claim(
-        "posterior_lowers_the_others",
-        "Simonyan et al. 2013, Sect. 2",
-        "maximising the posterior raises it mostly by lowering the scores of other classes",
-        share,
-        "≥ 0.5",
-        share >= 0.5,
-    )
+    return Measurement(evidence.values("posterior/log_odds_share_of_other_classes"))
 
 
 @claim
-def posterior_shows_less(evidence: Evidence) -> Claim:
+def posterior_shows_less(evidence: Evidence) -> Measurement:
     """Class score of the images that maximise the posterior, divided by that of class models of the same contrast.
 
     Both images reach the contrast limit, so the class score measures how much of the class they show. Without the
     limit, the same claim would be a ratio of contrasts.
     """
     need_softmax(evidence.network)
-    ratio = evidence.metric("posterior/score") / evidence.metric("score/score")
-    return Claim(
-        "posterior_shows_less",
-        "Simonyan et al. 2013, Sect. 2",
-        "images that maximise the posterior show the class less: at equal contrast their class score is lower",
-        ratio,
-        "≤ 0.5",
-        ratio <= 0.5,
-    )
+    return Measurement(evidence.values("posterior/score", "score/score"), ratio_of_means)
+
+
+def ratio_of_means(values: Values) -> Values:
+    """The mean of the first column divided by that of the second."""
+    return np.asarray(values[..., 0].mean(-1) / values[..., 1].mean(-1))
 
 
 @claim
-def soft_max_mixes_classes(evidence: Evidence) -> Claim:
-    """Rank correlation of the maps of the class score and of the posterior, mean over photos."""
+def soft_max_mixes_classes(evidence: Evidence) -> Measurement:
+    """Rank correlation of the maps of the class score and of the posterior."""
     need_softmax(evidence.network)
-    found = evidence.metric("rank_correlation/score~posterior")
-    return Claim(
-        "soft_max_mixes_classes",
-        "keras-vis, 'Saliency' (soft-max swapped for linear)",
-        "with the soft-max, the gradient also depends on the other classes: the two maps differ",
-        found,
-        "rank correlation ≤ 0.9",
-        found <= 0.9,
-    )
+    return Measurement(evidence.values("rank_correlation/score~posterior"))
 
 
 @claim
-def ten_crops_agree_with_one(evidence: Evidence) -> Claim:
-    """Rank correlation of the map averaged over ten crops with that of the centre crop, mean over photos."""
-    found = evidence.metric("rank_correlation/ten~centre")
-    return Claim(
-        "ten_crops_agree_with_one",
-        "Simonyan et al. 2013, Sect. 3.1",
-        "ten crops change the map's detail, not its content: the average ranks pixels as the centre crop's map does",
-        found,
-        "rank correlation ≥ 0.5",
-        found >= 0.5,
-    )
+def ten_crops_agree_with_one(evidence: Evidence) -> Measurement:
+    """Rank correlation of the map averaged over ten crops with that of the centre crop."""
+    return Measurement(evidence.values("rank_correlation/ten~centre"))
 
 
 @claim
-def deconvnet_is_gradient_but_for_relu(evidence: Evidence) -> Claim:
+def deconvnet_is_gradient_but_for_relu(evidence: Evidence) -> Measurement:
     """Largest relative difference from autograd: the gradient's ReLU rule, and all rules without ReLUs."""
     if not list(find_relus(evidence.network.module, evidence.network.gates)):
         raise NotMeasuredError("the network has no ReLU, so all rules equal the gradient")
-    found = rule_difference(evidence.network, evidence.batch)
-    return Claim(
-        "deconvnet_is_gradient_but_for_relu",
-        "Simonyan et al. 2013, Sect. 4",
-        "a DeconvNet equals the gradient except at ReLUs: equal with the gradient's rule, or without ReLUs",
-        found,
-        "≤ 1e-6",
-        found <= 1e-6,
-    )
+    found = rule_differences(evidence.network, evidence.batch)
+    return Measurement(found.numpy()[:, None], largest, exact=True)
 
 
-def rule_difference(network: Network, batch: ImageBatch) -> float:
-    """The largest relative difference between gradients that should be equal, for the top class of every photo.
+def largest(values: Values) -> Values:
+    """The largest value of the first column."""
+    return np.asarray(values[..., 0].max(-1))
+
+
+def rule_differences(network: Network, batch: ImageBatch) -> Tensor:
+    """(N,): each photo's largest relative difference between gradients that should be equal, for its top class.
 
     Compared are the gradient's rule at every ReLU with autograd, and on the network without ReLUs every rule with
     autograd.
@@ -175,7 +146,7 @@ def rule_difference(network: Network, batch: ImageBatch) -> float:
     if not image_gradient(network, x, targets).any():
         raise NotMeasuredError(NO_GRADIENT)
     pairs = [(ruled(network, "gradient"), network), *((ruled(linear, rule), linear) for rule in MASKS)]
-    return max(relative_difference(one, other, x, targets) for one, other in pairs)
+    return torch.stack([relative_difference(one, other, x, targets) for one, other in pairs]).amax(0).double().cpu()
 
 
 def ruled(network: Network, rule: ReluRule) -> Network:
@@ -183,10 +154,10 @@ def ruled(network: Network, rule: ReluRule) -> Network:
     return replace_relus(network, lambda ceiling: ReluWithRule(rule, ceiling))[0]
 
 
-def relative_difference(one: Network, other: Network, x: Tensor, targets: list[Target]) -> float:
-    """max |w₁ − w₂| / max |w₂| over all photos, where w is the gradient of the target's score by the photo."""
-    first, second = image_gradient(one, x, targets), image_gradient(other, x, targets)
-    return ((first - second).abs().max() / second.abs().max().clamp(min=1e-30)).item()
+def relative_difference(one: Network, other: Network, x: Tensor, targets: list[Target]) -> Tensor:
+    """(N,): max |w₁ − w₂| / max |w₂| of each photo, where w is the gradient of the target's score by the photo."""
+    first, second = (image_gradient(network, x, targets).flatten(1) for network in (one, other))
+    return (first - second).abs().amax(1) / second.abs().amax(1).clamp(min=1e-30)
 
 
 BASELINES = ("whole_image", "centre", "random")
@@ -194,73 +165,65 @@ BASELINES = ("whole_image", "centre", "random")
 
 
 @claim
-def saliency_localises_better_than_baselines(evidence: Evidence) -> Claim:
+def saliency_localises_better_than_baselines(evidence: Evidence) -> Measurement:
     """GraphCut's share of correct boxes minus that of the best network-free baseline; the smaller lead of two sizes.
 
     Only objects that cover less than half of their photo count: for larger ones the full photo is a correct box
-    (IoU ≥ 0.5), which no method can beat. The claim's sentence reports the lead at every size.
+    (IoU ≥ 0.5), which no method can beat.
     """
-    leads = leads_by_size(evidence)
-    possible = [lead for size, lead in leads.items() if size != SIZES[2]]
+    found = boxes_by_size(evidence)
+    possible = [values for size, values in found.items() if size != SIZES[2]]
     if not possible:
         raise NotMeasuredError(
             "every object covers at least half of its photo, so the full photo is always a correct box"
         )
-    worst = min(possible)
-    return Claim(
-        "saliency_localises_better_than_baselines",
-        "Simonyan et al. 2013, Sect. 3.2",
-        "saliency and GraphCut localise objects below half of the photo better than network-free baselines; "
-        f"lead in correct boxes: {', '.join(f'{size} {lead:+.3f}' for size, lead in leads.items())}",
-        worst,
-        "> 0 at both sizes below half",
-        worst > 0,
-    )
+    return Measurement(np.concatenate(padded(possible)), smallest_lead)
 
 
 @claim
-def saliency_localises_small_objects(evidence: Evidence) -> Claim:
+def saliency_localises_small_objects(evidence: Evidence) -> Measurement:
     """The same lead for the smallest objects only."""
-    leads = leads_by_size(evidence)
-    smallest = next(iter(leads))
-    return Claim(
-        "saliency_localises_small_objects",
-        "Simonyan et al. 2013, Sect. 3.2",
-        f"saliency and GraphCut localise small objects ({smallest}) better than network-free baselines",
-        leads[smallest],
-        "> 0",
-        leads[smallest] > 0,
-    )
+    return Measurement(next(iter(boxes_by_size(evidence).values())), smallest_lead)
 
 
 @claim
-def saliency_points_at_the_object(evidence: Evidence) -> Claim:
-    """The boxes' share of the map's sum, divided by their share of the photo's area, mean over photos."""
-    if "concentration" not in evidence.metrics:
+def saliency_points_at_the_object(evidence: Evidence) -> Measurement:
+    """The boxes' share of the map's sum, divided by their share of the photo's area."""
+    if "concentration" not in evidence.columns:
         raise NotMeasuredError(NO_BOXES)
-    found = evidence.metric("concentration")
-    return Claim(
-        "saliency_points_at_the_object",
-        "Simonyan et al. 2013, Sect. 3",
-        "the map marks the object: the object's box contains more of its sum than of a constant map's",
-        found,
-        "> 1",
-        found > 1,
-    )
+    return Measurement(evidence.values("concentration"))
 
 
 NO_BOXES = "these photos have no box annotations; set images.root and images.annotations"
 
 
-def leads_by_size(evidence: Evidence) -> dict[str, float]:
-    """GraphCut's share of correct boxes minus that of the best of `BASELINES`, by object size, smallest first.
+def boxes_by_size(evidence: Evidence) -> dict[str, Values]:
+    """(photos, 1 + baselines) by object size, smallest first: whether GraphCut's box and each of `BASELINES` is right.
 
     Raises NotMeasuredError if no photo has boxes.
     """
-    groups = {group: values for group, values in evidence.by_group.items() if "graph_cut/right" in values}
-    if not groups:
+    if "graph_cut/right" not in evidence.columns:
         raise NotMeasuredError(NO_BOXES)
-    return {
-        group: values["graph_cut/right"] - max(values[f"{name}/right"] for name in BASELINES)
-        for group, values in groups.items()
-    }
+    table = np.stack([evidence.columns[f"{name}/right"] for name in ("graph_cut", *BASELINES)], 1)
+    groups = np.array([group or "" for group in evidence.groups])
+    return {size: table[groups == size] for size in sorted({*groups} - {""})}
+
+
+def padded(tables: Sequence[Values]) -> list[Values]:
+    """Each table (rows, k) in its own k of the k · len(tables) columns; the others are NaN."""
+    widths = [table.shape[1] for table in tables]
+    return [
+        np.pad(table, ((0, 0), (sum(widths[:i]), sum(widths[i + 1 :]))), constant_values=np.nan)
+        for i, table in enumerate(tables)
+    ]
+
+
+def smallest_lead(values: Values) -> Values:
+    """For columns of GraphCut and the baselines, once per size: the smallest lead over the best baseline.
+
+    A size without a photo, as in some resamples, does not count.
+    """
+    counts = (~np.isnan(values)).sum(-2)
+    shares = np.nansum(values, -2) / np.where(counts, counts, np.nan)
+    by_size = shares.reshape(*shares.shape[:-1], -1, 1 + len(BASELINES))
+    return np.asarray(np.fmin.reduce(by_size[..., 0] - by_size[..., 1:].max(-1), -1))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from deepinside.console import tables
+from deepinside.console.claims import MARKS, count_text, estimate_text
 from deepinside.errors import DeepInsideError
 from deepinside.results.folder import is_done, read_metrics, write_json
 
@@ -59,13 +60,29 @@ def compare(root: Path, reference: Path, network: str) -> list[str]:
             changed.append(f"{path.stem}: expected a complete result in {root}, found none")
             continue
         changed += differences(path.stem, numbers(known), numbers(found[path.stem]), tolerances)
+        changed += changed_verdicts(path.stem, verdicts(known), verdicts(found[path.stem]))
     return changed
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Every metric by name, and every claim's measured value as `claim/…`."""
-    claims = {f"claim/{claim['id']}": claim["measured"] for claim in metrics["claims"]}
-    return {**metrics["metrics"], **claims}
+    """Every metric by name, and every claim's estimate, n and interval as `claim/…`."""
+    found = dict(metrics["metrics"])
+    for claim in metrics["claims"]:
+        name = f"claim/{claim['id']}"
+        found |= {name: claim["estimate"], f"{name}/n": claim["n"]}
+        found |= dict(zip((f"{name}/low", f"{name}/high"), claim["interval"] or (), strict=False))
+    return found
+
+
+def verdicts(metrics: Mapping[str, Any]) -> dict[str, str]:
+    return {claim["id"]: claim["verdict"] for claim in metrics["claims"]}
+
+
+def changed_verdicts(name: str, known: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+    """One sentence for each claim with another verdict; a claim that is gone is among `differences`."""
+    for key, value in known.items():
+        if found.get(key, value) != value:
+            yield f"{name}: the claim {key} was {value}, is {found[key]}"
 
 
 def differences(
@@ -94,14 +111,14 @@ def show_claims(root: Path, network: str | None) -> None:
     rows = claim_table(run for run in runs if network in (None, run.network))
     tables.SCREEN.print(claims_across(rows))
     verdicts = [
-        (f"{sentence(row)} ({where(row)}, {name})", cell.holds) for row in rows for name, cell in row.cells.items()
+        (f"{sentence(row)} ({where(row)}, {name})", cell.verdict) for row in rows for name, cell in row.cells.items()
     ]
     tables.SCREEN.print(tables.tally(verdicts), markup=False)
     tables.SCREEN.print(f"{len(runs)} runs; figures and numbers in {root.resolve()}", markup=False)
 
 
 def claims_across(rows: "Sequence[ClaimRow]") -> "Table":
-    """One row per claim and experiment, one column per network: the verdict and the measured value."""
+    """One row per claim and experiment, one column per network: verdict, estimate, 95 % interval and n."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -130,7 +147,9 @@ def where(row: "ClaimRow") -> str:
 
 def cell_text(cell: "Cell") -> str:
     """The text of a cell in the table of claims."""
-    return "not measured" if cell.measured is None else f"{'✓' if cell.holds else '✗'} {cell.measured:.4g}"
+    if cell.claim is None:
+        return cell.verdict
+    return f"{MARKS[cell.verdict]} {estimate_text(cell.claim)}\n{count_text(cell.claim)}"
 
 
 def complete_runs(root: Path) -> "list[Run]":

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deepinside.console import loading
+from deepinside.console.claims import MARKS, count_text, estimate_text, threshold_text
 
 MOST = 5
 """Lines on what the images show."""
@@ -49,10 +50,10 @@ def print_run(folder: Path, found: Mapping[str, Any], verbosity: str = "normal",
 
 
 def outcome(found: Mapping[str, Any]) -> str:
-    """A run of a sweep in a few words, as in `✓ 0.2 s, 1 claim does not hold`."""
-    failed = sum(not claim["holds"] for claim in found["claims"])
+    """A run of a sweep in a few words, as in `✓ 0.2 s, 1 claim fails`."""
+    failed = sum(claim["verdict"] == "fails" for claim in found["claims"])
     parts = [f"✓ {took(found)}"]
-    parts += [f"{failed} claim{'s do' if failed > 1 else ' does'} not hold"] if failed else []
+    parts += [f"{failed} claim{' fails' if failed == 1 else 's fail'}"] if failed else []
     parts += [f"{len(found['skipped'])} unreadable: {found['skipped'][0]['name']}"] if found["skipped"] else []
     return ", ".join(parts)
 
@@ -95,8 +96,8 @@ def sightings(found: Mapping[str, Any]) -> list[str]:
 
 def verdict(claim: Mapping[str, Any]) -> str:
     """A claim's verdict as a sentence."""
-    said = f"{claim['claim']} ({claim['measured']:.4g}, expected {claim['expected']})"
-    return f"✓ holds: {said}" if claim["holds"] else f"✗ does not hold: {said}"
+    measured = f"{estimate_text(claim)}, {count_text(claim)}, expected {threshold_text(claim)}"
+    return f"{MARKS[claim['verdict']]} {claim['verdict']}: {claim['claim']} ({measured})"
 
 
 def print_numbers(found: Mapping[str, Any]) -> None:
@@ -116,12 +117,16 @@ def groups_table(by_group: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def tally(verdicts: Iterable[tuple[str, bool | None]]) -> str:
-    """As in `13 of 14 hold; 1 does not: SENTENCE`. Each verdict has its claim; None stands for not measured."""
-    known = list(verdicts)
-    measured = [(said, holds) for said, holds in known if holds is not None]
-    failed = [said for said, holds in measured if not holds]
-    words = f"{len(measured) - len(failed)} of {len(measured)} hold"
-    words += f"; {len(failed)} do{'es' if len(failed) == 1 else ''} not: {'; '.join(failed)}" if failed else ""
-    left = len(known) - len(measured)
-    return f"{words}; {left} not measured" if left else words
+def tally(verdicts: Iterable[tuple[str, str]]) -> str:
+    """As in `13 of 16 hold; 2 inconclusive; 1 fails: SENTENCE`. Each claim with its verdict or `not measured`."""
+    claims: dict[str, list[str]] = {}
+    for said, word in verdicts:
+        claims.setdefault(word, []).append(said)
+    count = {word: len(said) for word, said in claims.items()}
+    left = count.pop("not measured", 0)
+    parts = [f"{count.get('holds', 0)} of {sum(count.values())} hold"]
+    parts += [f"{count['inconclusive']} inconclusive"] if "inconclusive" in count else []
+    parts += [f"{left} not measured"] if left else []
+    failed = claims.get("fails", [])
+    parts += [f"{len(failed)} fail{'s' if len(failed) == 1 else ''}: {'; '.join(failed)}"] if failed else []
+    return "; ".join(parts)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deepinside.console.claims import expected_text
 from deepinside.html_report.runs import Run
 
 NOT_MEASURED = re.compile(r"The claim (\w+) is not measured: (.*)\.")
@@ -13,18 +14,15 @@ NOT_MEASURED = re.compile(r"The claim (\w+) is not measured: (.*)\.")
 
 @dataclass(frozen=True)
 class Cell:
-    """One claim on one network: `measured` and `holds`, or the `reason` why it was not measured."""
+    """One claim on one network: its record from `metrics.json`, or the `reason` why it was not measured."""
 
     run: Run
-    measured: float | None = None
-    holds: bool | None = None
+    claim: Mapping[str, Any] | None = None
     reason: str = ""
 
     @property
     def verdict(self) -> str:
-        if self.holds is None:
-            return "not measured"
-        return "holds" if self.holds else "does not hold"
+        return str(self.claim["verdict"]) if self.claim else "not measured"
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class ClaimRow:
     @property
     def verdicts(self) -> list[str]:
         """The verdicts on all networks where the claim was measured."""
-        return [cell.verdict for cell in self.cells.values() if cell.holds is not None]
+        return [cell.verdict for cell in self.cells.values() if cell.claim]
 
     @property
     def facets(self) -> list[tuple[str, str]]:
@@ -62,7 +60,7 @@ def claim_table(runs: Iterable[Run]) -> list[ClaimRow]:
             key = (str(claim["id"]), run.experiment, label)
             row = rows.get(key) or ClaimRow(*key[:2], "" if run.is_default else run.label)
             rows[key] = ClaimRow(*key[:2], row.label, **claim_texts(row, claim), cells=row.cells)
-            row.cells[run.network] = Cell(run, float(claim["measured"]), bool(claim["holds"]))
+            row.cells[run.network] = Cell(run, claim)
         for name, reason in not_measured(run.notes):
             key = (name, run.experiment, label)
             row = rows.setdefault(key, ClaimRow(*key[:2], "" if run.is_default else run.label))
@@ -72,7 +70,8 @@ def claim_table(runs: Iterable[Run]) -> list[ClaimRow]:
 
 def claim_texts(row: ClaimRow, claim: Mapping[str, Any]) -> dict[str, str]:
     """The claim's texts: the row's, or the run's if the row has none."""
-    return {name: getattr(row, name) or str(claim.get(name) or "") for name in ("claim", "source", "expected")}
+    texts = {"claim": claim["claim"], "source": claim["source"], "expected": expected_text(claim)}
+    return {name: getattr(row, name) or text for name, text in texts.items()}
 
 
 def not_measured(notes: Sequence[str]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepinside.console.claims import count_text, estimate_text, expected_text
 from deepinside.html_report.runs import Run, Sweep, plain
 from deepinside.networks.cache import cache_folder
 
@@ -60,6 +61,7 @@ def environment() -> "Environment":
         bytecode_cache=bytecode_cache(),
     )
     found.filters |= {"number": number, "plain": plain, "readable": readable}
+    found.filters |= {"estimate": estimate_text, "expected": expected_text, "count_text": count_text}
     found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
     return found
 

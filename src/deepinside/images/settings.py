@@ -10,13 +10,22 @@ from deepinside.errors import DeepInsideError
 from deepinside.networks.spec import InputConvention
 
 PHOTOGRAPHS = {
-    "astronaut": "astronaut.png",
-    "chelsea": "chelsea.png",
-    "coffee": "coffee.png",
-    "motorcycle": "motorcycle_left.png",
-    "rocket": "rocket.jpg",
+    "astronaut": ("skimage", "data/astronaut.png"),
+    "chelsea": ("skimage", "data/chelsea.png"),
+    "coffee": ("skimage", "data/coffee.png"),
+    "motorcycle": ("skimage", "data/motorcycle_left.png"),
+    "rocket": ("skimage", "data/rocket.jpg"),
+    "camera": ("skimage", "data/camera.png"),
+    "hubble": ("skimage", "data/hubble_deep_field.jpg"),
+    "china": ("sklearn", "datasets/images/china.jpg"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+    "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
 }
-"""Photos inside scikit-image's package, which need no download: name and file in its data folder."""
+"""Photographs inside the packages of dependencies, which need no download: name, package and file.
+
+Public domain: astronaut and hubble (NASA), rocket (SpaceX), grace_hopper (US Navy); CC0: camera, chelsea and coffee;
+CC BY 2.0: china (danielbuechele) and flower (vultilion); motorcycle: Middlebury stereo data set, 2014.
+"""
 DEPICTED = {"chelsea": "n02123045", "coffee": "n07920052"}
 """What they show, a tabby and an espresso, as WordNet ids; ImageNet has no class for the others."""
 
@@ -29,7 +38,7 @@ class ImageSettings:
     the list's folder (`#` starts a comment), or a `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` of photos, which
     is read like a folder, without unpacking; except for lists, also a URL of one of these (https://, s3://, gs://, …).
     recursive: include sub-folders.
-    names: photographs that come with scikit-image, placed before those of `root`.
+    names: photographs that come with scikit-image, scikit-learn and matplotlib, placed before those of `root`.
     resize: `square` stretches to the size; `short_side_crop` scales the photo without distortion and takes the largest
     centre crop of the network's shape. short_side: the length to which the shorter side is scaled before the crop (by
     default as short as possible). enlarge: photos are loaded this many times larger than the network's input, for

@@ -97,10 +97,11 @@ def _size(path: Path) -> int:
 
 
 def _shipped(name: str) -> Path:
-    package = find_spec("skimage")
-    if package is None or package.origin is None:
-        raise DeepInsideError(f"The photograph {name!r} comes with scikit-image, which is not installed.")
-    return Path(package.origin).parent / "data" / PHOTOGRAPHS[name]
+    package, file = PHOTOGRAPHS[name]
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise DeepInsideError(f"The photograph {name!r} comes with {package}, which is not installed.")
+    return Path(found.origin).parent / file
 
 
 def _find(settings: ImageSettings) -> list[Found]:

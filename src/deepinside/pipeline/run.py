@@ -18,7 +18,8 @@ from deepinside.experiment.schema import Experiment, read_experiment
 from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
 from deepinside.images.sources import Source, listed
-from deepinside.metrics.aggregation import BLANK, blank_note, means, means_by_group, numbers
+from deepinside.metrics.aggregation import blank_note, means, means_by_group, numbers
+from deepinside.metrics.intervals import Values
 from deepinside.metrics.recognition import with_recognition
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
@@ -402,7 +403,7 @@ def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
         items=table.first(run.experiment.figure.limit),
         predictions=table.first_predictions(run.experiment.figure.limit),
         right=table.right(),
-        claims=list(evaluate_claims(run, found, metrics, by_group, BLANK in columns)),
+        claims=list(evaluate_claims(run, found, columns, table.texts["group"])),
         deviations=[*run.experiment.deviations, *run.network.deviations, *found.deviations],
         skipped=[asdict(skipped) for skipped in found.skipped],
         notes=[*run.network.notes, *found.notes],
@@ -410,16 +411,17 @@ def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
 
 
 def evaluate_claims(
-    run: Run, found: ChunkResult, metrics: Mapping[str, float], by_group: Mapping[str, Mapping[str, float]], blank: bool
+    run: Run, found: ChunkResult, columns: Mapping[str, Values], groups: Sequence[str | None]
 ) -> Iterator[Claim]:
     """The verdict of every claim. A claim that these photos cannot test is left out, and a note says why."""
     if not run.experiment.claims:
         return
     batch = first_batch(run)
-    evidence = claims.Evidence(run.network, batch, run.seeds, run.experiment.techniques, metrics, by_group, blank)
+    techniques = run.experiment.techniques
+    evidence = claims.Evidence(run.network, batch, run.seeds, techniques, columns, groups, run.judge)
     for name in run.experiment.claims:
         try:
-            yield claims.CLAIMS[name](evidence)
+            yield claims.evaluate(name, evidence)
         except claims.NotMeasuredError as reason:
             found.notes[f"The claim {name} is not measured: {reason}."] = None
 

@@ -18,7 +18,7 @@ from deepinside.config import composition
 from deepinside.errors import DeepInsideError
 from deepinside.types import Claim, safe_name
 
-SCHEMA = 2
+SCHEMA = 3
 LONGEST = 120
 NOT_IDENTITY = (
     "runtime.results", "runtime.model_cache", "runtime.threads", "runtime.report", "runtime.overwrite",
@@ -132,7 +132,7 @@ def is_done(folder: Path) -> bool:
 def finished_result(folder: Path, config: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     """The metrics of a complete result of this configuration and these inputs, without skipped photos; else None."""
     metrics, before = read_metrics(folder), read_config(folder)
-    if metrics is None or metrics.get("status") != "done" or metrics.get("skipped"):
+    if metrics is None or metrics.get("status") != "done" or metrics.get("skipped") or metrics.get("schema") != SCHEMA:
         return None
     if before is None or identity(before) != identity(config):
         return None
@@ -259,7 +259,7 @@ def metrics_summary(
         "count": count,
         "metrics": dict(metrics),
         "by_group": {group: dict(values) for group, values in by_group.items()},
-        "claims": [asdict(claim) for claim in claims],
+        "claims": [{**asdict(claim), "interval": claim.interval and list(claim.interval)} for claim in claims],
         "deviations": list(deviations),
         "notes": list(notes),
         "skipped": list(skipped),
