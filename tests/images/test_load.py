@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.batches import all_batches
-from deepinside.images.load import MAX_PIXELS, NOTES, UnreadableImage, decode, load_image
+from deepinside.images.load import MAX_PIXELS, NOTES, UnreadableImage, as_displayed, decode, load_image
 from deepinside.images.settings import ImageSettings
 from deepinside.networks.spec import InputConvention
 
@@ -346,6 +347,75 @@ def test_levels_are_stretched_from_the_range_that_the_file_tells(data: bytes, lo
     assert np.abs(np.asarray(image)[..., 0] - expected).max() <= (0 if high == 65535 else 1)
     assert np.asarray(image)[..., 0].max() == expected.max()
     assert [said in note for note in image.info.get(NOTES, ())] == ([True] if said else [])
+
+
+COLOURS = np.stack([TWELVE, TWELVE[::-1], TWELVE[:, ::-1]], -1)
+
+
+def colour_png(levels: NDArray[np.uint16], bits: int | None = None) -> bytes:
+    """A PNG of 16 bits per channel: RGB, RGBA or, of two channels, grey with alpha."""
+    height, width, channels = levels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    data = png(width, height, depth=16, colour={2: 4, 3: 2, 4: 6}[channels], rows=rows)
+    return data if bits is None else significant(data, bits)
+
+
+def colour_tiff(levels: NDArray[np.uint16], **options: object) -> bytes:
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out, byteorder=options.pop("byteorder", "<")) as writer:  # type: ignore[arg-type]
+        writer.write(levels, photometric="rgb", **options)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def largest(level: int) -> dict[str, object]:
+    return {"extratags": [(281, "H", 3, (level,) * 3)]}
+
+
+@pytest.mark.parametrize(
+    ("data", "high", "said"),
+    [
+        (colour_png(COLOURS, 12), 4095, "from 0 to 4095, the range in its 12 significant bits"),
+        (colour_png(COLOURS), 65535, "its largest intensity is 4082 of 65535 and it declares no other range"),
+        (colour_tiff(COLOURS, **largest(4095)), 4095, "from 0 to 4095, the range in its largest sample value"),
+        (colour_tiff(COLOURS, byteorder=">", **largest(4095)), 4095, "largest sample value"),
+        (colour_tiff(COLOURS, compression="deflate", predictor=True, **largest(4095)), 4095, "largest sample value"),
+        (colour_tiff(COLOURS, compression="deflate", **largest(4095), byteorder=">"), 4095, "largest sample value"),
+        (colour_tiff(COLOURS, tile=(16, 16)), 65535, "it is shown dark"),
+    ],
+)
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_twelve_bit_colours_are_stretched_too(data: bytes, high: int, said: str, in_memory: bool) -> None:
+    opened = Image.open(io.BytesIO(data))
+    for image in (as_displayed(opened), as_displayed(opened)) if in_memory else (decode(data, Path("a"))[0],):
+        assert np.array_equal(np.asarray(image), np.round(COLOURS * (255 / high)))
+        (note,) = image.info[NOTES]
+        assert said in note
+
+
+def test_sixteen_bit_colours_have_no_note() -> None:
+    for levels in (COLOURS * 16, np.concatenate([COLOURS * 16, np.full((3, 105, 1), 65535)], -1).astype(np.uint16)):
+        image, _ = decode(colour_png(levels), Path("a"))
+        assert np.array_equal(np.asarray(image), np.round(COLOURS * 16 / 257))
+        assert not image.info.get(NOTES)
+
+
+def test_twelve_bit_colours_with_alpha_are_stretched_below_it() -> None:
+    clear = np.zeros((3, 105, 1), np.uint16)
+    clear[:, 50:] = 65535
+    image, _ = decode(colour_png(np.concatenate([COLOURS, clear], -1), 12), Path("a"))
+    assert (np.asarray(image)[:, :50] == 255).all()
+    assert np.array_equal(np.asarray(image)[:, 50:], np.round(COLOURS[:, 50:] * (255 / 4095)))
+
+
+def test_twelve_bit_grey_with_alpha_is_said_to_be_dark() -> None:
+    image, _ = decode(colour_png(np.stack([TWELVE, np.full_like(TWELVE, 65535)], -1)), Path("a"))
+    (note,) = image.info[NOTES]
+    assert "it is shown dark" in note
+
+
+def test_channels_stored_by_themselves_are_refused() -> None:
+    with pytest.raises(UnreadableImage, match="save it with interleaved channels"):
+        decode(colour_tiff(COLOURS.transpose(2, 0, 1), planarconfig="separate"), Path("a"))
 
 
 def test_zero_is_white_where_a_tiff_says_so() -> None:

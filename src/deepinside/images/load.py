@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from io import BytesIO
@@ -44,9 +45,16 @@ ROTATED = range(5, 9)
 PROFILE_OF_MODE = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 NOTES = "deepinside_notes"
 """The key in an image's `info` under which `as_displayed` notes the intensity range it assumed."""
-BITS, WHITE_IS_ZERO, IMAGEJ = 258, 262, 270
+LOWER = "lower_bytes"
+"""The key in an image's `info` of the lower bytes of a photo with 16 bits per channel, of which Pillow keeps the upper;
+None if they cannot be read."""
+DEEP = re.compile(r"(RGB[AX]?;16)([BLN])")
+"""Pillow's raw modes of such photos, with the order of their bytes."""
+SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+BITS, WHITE_IS_ZERO, IMAGEJ, PLANES = 258, 262, 270, 284
 LOWEST, HIGHEST = (280, 340), (281, 341)
-"""TIFF's tags: bits per sample, photometric interpretation, description, smallest and largest sample value."""
+"""TIFF's tags: bits per sample, photometric interpretation, description, planar configuration, smallest and largest
+sample value."""
 PILLOW = re.compile(r"PIL\.")
 
 
@@ -86,6 +94,7 @@ def decode(data: bytes, path: Path, *, needed: int | None = None) -> tuple[Image
 
 def as_displayed(image: Image.Image) -> Image.Image:
     """A Pillow image of any mode as one of mode RGB: in sRGB, eight bits per channel, on white, upright."""
+    _keep_depth(image)
     colours, alpha = _split(image)
     upright = _turn(_on_white(_to_srgb(colours, image.info.get("icc_profile")), alpha), _orientation(image))
     if notes := colours.info.get(NOTES):
@@ -133,35 +142,88 @@ def _decode(data: bytes, needed: int | None) -> tuple[Image.Image, tuple[int, in
             raise ValueError(f"its header declares {width}×{height} pixels, more than the limit of {MAX_PIXELS}")
         if needed is not None:
             image.draft(None, (ENOUGH * needed, ENOUGH * needed))  # has an effect on JPEG only
-        image.info["significant_bits"] = _significant_bits(data) if image.format == "PNG" else None
+        _keep_depth(image)
         image.load()
         rotated = _orientation(image) in ROTATED
         return as_displayed(image), (height, width) if rotated else (width, height)
+
+
+def _keep_depth(image: Image.Image) -> None:
+    """Keep in `info` what Pillow drops when it loads an image of 16 bits per channel: the lower bytes, and a PNG's
+    significant bits."""
+    tiles = getattr(image, "tile", None) or []
+    modes = [tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0]) for tile in tiles]
+    if _tag(image, PLANES) == 2 and _tag(image, BITS) == 16 and not all(";16" in mode for mode in modes):
+        raise ValueError("it has 16 bits per channel, each channel stored by itself; save it with interleaved channels")
+    if any(";16" in mode for mode in modes):
+        data = _bytes_of(image)
+        image.info["significant_bits"] = _significant_bits(data) if image.format == "PNG" else None
+        image.info[LOWER] = _lower_bytes(data) if all(DEEP.fullmatch(mode) for mode in modes) else None
+
+
+def _bytes_of(image: Image.Image) -> bytes:
+    """The file's bytes of an image that is not loaded yet."""
+    stream = image.fp  # type: ignore[attr-defined]
+    place = stream.tell()
+    stream.seek(0)
+    data: bytes = stream.read()
+    stream.seek(place)
+    return data
+
+
+def _lower_bytes(data: bytes) -> Image.Image:
+    """An image with the lower byte of every channel: the one that Pillow reads for the other byte order."""
+    image = Image.open(BytesIO(data))
+    for place, tile in enumerate(image.tile):
+        mode, *others = [tile.args] if isinstance(tile.args, str) else tile.args or [""]
+        mode = DEEP.sub(lambda found: found[1] + SWAPPED[found[2]], mode)
+        image.tile[place] = tile._replace(args=(mode, *others) if others else mode)
+    image.load()
+    return image
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Eight-bit colours in a mode that a colour profile can apply to, and the alpha channel if there is one."""
     if image.mode.startswith("I"):
         return _split_deep(image)
+    colours, alpha = image.convert("RGB") if image.mode in {"1", "P"} else image, None
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        return rgba.convert("RGB"), rgba.getchannel("A")
-    return (image.convert("RGB") if image.mode in {"1", "P"} else image), None
+        colours, alpha = rgba.convert("RGB"), rgba.getchannel("A")
+    return (_deep_colours(image, colours) if LOWER in image.info else colours), alpha
+
+
+def _deep_colours(image: Image.Image, colours: Image.Image) -> Image.Image:
+    """The colours of an image with 16 bits per channel as 8 bits, in the range that the file declares.
+
+    Grey with an alpha channel has only its upper bytes.
+    """
+    lower, upper = image.info[LOWER], np.asarray(colours).astype(np.uint16)
+    return _as_bytes(image, upper << 8 | (0 if lower is None else np.asarray(lower.convert("RGB"))))
+
+
+def _as_bytes(image: Image.Image, levels: np.ndarray) -> Image.Image:
+    """16-bit `levels` as an image of 8 bits: divided by 257, or stretched from the range that the file declares."""
+    low, high, note = _range(image, int(levels.max()))
+    span = high - low
+    table = ((np.arange(1 << 16).clip(low, high) - low) * 255 + span // 2) // span
+    found = Image.fromarray(table.astype(np.uint8)[levels])
+    found.info[NOTES] = (note,) if note else ()
+    return found
 
 
 def _split_deep(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """16-bit grey as 8 bits: divided by 257, or stretched from the range that the file declares, as for a scanner's
-    12-bit data. Pillow's own conversion would clip at 255."""
+    """16-bit grey as 8 bits, which Pillow's own conversion would clip at 255, and the alpha channel if there is one."""
     if image.mode == "I" and image.format not in {"PNG", "PPM"}:
         raise ValueError("it has 32-bit whole-number pixels, whose range is not known; save it with 8 or 16 bits")
-    levels = np.asarray(image).astype(np.uint32)
+    levels = np.asarray(image).astype(np.uint16)
     clear = image.info.get("transparency")
     alpha = Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8)) if isinstance(clear, int) else None
-    low, high, note = _range(image, int(levels.max()))
-    span = high - low
-    grey = Image.fromarray((((levels.clip(low, high) - low) * 255 + span // 2) // span).astype(np.uint8))
-    positive = ImageOps.invert(grey) if _tag(image, WHITE_IS_ZERO) == 0 else grey
-    positive.info[NOTES] = (note,) if note else ()
+    grey = _as_bytes(image, levels)
+    if _tag(image, WHITE_IS_ZERO) != 0:
+        return grey, alpha
+    positive = ImageOps.invert(grey)
+    positive.info[NOTES] = grey.info[NOTES]
     return positive, alpha
 
 
