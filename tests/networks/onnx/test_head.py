@@ -1,5 +1,6 @@
 """Heads x layouts x spellings of a ReLU: scores, saliency maps and guided maps are those of the plain network."""
 
+import math
 from collections.abc import Callable
 from functools import cache
 from itertools import product
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from deepinside.attribution.gradients import image_gradient
 from deepinside.attribution.relu_rules import count_relus, with_rule
-from deepinside.networks.draft import draft
+from deepinside.networks.draft import CAFFE, draft
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import InputConvention
@@ -29,9 +30,12 @@ RNG = np.random.default_rng(7)
 WEIGHTS = {**filters(RNG, "c", (4, 3, 3, 3)), **filters(RNG, "d", (6, 4, 3, 3)), **filters(RNG, "f", (CLASSES, 6))}
 NUMBERS = {
     "zero": np.float32(0), "one": np.float32(1), "half": np.float32(0.5), "minus": np.float32(-1), "two": np.float32(2),
+    "six": np.float32(6),
     "slope": np.zeros((1, 1, 1), np.float32), "axis": np.array([1]), "flat": np.array([1, CLASSES]),
-    "ends": np.array([2, 3]),
+    "ends": np.array([2, 3]), "top": np.float32(12),
 }  # fmt: skip
+CEILING = 12
+"""A bound that some activations of the network exceed."""
 
 # ----------------------------------------------------------------------------- from x to y, in several operators each
 
@@ -52,7 +56,25 @@ RELUS: dict[str, Callable[[str, str], list[NodeProto]]] = {
         node("Abs", x, f"{y}_a"), node("Add", f"{x} {y}_a", f"{y}_s"), node("Mul", f"{y}_s half", y),
     ],
     "function": lambda x, y: [helper.make_node("MyRelu", [x], [y], domain="mine")],
+    "elu": lambda x, y: [node("Elu", x, y, alpha=0.0)],
+    "half_of_sum": lambda x, y: [
+        node("Abs", x, f"{y}_a"), node("Add", f"{y}_a {x}", f"{y}_s"), node("Div", f"{y}_s two", y),
+    ],
 }  # fmt: skip
+BOUNDED = {
+    "clip_both": lambda x, y: [node("Clip", f"{x} zero top", y)],
+    "min_of_max": lambda x, y: [node("Max", f"{x} zero", f"{y}_m"), node("Min", f"{y}_m top", y)],
+    "max_of_min": lambda x, y: [node("Min", f"top {x}", f"{y}_m"), node("Max", f"zero {y}_m", y)],
+    "min_of_relu": lambda x, y: [node("Relu", x, f"{y}_m"), node("Min", f"{y}_m top", y)],
+    "clip_of_relu": lambda x, y: [
+        node("Relu", x, f"{y}_m"), helper.make_node("Clip", [f"{y}_m", "", "top"], [y]),
+    ],
+    "relu_of_clip": lambda x, y: [helper.make_node("Clip", [x, "", "top"], [f"{y}_m"]), node("Relu", f"{y}_m", y)],
+    "relu6": lambda x, y: [
+        node("Mul", f"{x} half", f"{y}_t"), node("Clip", f"{y}_t zero six", f"{y}_c"), node("Div", f"{y}_c half", y),
+    ],
+}  # fmt: skip
+"""ReLUs with a ceiling of 12; torch writes a ReLU6 as Clip from 0 to 6."""
 HEADS: dict[str, Callable[[str, str], list[NodeProto]]] = {
     "none": lambda x, y: [node("Identity", x, y)],
     "softmax": lambda x, y: [node("Softmax", x, y, axis=1)],
@@ -73,6 +95,14 @@ HEADS: dict[str, Callable[[str, str], list[NodeProto]]] = {
         node("Neg", x, "n"), node("Exp", "n", "e"), node("Add", "e one", "s"), node("Div", "one s", y),
     ],
     "softmax_log": lambda x, y: [node("Softmax", x, "p", axis=1), node("Log", "p", y)],
+    "log_sum_exp": lambda x, y: [node("ReduceLogSumExp", x, "l", axes=[1], keepdims=1), node("Sub", f"{x} l", y)],
+    "log_sum_exp_max": lambda x, y: [
+        node("ReduceMax", x, "m", axes=[1], keepdims=1), node("Sub", f"{x} m", "low"),
+        node("ReduceLogSumExp", "low", "l", axes=[1], keepdims=1), node("Sub", "low l", y),
+    ],
+    "exp_log": lambda x, y: [
+        node("ReduceLogSumExp", x, "l", axes=[1], keepdims=1), node("Sub", f"{x} l", "s"), node("Exp", "s", y),
+    ],
 }  # fmt: skip
 POSTERIORS = {name: "sigmoid" if "sigmoid" in name else "softmax" for name in HEADS}
 LAYOUTS: dict[str, Callable[[str, str], list[NodeProto]]] = {
@@ -91,9 +121,10 @@ LAYOUTS: dict[str, Callable[[str, str], list[NodeProto]]] = {
 
 def network_of(relu: str, before: str, head: str, after: str) -> ModelProto:
     """Two convolutions, two ReLUs, an average, a matrix; a layout, a head and a layout."""
+    written = {**RELUS, **BOUNDED}[relu]
     nodes = [
-        node("Conv", "data_0 c_w_0 c_b_0", "a"), *RELUS[relu]("a", "b"),
-        node("Conv", "b d_w_0 d_b_0", "d"), *RELUS[relu]("d", "r"),
+        node("Conv", "data_0 c_w_0 c_b_0", "a"), *written("a", "b"),
+        node("Conv", "b d_w_0 d_b_0", "d"), *written("d", "r"),
         node("GlobalAveragePool", "r", "g"), node("Flatten", "g", "v"),
         node("Gemm", "v f_w_0 f_b_0", "score", transB=1),
         *LAYOUTS[before]("score", "laid"), *HEADS[head]("laid", "made"), *LAYOUTS[after]("made", "out"),
@@ -119,14 +150,18 @@ def loaded(model: ModelProto, folder: Path) -> Network:
 
 
 class Guided(torch.autograd.Function):
+    """A ReLU with a ceiling under guided back-propagation."""
+
     @staticmethod
-    def forward(ctx, x):  # type: ignore[no-untyped-def]
+    def forward(ctx, x, ceiling):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x)
-        return x.relu()
+        ctx.ceiling = ceiling
+        return x.clamp(0, ceiling)
 
     @staticmethod
     def backward(ctx, above):  # type: ignore[no-untyped-def]
-        return above * (ctx.saved_tensors[0] > 0) * (above > 0)
+        (x,) = ctx.saved_tensors
+        return above * (x > 0) * (x < ctx.ceiling) * (above > 0), None
 
 
 def plain_scores(x: Tensor, relu: Callable[[Tensor], Tensor]) -> Tensor:
@@ -153,12 +188,13 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
     assert (found.double() - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def assert_is_plain(network: Network, channel: int = 2) -> None:
+def assert_is_plain(network: Network, channel: int = 2, ceiling: float = math.inf) -> None:
     """Class scores, gradients and guided gradients, in image space, are those of plain autograd."""
     convention: InputConvention = network.input
     native = convention.native(photos())
-    scores, slope = plain(native, torch.relu, channel)
-    _, guided = plain(native, Guided.apply, channel)
+    scores, slope = plain(native, lambda x: x.clamp(0, ceiling), channel)
+    _, guided = plain(native, lambda x: Guided.apply(x, ceiling), channel)
+    assert not torch.allclose(slope, guided)
     assert_close(network.scores(photos()), scores)
     target = [Target("one", network.target, (channel,))] * 2
     ruled, count = with_rule(network, "guided")
@@ -181,7 +217,7 @@ CASES = [
     *[("relu", before, head, "identity") for head, before in product(HEADS, LAYOUTS)],
     *[
         (relu, "flatten", head, after)
-        for (head, after), relu in zip(product(HEADS, LAYOUTS), 7 * list(RELUS), strict=False)
+        for (head, after), relu in zip(product(HEADS, LAYOUTS), 8 * list(RELUS), strict=False)
     ],
 ]
 
@@ -192,6 +228,17 @@ def test_scores_and_maps_are_those_of_the_plain_network(case: tuple[str, str, st
     assert network.posterior == POSTERIORS[case[2]]
     assert not network.gates
     assert_is_plain(network)
+
+
+@pytest.mark.parametrize("relu", BOUNDED)
+def test_so_are_those_of_relus_with_a_ceiling(relu: str, tmp_path: Path) -> None:
+    native = InputConvention(**CAFFE).native(photos()).double()
+    first = F.conv2d(native, *(torch.from_numpy(WEIGHTS[name]).double() for name in ("c_w_0", "c_b_0")))
+    assert (first > CEILING).any()
+    assert ((first > 0) & (first < CEILING)).any()
+    network = loaded(network_of(relu, "identity", "softmax", "identity"), tmp_path)
+    assert not network.gates
+    assert_is_plain(network, ceiling=CEILING)
 
 
 def test_of_a_sigmoid_posterior_is_the_sigmoid(tmp_path: Path) -> None:
