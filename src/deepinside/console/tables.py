@@ -77,10 +77,10 @@ def run_lines(folder: Path, found: Mapping[str, Any]) -> Iterator[str]:
 
 def size(found: Mapping[str, Any]) -> str:
     """The number of images, or of items if there are several per image."""
-    prediction = found.get("predictions", {})
-    predictions = len(prediction) == found.get("count", 0) > 0
-    count = len({one["image"] for one in prediction.values()}) if predictions else found.get("count", 0)
-    return f"{count} {'image' if predictions else 'item'}{'' if count == 1 else 's'}"
+    predictions = found.get("predictions", {})
+    complete = len(predictions) == found.get("count", 0) > 0
+    count = len({one["image"] for one in predictions.values()}) if complete else found.get("count", 0)
+    return f"{count} {'image' if complete else 'item'}{'' if count == 1 else 's'}"
 
 
 def sightings(found: Mapping[str, Any]) -> list[str]:
