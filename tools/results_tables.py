@@ -1,6 +1,7 @@
 """Tables that the README and docs show, made from results so that they cannot say what was not measured.
 
-    python tools/results_tables.py                      the claims table of README.md, from results/reference
+    python tools/results_tables.py                      the claims table of README.md, from results/reference, and the
+                                                        metrics of docs/glossary.md, which the report shows as tooltips
     python tools/results_tables.py --check              say whether it is current
     python tools/results_tables.py --timings RESULTS    docs/timings.md, from the results of `make reproduce`
 
@@ -14,10 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from deepinside.console.claims import count_text, estimate_text, expected_text
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+GLOSSARY = ROOT / "docs" / "glossary.md"
+METRICS = ROOT / "src" / "deepinside" / "html_report" / "metrics.yaml"
 TIMINGS = ROOT / "docs" / "timings.md"
 REFERENCE = ROOT / "results" / "reference"
 
@@ -48,6 +53,17 @@ def claim_row(claim: Mapping[str, Any]) -> Iterator[str]:
     yield estimate_text(claim)
     yield count_text(claim)
     yield claim["verdict"] if claim["verdict"] == "holds" else f"**{claim['verdict']}**"
+
+
+# ---- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def metrics_table() -> str:
+    """One row a metric: its technique and its definition."""
+    rows = yaml.safe_load(METRICS.read_text(encoding="utf-8"))
+    lines = ["| metric | technique | definition |", "| --- | --- | --- |"]
+    lines += [f"| `{name}` | {row['technique']} | {row['definition']} |" for name, row in rows.items()]
+    return "\n".join(lines) + "\n"
 
 
 # ---- timings ---------------------------------------------------------------------------------------------------------
@@ -86,8 +102,9 @@ def write(path: Path, name: str, text: str) -> None:
 
 
 def is_current() -> bool:
-    page = README.read_text(encoding="utf-8")
-    return page == inserted(page, "claims", claims_table())
+    made = ((README, "claims", claims_table()), (GLOSSARY, "metrics", metrics_table()))
+    pages = [(path.read_text(encoding="utf-8"), name, text) for path, name, text in made]
+    return all(page == inserted(page, name, text) for page, name, text in pages)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -96,12 +113,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--timings", type=Path, metavar="RESULTS")
     asked = parser.parse_args(arguments)
     if asked.check:
-        print(f"README.md is {'current' if is_current() else 'out of date; run `make docs`'}")
+        print(f"README.md and docs/glossary.md are {'current' if is_current() else 'out of date; run `make docs`'}")
         return 0 if is_current() else 1
     if asked.timings:
         write(TIMINGS, "timings", timings_table(asked.timings))
     else:
         write(README, "claims", claims_table())
+        write(GLOSSARY, "metrics", metrics_table())
     return 0
 
 

@@ -7,12 +7,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from deepinside.console.claims import count_text, estimate_text, expected_text
 from deepinside.html_report.runs import Run, Sweep, plain
 from deepinside.networks.cache import cache_folder
 
 if TYPE_CHECKING:
     from jinja2 import BytecodeCache, Environment
+    from markupsafe import Markup
 
 HERE = Path(__file__).parent
 REPORT = "report"
@@ -60,7 +63,7 @@ def environment() -> "Environment":
         lstrip_blocks=True,
         bytecode_cache=bytecode_cache(),
     )
-    found.filters |= {"number": number, "plain": plain, "readable": readable}
+    found.filters |= {"number": number, "plain": plain, "readable": readable, "metric": metric}
     found.filters |= {"estimate": estimate_text, "expected": expected_text, "count_text": count_text}
     found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
     return found
@@ -89,6 +92,23 @@ def facets(row: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, str]:
     """The values of a row of a sweep's table for its filters."""
     values = row.get("overrides") or {}
     return {"Status": str(row.get("status")), **{key: plain(values.get(key)) for key in axes}}
+
+
+@cache
+def definitions() -> dict[str, str]:
+    """The definition of every metric, without Markdown; `docs/glossary.md` shows the same."""
+    rows = yaml.safe_load((HERE / "metrics.yaml").read_text(encoding="utf-8"))
+    return {name: row["definition"].replace("`", "") for name, row in rows.items()}
+
+
+def metric(name: str) -> "Markup":
+    """The name of a metric as words, with its definition as a tooltip."""
+    from markupsafe import Markup
+
+    last = name.rpartition("/")[2]
+    said = definitions().get("rank_correlation/A~B" if "~" in last else last)
+    words = readable(name)
+    return Markup('<abbr title="{}">{}</abbr>').format(said, words) if said else Markup("{}").format(words)
 
 
 def readable(name: str) -> str:
