@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import graphs
@@ -246,6 +246,81 @@ def test_of_a_sigmoid_posterior_is_the_sigmoid(tmp_path: Path) -> None:
     scores = network.scores(photos())
     found = [probability(row, Target("one", network.target, (3,)), network.posterior) for row in scores]
     assert found == pytest.approx(scores[:, 3].sigmoid().tolist())
+
+
+# --------------------------------------------------------------------------------------------- PyTorch's two exporters
+
+SPELT: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "relu": (torch.relu, math.inf),
+    "clamp_min": (lambda x: x.clamp(min=0), math.inf),
+    "clamp": (lambda x: x.clamp(0, 3), 3),
+    "relu6": (F.relu6, 6),
+    "hardtanh": (lambda x: F.hardtanh(x, 0, 2), 2),
+    "maximum": (lambda x: torch.maximum(x, torch.zeros(())), math.inf),
+    "where": (lambda x: torch.where(x > 0, x, torch.zeros(())), math.inf),
+    "masked": (lambda x: x * (x > 0), math.inf),
+    "leaky": (lambda x: F.leaky_relu(x, 0.0), math.inf),
+    "elu": (lambda x: F.elu(x, 0.0), math.inf),
+    "prelu": (lambda x: F.prelu(x, torch.zeros(1, dtype=x.dtype)), math.inf),
+    "minimum": (lambda x: torch.minimum(x.relu(), torch.full((), 4.0)), 4),
+}
+"""ReLUs as they are written in PyTorch, and their ceilings."""
+ENDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "scores": lambda x: x,
+    "softmax": lambda x: x.softmax(1),
+    "log_softmax": lambda x: F.log_softmax(x, 1),
+    "sigmoid": torch.sigmoid,
+    "written_out": lambda x: (x - x.amax(1, keepdim=True)).exp() / (x - x.amax(1, keepdim=True)).exp().sum(1, True),
+    "log_sum_exp": lambda x: x - x.logsumexp(1, keepdim=True),
+}
+
+
+class Spelt(torch.nn.Module):
+    """A convolution and a ReLU in each of the notations, an average, a matrix and an end."""
+
+    def __init__(self, end: str) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        sizes = [3, *[6] * len(SPELT)]
+        self.convs = torch.nn.ModuleList([torch.nn.Conv2d(*pair, 3, padding=1) for pair in pairwise(sizes)])
+        self.last, self.end = torch.nn.Linear(6, CLASSES), ENDS[end]
+        for conv in self.convs:
+            torch.nn.init.kaiming_normal_(conv.weight)
+
+    def scores(self, x: Tensor, *, guided: bool = False) -> Tensor:
+        for conv, (relu, ceiling) in zip(self.convs, SPELT.values(), strict=True):
+            x = Guided.apply(conv(x), ceiling) if guided else relu(conv(x))
+        scores: Tensor = self.last(x.mean((2, 3)))
+        return scores
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.scores(x))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("dynamo", "end"),
+    [
+        *((False, end) for end in ENDS),
+        (True, "log_softmax"),
+        *(pytest.param(True, end, marks=pytest.mark.slow) for end in ENDS if end != "log_softmax"),
+    ],
+)
+def test_both_exporters_give_the_scores_and_maps_of_the_module(dynamo: bool, end: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    module, path = Spelt(end).eval(), tmp_path / "net.onnx"
+    image = torch.zeros(1, 3, SIDE, SIDE)
+    torch.onnx.export(module, (image,), str(path), dynamo=dynamo, opset_version=18 if dynamo else 17, verbose=False)
+    network = load(draft(path).spec)
+    native = network.input.native(photos()).double()
+    target = [Target("one", network.target, (2,))] * 2
+    ruled, count = with_rule(network, "guided")
+    assert count == len(SPELT)
+    assert_close(network.scores(photos()), module.double().scores(native))
+    for found, guided in ((network, False), (ruled, True)):
+        x = native.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(module.scores(x, guided=guided)[:, 2].sum(), x)
+        assert_close(image_gradient(found, photos(), target), seen(slope, network.input))
 
 
 # --------------------------------------------------------------------------------------------------- several outputs
