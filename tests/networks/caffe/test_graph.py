@@ -166,6 +166,22 @@ def test_a_missing_blob_of_a_layer_is_named(tmp_path: Path) -> None:
         read_network(prototxt, caffemodel)
 
 
+def test_more_blobs_than_the_settings_use_are_refused_as_caffe_does(tmp_path: Path) -> None:
+    """Such as the BatchNorm of a fork, which has its scale and bias inside."""
+    net = caffenet()
+    net.blobs["fc8"].append(net.random(10))
+    with pytest.raises(DeepInsideError, match=r"layer 'fc8' .* uses 2 trained blobs, but .* has 3 for it"):
+        read_network(*net.write(tmp_path))
+
+
+def test_comments_in_any_encoding_and_a_label_input(tmp_path: Path) -> None:
+    prototxt, caffemodel = caffenet().write(tmp_path)
+    expected = read_network(prototxt, caffemodel)
+    label = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 10 } } }\n'
+    prototxt.write_bytes("# 网络\n".encode("gbk") + label.encode() + prototxt.read_bytes())
+    assert read_network(prototxt, caffemodel).model == expected.model
+
+
 def test_exchanged_files_are_named(tmp_path: Path) -> None:
     prototxt, caffemodel = caffenet().write(tmp_path)
     with pytest.raises(DeepInsideError, match=r"weights\.caffemodel (is not text|cannot be read as a prototxt)"):

@@ -228,6 +228,14 @@ def test_every_border_of_a_pooling(size: int, kernel: int, stride: int, pad: int
     check(net, tmp_path, opencv=False)
 
 
+@pytest.mark.parametrize("words", ["ceil_mode: false", "round_mode: FLOOR"])
+def test_rounding_down_in_the_words_of_two_forks(words: str, tmp_path: Path) -> None:
+    net = CaffeNet(8)
+    x = net.image[:, :, :7, :7]
+    net.simple("pool", "Pooling", pooled(x, 3, 2, 0, "MAX"), f"pooling_param {{ kernel_size: 3 stride: 2 {words} }}")
+    check(net, tmp_path, opencv=False)
+
+
 def test_a_window_without_a_pixel_which_caffe_leaves_undefined_is_refused(tmp_path: Path) -> None:
     net = CaffeNet(4)
     with np.errstate(all="ignore"):

@@ -69,7 +69,8 @@ class Builder:
 class CaffeLayer:
     """One layer to translate: its message, its trained blobs, and the values that it reads and makes.
 
-    `batch` is the batch size that the prototxt declares, which a Reshape may repeat.
+    `batch` is the batch size that the prototxt declares, which a Reshape may repeat. `used` counts the trained blobs
+    that were read.
     """
 
     message: Message
@@ -79,6 +80,7 @@ class CaffeLayer:
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     batch: int
+    used: int = 0
 
     def __str__(self) -> str:
         return f"layer {self.message.name!r} ({self.message.type})"
@@ -116,6 +118,7 @@ class CaffeLayer:
                 f"needs {what} of {describe(shape)}, but {self.weights_file} has {len(self.blobs)} blobs for it: "
                 f"give the caffemodel that was trained with this prototxt"
             )
+        self.used = max(self.used, place + 1)
         values = array(self.blobs[place], what=f"{self}: the {what} in {self.weights_file}")
         if without_leading_ones(values.shape) != without_leading_ones(shape):
             self.refuse(
@@ -123,6 +126,14 @@ class CaffeLayer:
                 f"give the caffemodel that was trained with this prototxt"
             )
         return values.reshape(shape)
+
+    def check_all_used(self) -> None:
+        """Raise `DeepInsideError` if the layer has more trained blobs than its settings use, as Caffe does."""
+        if len(self.blobs) > self.used:
+            self.refuse(
+                f"uses {self.used} trained blobs, but {self.weights_file} has {len(self.blobs)} for it: "
+                f"give the prototxt that it was trained with"
+            )
 
     def constant(self, what: str, values: Any, kind: Any = np.float32) -> str:
         return self.net.constant(f"{self.message.name}_{what}", values, kind)

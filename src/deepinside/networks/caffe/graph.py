@@ -12,7 +12,7 @@ from deepinside.errors import DeepInsideError
 from deepinside.networks.caffe.builder import Builder, CaffeLayer, Shape, describe
 from deepinside.networks.caffe.layers import TRANSLATED
 from deepinside.networks.caffe.legacy import current_layers, is_in_test_phase
-from deepinside.networks.caffe.messages import Message, read_binary, read_text, undeclared
+from deepinside.networks.caffe.messages import Message, read_binary, read_text
 from deepinside.networks.onnx.plausible import check_size
 
 SOURCES = ("Input", "Data", "ImageData", "MemoryData", "WindowData", "HDF5Data", "DummyData", "AnnotatedData")
@@ -45,14 +45,13 @@ def read_network(prototxt: Path, caffemodel: Path) -> CaffeNetwork:
     Raises `DeepInsideError`, one sentence naming file and layer, if a file is damaged, a layer type is not supported,
     or weights are missing or of another shape.
     """
-    net, trained = read_text(prototxt), read_binary(caffemodel, "NetParameter")
+    (net, unknown), trained = read_text(prototxt), read_binary(caffemodel, "NetParameter")
     layers = [layer for layer in current_layers(net) if is_in_test_phase(layer)]
     if not layers:
         raise DeepInsideError(f"{prototxt} has no layers: give the prototxt of a network, such as deploy.prototxt")
     weights = {layer.name: layer.blobs for layer in current_layers(trained)}
     if not any(weights.values()):
         raise DeepInsideError(f"{caffemodel} has no weights: give the caffemodel, not another file of Caffe's")
-    unknown = undeclared(prototxt.read_text(encoding="utf-8"))
     return Translation(prototxt, caffemodel, net, layers, weights).network(unknown)
 
 
@@ -114,6 +113,7 @@ class Translation:
         at = CaffeLayer(layer, self._blobs(layer), str(self.caffemodel), self.built, bottoms, tops, self.batch)
         try:
             TRANSLATED[layer.type](at)
+            at.check_all_used()
         except DeepInsideError as error:
             raise DeepInsideError(f"{self.prototxt}: {error}") from None
         self.read.update(bottoms)
@@ -146,7 +146,8 @@ class Translation:
 
     def _image(self) -> tuple[str, int, Message | None]:
         """The image's value, the batch size in the prototxt, and the data layer, if there is one."""
-        blob, shape, source = next(iter(self._inputs()), ("", (), None))
+        inputs = sorted(self._inputs(), key=lambda one: len(one[1]) != 4)  # labels have one axis
+        blob, shape, source = next(iter(inputs), ("", (), None))
         if len(shape) != 4 or shape[1] not in (1, 3) or min(shape) < 1:
             found = f"{blob!r} of {describe(shape)}" if shape else "none of known size"
             raise DeepInsideError(

@@ -95,7 +95,8 @@ def pooling(at: CaffeLayer) -> None:
     windows = list(zip(sizes, kernel, stride, pad, strict=True))
     if any(p >= k for _, k, _, p in windows):
         at.refuse(f"has padding {list(pad)}, which must be smaller than its kernel {list(kernel)}")
-    counts = [pooled(*window, round_up=settings.round_mode == 0) for window in windows]
+    round_up = settings.round_mode == 0 and settings.ceil_mode  # two forks' names for the same
+    counts = [pooled(*window, round_up=round_up) for window in windows]
     if any(count < 1 or (count - 1) * t - p >= s for count, (s, k, t, p) in zip(counts, windows, strict=True)):
         at.refuse(f"has a window without a pixel of its input of {describe(at.shape)}, which Caffe leaves undefined")
     ends = [max((count - 1) * t + k - p - s, 0) for count, (s, k, t, p) in zip(counts, windows, strict=True)]

@@ -85,7 +85,7 @@ FIELDS = {
     "MemoryDataParameter": "2 channels uint32; 3 height uint32; 4 width uint32",
     "PoolingParameter": "1 pool PoolMethod; 2 kernel_size uint32; 3 stride uint32 1; 4 pad uint32; 5 kernel_h uint32; "
     "6 kernel_w uint32; 7 stride_h uint32; 8 stride_w uint32; 9 pad_h uint32; 10 pad_w uint32; "
-    "12 global_pooling bool; 13 round_mode RoundMode",
+    "12 global_pooling bool; 13 round_mode RoundMode; 14 ceil_mode bool 1",
     "PowerParameter": "1 power float 1; 2 scale float 1; 3 shift float",
     "PReLUParameter": "2 channel_shared bool",
     "ReLUParameter": "1 negative_slope float",
@@ -121,13 +121,14 @@ def _pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-def read_text(path: Path) -> Message:
-    """The network of a prototxt; raises `DeepInsideError` unless it is one."""
+def read_text(path: Path) -> tuple[Message, list[str]]:
+    """The network of a prototxt, and the names of fields in it that are not known; `DeepInsideError` if it is none."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return text_format.Parse(text, message_class("NetParameter")(), allow_unknown_field=True)
-    except UnicodeDecodeError:
-        raise DeepInsideError(f"{path} is not text: give the prototxt first, then the caffemodel") from None
+        data = path.read_bytes()
+        if b"\0" in data:
+            raise DeepInsideError(f"{path} is not text: give the prototxt first, then the caffemodel")
+        text = data.decode("utf-8-sig", "replace")  # comments may be in any encoding
+        return text_format.Parse(text, message_class("NetParameter")(), allow_unknown_field=True), undeclared(text)
     except (OSError, text_format.ParseError, ValueError, RecursionError) as error:
         raise DeepInsideError(f"{path} cannot be read as a prototxt ({first_line(error)}): fetch it again") from None
 
