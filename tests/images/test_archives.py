@@ -349,6 +349,38 @@ def test_a_glob_behind_a_url(memory: str) -> None:
     assert len(stems(root=f"{memory}/photos/**/*.jpg")) == 6
 
 
+@pytest.mark.parametrize("way", ["server", "memory"])
+def test_a_list_and_a_label_file_behind_a_url(folder: Path, way: str, request: pytest.FixtureRequest) -> None:
+    (folder / "list.txt").write_text("# three photos\na/cat.jpg\n\na.PNG\na-b/z.jpg\n")
+    (folder / "labels.csv").write_bytes("cat,tench\nz,Kühe\n".encode("latin-1"))
+    base = request.getfixturevalue(way)
+    local = sources(root=str(folder / "list.txt"), labels=str(folder / "labels.csv"))
+    for labels in (f"{base}/photos/labels.csv", str(folder / "labels.csv")):
+        found = sources(root=f"{base}/photos/list.txt", labels=labels)
+        assert [(one.stem, one.name, one.label) for one in found] == [(one.stem, one.name, one.label) for one in local]
+        assert [one.read() for one in found] == [one.read() for one in local]
+    assert [one.label for one in local] == ["tench", None, "Kühe"]
+    for text, said in (("missing.jpg", "missing.jpg"), ("# no photo", "names no photos"), ("http://x/a.jpg", "line 1")):
+        (folder / "odd.txt").write_text(text)
+        if way == "server":
+            with pytest.raises(DeepInsideError, match=said) as caught:
+                sources(root=f"{base}/photos/odd.txt")
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["root", "labels", "annotations"])
+def test_a_url_that_is_not_read_is_one_sentence(folder: Path, server: str, where: str) -> None:
+    (folder / "local.txt").write_text("https://example.org/a.jpg")
+    settings = {
+        "root": {"root": str(folder / "local.txt")},
+        "labels": {"root": str(folder), "labels": f"{server}/photos/missing.csv"},
+        "annotations": {"root": str(folder), "annotations": f"{server}/photos/boxes.xml"},
+    }
+    with pytest.raises(DeepInsideError) as caught:
+        sources(**settings[where])
+    assert "http" in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("place", ["nothing.zip", "nothing", "nothing.jpg"])
 @pytest.mark.parametrize("way", ["server", "memory"])
 def test_what_is_not_there_is_one_sentence(way: str, place: str, request: pytest.FixtureRequest) -> None:

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from weakref import finalize
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.load import MAX_BYTES, UnreadableImage
+from deepinside.networks.text import decoded
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -106,13 +107,30 @@ def remote_members(url: str, *, single: bool, recursive: bool) -> list[Member]:
 
     Raises DeepInsideError if it cannot be reached, or is an archive that `members` refuses.
     """
-    try:
+    with _reaching(url):
         from fsspec.core import url_to_fs
 
         files, path = url_to_fs(url)
         if suffix(path):
             return _opened(url, str(files.ukey(path))).members
         return Remote(files, path, single=single, recursive=recursive).members
+
+
+def remote_text(url: str) -> str:
+    """The text of the file at a URL, in any encoding of `read_text`."""
+    with _reaching(url):
+        import fsspec
+
+        with fsspec.open(url, "rb") as stream:
+            data = stream.read()
+    return decoded(data, url)
+
+
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    """Turn what a protocol raises into one sentence."""
+    try:
+        yield
     except DeepInsideError:
         raise
     except ImportError as error:

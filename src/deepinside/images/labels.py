@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.annotations import Annotation, find, read_annotations
+from deepinside.images.archives import is_url, remote_text
 from deepinside.images.names import user_path
 from deepinside.networks.text import read_text
 
@@ -30,7 +31,7 @@ def labeller(labels: str | None, photos: Sequence[tuple[Path, PurePath]]) -> Cal
         return lambda path, below: _folder(str(path.parent))
     if labels == "stem":
         return lambda path, below: _wnid(path)
-    table = _label_file(user_path(labels, "images.labels"))
+    table = _label_file(labels)
     if photos and not any(_look_up(table, *photo) for photo in photos):
         raise DeepInsideError(
             f"The label file {labels} names none of the photos, the first of which is {photos[0][0]}."
@@ -81,8 +82,10 @@ def _look_up(table: dict[str, str], path: PurePath, below: PurePath) -> str | No
     return next((table[key] for key in keys if key in table), None)
 
 
-def _label_file(path: Path) -> dict[str, str]:
-    lines = ((number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1))
+def _label_file(path: str) -> dict[str, str]:
+    """Labels by photo, from a file or a URL."""
+    text = remote_text(path) if is_url(path) else read_text(user_path(path, "images.labels"))
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     return dict(_label_line(f"{path}, line {number}", line) for number, line in lines if line and line[0] != "#")
 
 

@@ -49,7 +49,9 @@ def file_stem(name: str) -> str:
 
 def user_path(text: str, where: str) -> Path:
     """A path as the user writes it; `~` is the home folder. Raises DeepInsideError, beginning with `where`, for an
-    invalid file name."""
+    invalid file name and for a URL."""
+    if "://" in text:
+        raise DeepInsideError(f"{where}: expected a path, found the URL {text[:200]}; download it and name the file.")
     try:
         path = Path(text).expanduser()
         path.stat()

@@ -36,7 +36,7 @@ class ImageSettings:
 
     root: a folder, one image, a glob such as `photos/n02*/*.jpg`, a `.txt` file with one path per line, relative to
     the list's folder (`#` starts a comment), or a `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` of photos, which
-    is read like a folder, without unpacking; except for lists, also a URL of one of these (https://, s3://, gs://, …).
+    is read like a folder, without unpacking; also a URL of one of these (https://, s3://, gs://, …).
     recursive: include sub-folders.
     names: photographs that come with scikit-image, scikit-learn and matplotlib, placed before those of `root`.
     resize: `square` stretches to the size; `short_side_crop` scales the photo without distortion and takes the largest
@@ -45,7 +45,7 @@ class ImageSettings:
     techniques that take crops of the network's size from them.
     limit: the largest number of photos; the first ones are taken. batch: how many are computed at once.
     labels: the photos' true classes: `folder` (the name of the file's folder), `stem` (an `n` and eight digits at the
-    start of its name), or a file of lines `name label`, separated by a tab, a comma or a space.
+    start of its name), or a file or URL of lines `name label`, separated by a tab, a comma or a space.
     annotations: boxes and labels of the objects: a file or a folder of files in a format of
     `deepinside.images.annotations`. A photo without a label takes that of its largest box; boxes with other labels are
     dropped.

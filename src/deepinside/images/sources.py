@@ -148,6 +148,8 @@ def _in_archive(root: Path, *, recursive: bool) -> list[Found]:
 def _behind_url(url: str, *, recursive: bool) -> list[Found]:
     """The photos of a remote archive, folder or glob, or the one photo at the URL."""
     place = url.partition("://")[2].partition("?")[0].rstrip("/")
+    if place.lower().endswith(".txt"):
+        return _list_behind(url)
     folder = Path(place[: -len(archives.suffix(place) or "")] if archives.suffix(place) else place)
     glob_ = "*" in url
     single = _is_photo(folder.name) and not glob_
@@ -185,15 +187,29 @@ def _in_glob(pattern: Path) -> list[Found]:
 
 
 def _in_list(path: Path) -> list[Found]:
-    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1)]
-    found = [
-        path.parent / user_path(line, f"{path}, line {number}")
-        for number, line in lines
-        if line and not line.startswith("#")
-    ]
+    lines = _list_lines(read_text(path), str(path))
+    return _below([path.parent / user_path(line, where) for line, where in lines], path.parent)
+
+
+def _list_behind(url: str) -> list[Found]:
+    """The photos of a list at a URL; their paths are relative to it. Each is fetched on demand."""
+    base = url.partition("?")[0].rpartition("/")[0]
+    found = []
+    for line, where in _list_lines(archives.remote_text(url), url):
+        if archives.is_url(line) or line.startswith("/"):
+            raise DeepInsideError(f"{where}: expected a path relative to the list, found {line}.")
+        (member,) = archives.remote_members(f"{base}/{line}", single=True, recursive=False)
+        found.append(Found(Path(base.partition("://")[2], line), PurePath(line), member))
+    return found
+
+
+def _list_lines(text: str, name: str) -> list[tuple[str, str]]:
+    """The paths in a list, and the place of each for messages."""
+    lines = [(line.strip(), f"{name}, line {number}") for number, line in enumerate(text.splitlines(), 1)]
+    found = [(line, where) for line, where in lines if line and not line.startswith("#")]
     if not found:
-        raise DeepInsideError(f"The list {path} names no photos; expected one path a line.")
-    return _below(found, path.parent)
+        raise DeepInsideError(f"The list {name} names no photos; expected one path a line.")
+    return found
 
 
 def _below(paths: Sequence[Path], base: Path) -> list[Found]:

@@ -24,16 +24,24 @@ def read_text(path: Path) -> str:
     """
     try:
         data = path.read_bytes()
-        text = data.decode(encoding(data, path))
     except (OSError, ValueError) as error:
         raise DeepInsideError(f"{path} cannot be read as text: {getattr(error, 'strerror', None) or error}.") from error
+    return decoded(data, path)
+
+
+def decoded(data: bytes, path: Path | str) -> str:
+    """The text of a file's bytes; `path` is its path or URL, for messages."""
+    try:
+        text = data.decode(encoding(data, path))
+    except ValueError as error:
+        raise DeepInsideError(f"{path} cannot be read as text: {error}.") from error
     before, zero, _ = text.partition("\0")
     if zero:
         raise DeepInsideError(f"{path}, line {before.count(chr(10)) + 1}: expected text, found a zero byte.")
     return text
 
 
-def encoding(data: bytes, path: Path) -> str:
+def encoding(data: bytes, path: Path | str) -> str:
     """The encoding of the bytes. Latin text in UTF-16 has a zero in every second byte."""
     for mark, name in MARKS.items():
         if data.startswith(mark):
