@@ -126,10 +126,9 @@ def _convert(chosen: Namespace) -> None:
     )  # fmt: skip
     for note in found.notes:
         print(note, file=sys.stderr)
-    if found.spec.labels is None:
-        print(
-            "Its labels are unknown: classes have numbers. Give --labels, or write labels in the YAML.", file=sys.stderr
-        )
+    if chosen.labels is None:
+        guess = f"{found.spec.labels} is a guess" if found.spec.labels else "classes have numbers"
+        print(f"Caffe's files have no labels: {guess}. Give --labels, or write labels in the YAML.", file=sys.stderr)
     print(f"wrote {', '.join(map(str, files))}. Run with network={found.spec.name}.")
 
 

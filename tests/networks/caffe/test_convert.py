@@ -160,7 +160,7 @@ def test_the_command_says_what_it_wrote_and_what_is_unknown(
     assert model.main(["convert", str(prototxt), str(caffemodel), "--name", "mine", "--mean", "104,117,123"]) == 0
     said = capsys.readouterr()
     assert said.out == "wrote conf_models/mine.onnx, conf_models/mine.yaml. Run with network=mine.\n"
-    assert "Its labels are unknown: classes have numbers." in said.err
+    assert "Caffe's files have no labels: classes have numbers. Give --labels" in said.err
 
 
 def test_a_prototxt_alone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
