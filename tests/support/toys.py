@@ -72,11 +72,11 @@ def grey(folder: Path) -> Network:
     )
 
 
-def dead(folder: Path) -> Network:
-    """Every rectifier is off at the zero image, so that no score has a gradient there; 8x8."""
+def dead(folder: Path, bias: float = -10) -> Network:
+    """Every ReLU is off at the zero image, so that no score has a gradient there; 8x8."""
     rng = np.random.default_rng(5)
     weights = {**graphs.filters(rng, "conv1", (4, 3, 3, 3)), **graphs.filters(rng, "fc8", (3, 4 * 6 * 6))}
-    weights["conv1_b_0"][:] = -10
+    weights["conv1_b_0"][:] = bias
     convention = InputConvention(size=(8, 8), mean=(123, 117, 104))
     return ready(two_layers(weights, (3, 8, 8)), folder, "fc8", convention, output="scores", name="dead")
 

@@ -42,14 +42,16 @@ def test_what_is_sent_to_a_node_is_whole(tmp_path: Path) -> None:
     ray_launcher.staged(tmp_path)
     told = "from deepinside.config import catalogue, composition; from deepinside.results import provenance; "
     told += "import deepinside; "
-    told += "print(deepinside.__file__, provenance.code(), composition.compose_dict(['experiment=sweep_l2'])['name'])"
+    told += (
+        "print(deepinside.__file__, provenance.code(), composition.compose_dict(['experiment=sweep_contrast'])['name'])"
+    )
     paths = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", told], cwd=tmp_path, env=paths, capture_output=True, text=True, check=True
     )
     assert done.stdout.split()[0] == str(tmp_path / "deepinside" / "__init__.py")
     assert str(code()) in done.stdout
-    assert done.stdout.split()[-1] == "sweep_l2"
+    assert done.stdout.split()[-1] == "sweep_contrast"
     assert not list(tmp_path.rglob("__pycache__")) or (tmp_path / "deepinside" / "conf_models").is_dir()
 
 

@@ -73,8 +73,8 @@ def panel(item: Item, name: str) -> Tensor:
 
 def match_of(network: Network, layer: str, energy: Mahendran2014 | Mahendran2016) -> RepresentationLoss:
     photos = toys.photos(network, 1, level=60).pixels.to(network.mean)
-    goals = (InversionTarget(layer, 0, 0, 0, Seeds(0), energy),)
-    return RepresentationLoss(network, goals, tuple(photos.shape[1:]), representations(network, photos, goals))
+    wanted = representations(network, photos, [InversionTarget(layer, 0, 0, 0, Seeds(0), energy)])
+    return RepresentationLoss(network, tuple(wanted), tuple(photos.shape[1:]), tuple(wanted.values()))
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def test_jitter_moves_a_window_of_a_larger_image_and_ends_in_the_middle(caffe: N
     assert stride(caffe, "fc8") == stride(caffe, "pool5") == 11  # the last layer with positions
     match = match_of(caffe, "pool5", energy)
     x = torch.arange(39.0 * 39).view(1, 1, 39, 39).expand(1, 3, 39, 39)
-    offsets = {match.offset(match.goals[0], x, step) for step in range(300)}
+    offsets = {match.offset(match.targets[0], x, step) for step in range(300)}
     assert {row for row, _ in offsets} == {column for _, column in offsets} == set(range(8))
-    assert match.offset(match.goals[0], x, 300) == (3, 3)
+    assert match.offset(match.targets[0], x, 300) == (3, 3)
     assert torch.equal(match.window(x, [(2, 5)]), x[:, :, 2:34, 5:37])
 
 
@@ -311,12 +311,21 @@ def test_layers_by_share_of_the_depth_and_unknown_ones(caffe: Network) -> None:
         chosen_layers(["block9 | conv9"], caffe)
 
 
-def test_a_zero_representation_is_refused(tmp_path: Path) -> None:
+def test_a_layer_that_is_zero_for_a_photo_is_skipped_for_this_photo(tmp_path: Path) -> None:
     network = toys.dead(tmp_path)
-    batch = toys.photos(network, 1, level=1e-3)
-    relu = next(name for name in network.layers if "2" in name or "relu" in name)
-    with pytest.raises(DeepInsideError, match=f"representation at {relu}, found all zeros"):
-        Inversion(layers=relu)(network, batch, Seeds(0))
+    bright = toys.photos(network, 2, level=60)
+    batch = replace(bright, pixels=bright.pixels * torch.tensor([1.0, 1e-5]).view(-1, 1, 1, 1))
+    conv, relu, _, scores = network.layers
+    both, dark = Inversion(optimiser=QUICK)(network, batch, Seeds(0)).items
+    assert both.notes == ()
+    assert dark.notes == (f"photo1 is not reconstructed from {relu}: the layer is zero everywhere for it",)
+    assert [panel.name for panel in both.panels] == ["photo", *(f"reconstruction_{n}" for n in (conv, relu, scores))]
+    assert [panel.name for panel in dark.panels] == ["photo", *(f"reconstruction_{n}" for n in (conv, scores))]
+    assert all(math.isfinite(value) for value in dark.metrics.values())
+    (alone,) = Inversion(optimiser=QUICK)(network, toys.alone(batch, 1), Seeds(0)).items
+    assert all(torch.equal(a.values, b.values) for a, b in zip(alone.panels, dark.panels, strict=True))
+    (nothing,) = Inversion(layers=relu)(network, toys.alone(batch, 1), Seeds(0)).items
+    assert [panel.name for panel in nothing.panels] == ["photo"] and nothing.notes == dark.notes
 
 
 def test_reconstructions_are_compared_with_the_photo() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deepinside.claims.registry import Evidence, Measurement, claim, needs
+from deepinside.claims.registry import Evidence, Measurement, NotMeasuredError, claim, needs
 from deepinside.errors import DeepInsideError
 from deepinside.metrics.intervals import Values
 from deepinside.metrics.similarity import rank_correlation
@@ -74,7 +74,7 @@ def inversion_matches_pool5(evidence: Evidence) -> Measurement:
     """The normalised error at the last spatial layer (CaffeNet's pool5)."""
     layer, errors = last_spatial_layer(evidence.network), by_depth(evidence, "error")
     if layer not in errors:
-        raise DeepInsideError(f"claims: expected {layer} among the inverted layers; add it to technique.layers.")
+        raise NotMeasuredError(f"{layer} was not inverted; it is zero everywhere for these photos")
     return Measurement(evidence.values(errors[layer]))
 
 
@@ -91,7 +91,7 @@ def values_by_depth(evidence: Evidence, measure: str) -> Values:
 def by_depth(evidence: Evidence, measure: str) -> dict[str, str]:
     """The names of the metrics `measure` of the run's first variant by layer, from the shallowest to the deepest.
 
-    Raises DeepInsideError if the run inverted fewer than two layers.
+    Raises NotMeasuredError if fewer than two layers were inverted, because the others are zero everywhere.
     """
     first = next(iter(evidence.techniques), "")
     start, end = f"{first}/" if first else "", f"/{measure}"
@@ -102,7 +102,5 @@ def by_depth(evidence: Evidence, measure: str) -> dict[str, str]:
         for name in evidence.columns if name.startswith(start) and name.endswith(end)
     }  # fmt: skip
     if len(found) < 2:
-        raise DeepInsideError(
-            f"claims: expected {measure} of at least two layers, found {len(found)}; use technique=inversion."
-        )
+        raise NotMeasuredError(f"{measure} of at least two layers is needed, {len(found)} could be inverted")
     return {order[depth]: found[depth] for depth in sorted(found)}

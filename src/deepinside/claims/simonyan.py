@@ -96,7 +96,7 @@ def posterior_shows_less(evidence: Evidence) -> Measurement:
     """Class score of the images that maximise the posterior, divided by that of class models of the same contrast.
 
     Both images reach the contrast limit, so the class score measures how much of the class they show. Without the
-    limit, the same claim would be a ratio of contrasts.
+    limit, the same claim would be a ratio of contrasts. The ratio cannot exceed 1 where both optimisations converge.
     """
     need_softmax(evidence.network)
     return Measurement(evidence.values("posterior/score", "score/score"), ratio_of_means)

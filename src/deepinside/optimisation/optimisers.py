@@ -46,6 +46,10 @@ class BatchableObjective(ObjectiveFunction, Protocol):
         """One objective for the images of this one, followed by those of `others`, in order."""
         ...
 
+    def dead_start_advice(self, items: Sequence[int]) -> str:
+        """What to change where the first gradient of these images of the batch is zero, as part of a sentence."""
+        ...
+
     def post_step(self, x: Tensor, step: int, items: range) -> Tensor:
         """The images (N, C, H, W) after what follows a step, such as a blur or a projection."""
         ...
@@ -73,6 +77,11 @@ class Stepwise:
     zero, or on NaN or infinity."""
 
     refuses_divergence = True
+
+    @property
+    def divergence_advice(self) -> str:
+        """What to change after NaN or infinity, as part of a sentence."""
+        return lower("rate")
 
     def length(self) -> int:
         """The number of steps."""
@@ -107,7 +116,7 @@ class Stepwise:
     def maximise(self, start: Tensor, objective: ObjectiveFunction, post_step: PostStep | None = None) -> Optimised:
         """Maximise from `start` (N, C, H, W), or from a callback's snapshot if it has one."""
         known = callbacks.restore() or {"step": 0, "images": start, "state": self.initial_state(start), "trace": {}}
-        state, trace = on_device(known["state"], start), TraceRecorder(on_device(known["trace"], start))
+        state, trace = on_device(known["state"], start), TraceRecorder(known["trace"], start, self.divergence_advice)
         x = known["images"].to(start).clone()
         for step in range(known["step"], self.length()):
             gradient, parts = objective_gradient(objective, x, step, range(len(x)))
@@ -134,6 +143,10 @@ class Momentum(Stepwise):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     schedule: Schedule = ()
     rate_in: Literal["gradient", "pixels"] = "gradient"
+
+    @property
+    def divergence_advice(self) -> str:
+        return lower("schedule" if self.schedule else "rate")
 
     def length(self) -> int:
         return length(self.schedule) or self.steps
@@ -166,6 +179,10 @@ class AdaGrad(Stepwise):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     memory: float = Field(default=0.9, ge=0, le=1)
     schedule: Schedule = ()
+
+    @property
+    def divergence_advice(self) -> str:
+        return lower("schedule" if self.schedule else "rate")
 
     def length(self) -> int:
         return length(self.schedule) or self.steps
@@ -218,13 +235,16 @@ class LBFGS:
     history: PositiveInt = 10
     tolerance: NonNegativeFloat = 0.0
 
+    divergence_advice = "choose another optimiser, such as technique/optimiser=adam"
+
     def maximise(self, start: Tensor, objective: ObjectiveFunction, post_step: PostStep | None = None) -> Optimised:
         """Maximise from `start` (N, C, H, W), or from a callback's snapshot if it has one.
 
         Raises DeepInsideError if the first gradient is zero, or on NaN or infinity.
         """
         known = callbacks.restore() or {"step": 0, "images": start, "state": {}, "trace": {}}
-        images, trace = known["images"].to(start).clone(), TraceRecorder(on_device(known["trace"], start))
+        images = known["images"].to(start).clone()
+        trace = TraceRecorder(known["trace"], start, self.divergence_advice)
         first, done = divmod(known["step"], self.steps)
         for i in range(first, len(start)):
             self._one(i, images, trace, objective, post_step, done=done, state=known["state"] if done else {})
@@ -284,7 +304,10 @@ class OptimisationRequest:
 
     def answer(self) -> Optimised:
         """Run the optimisation."""
-        return self.optimiser.maximise(self.start, self.objective, self.objective.post_step)
+        try:
+            return self.optimiser.maximise(self.start, self.objective, self.objective.post_step)
+        except DeadStartError as error:
+            raise DeepInsideError(f"{error}; {self.objective.dead_start_advice(error.items)}.") from None
 
     @property
     def kind(self) -> Hashable:
@@ -358,8 +381,9 @@ class TraceRecorder:
     CHECK_EVERY = 50  # reading the numbers waits for the device, so not in every step
     BLOCK = 50  # rows are stacked in blocks: many small tensors between large ones would fragment the memory
 
-    def __init__(self, known: Parts) -> None:
-        self.blocks = [known] if known else []
+    def __init__(self, known: Parts, like: Tensor, divergence_advice: str) -> None:
+        self.blocks = [on_device(known, like)] if known else []
+        self.advice = divergence_advice
         self.rows: list[dict[str, Tensor]] = []
 
     def add(self, step: int, parts: Parts, gradient: Tensor, *, first: int = 0, refuse: bool = True) -> None:
@@ -371,7 +395,7 @@ class TraceRecorder:
             self.rows = []
         self.rows.append({**parts, "gradient_norm": gradient.flatten(1).norm(dim=1)})
         if refuse and step % self.CHECK_EVERY == 0:
-            refuse_divergence(self.rows[-1]["gradient_norm"], step)
+            refuse_divergence(self.rows[-1]["gradient_norm"], step, self.advice)
 
     def stacked(self) -> dict[str, Tensor]:
         """Each part by name, (rows, images of a row)."""
@@ -381,7 +405,7 @@ class TraceRecorder:
     def close(self, images: Tensor) -> Optimised:
         """The result, with the trace sorted by image; raises DeepInsideError if an image is not finite."""
         trace = self.stacked()
-        refuse_divergence(images, len(trace["objective"]))
+        refuse_divergence(images, len(trace["objective"]), self.advice)
         return Optimised(images, {name: in_order(values, len(images)) for name, values in trace.items()})
 
 
@@ -404,20 +428,29 @@ def on_device(known: Mapping[str, Tensor], like: Tensor) -> Mapping[str, Tensor]
     return {name: values.to(like.device) for name, values in known.items()}
 
 
+class DeadStartError(DeepInsideError):
+    """The first gradient of the images number `items` is exactly zero, so that no step can change them."""
+
+    def __init__(self, items: Sequence[int], count: int) -> None:
+        self.items = items
+        super().__init__(
+            f"optimisation: the gradient at the start is zero for item {items[0]} ({len(items)} of {count}), so no "
+            "step can change it"
+        )
+
+
 def refuse_dead_start(gradient: Tensor, first: int) -> None:
-    """Raise if an image's gradient is exactly zero, so that no step can change it."""
     dead = (gradient.flatten(1).abs().amax(1) == 0).nonzero().flatten().tolist()
     if dead:
-        raise DeepInsideError(
-            f"optimisation: the gradient at the start is zero for item {first + dead[0]} "
-            f"({len(dead)} of {len(gradient)}), so no step can change it; "
-            "start from technique.start=noise or take a target before the last ReLU."
-        )
+        raise DeadStartError([first + place for place in dead], len(gradient))
 
 
-def refuse_divergence(values: Tensor, step: int) -> None:
+def refuse_divergence(values: Tensor, step: int, advice: str) -> None:
     if not values.isfinite().all():
-        raise DeepInsideError(
-            f"optimisation: NaN or infinity by step {step}; lower technique.optimiser.rate (try a tenth), "
-            "or choose another optimiser, such as technique/optimiser=adam."
-        )
+        raise DeepInsideError(f"optimisation: NaN or infinity by step {step}; {advice}.")
+
+
+def lower(key: str) -> str:
+    """The advice to take smaller steps."""
+    rate = "technique.optimiser.rate" if key == "rate" else "the rates in technique.optimiser.schedule"
+    return f"lower {rate} (try a tenth)"

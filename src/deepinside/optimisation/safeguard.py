@@ -25,6 +25,10 @@ class Safeguarded(Stepwise):
 
     refuses_divergence = False
 
+    @property
+    def divergence_advice(self) -> str:
+        return self.rule.divergence_advice
+
     def length(self) -> int:
         return self.rule.length()
 

@@ -36,6 +36,8 @@ from deepinside.optimisation.regularisers import Placement
 from deepinside.targets import Target, TargetRequest, resolve, target_notes
 from deepinside.types import ImageBatch, Item, Panel, PanelKind, Seeds, TechniqueOutput, safe_name, unique
 
+MID_GREY = 127.5
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ClassModel:
@@ -50,7 +52,7 @@ class ClassModel:
     `total_variation` is the size of a descent step on the image's total variation after each step, `p_norm` weighs a
     penalty Σ|I|^6, and `blur` (pixels) blurs after every `blur_every` steps. `parametrisation: fourier` ascends in
     Fourier coefficients with decorrelated colours (Olah et al. 2017). The panel shows the image with the mean added
-    back; `display: min_max` stretches it to the full range instead of clipping it.
+    back; `display: min_max` shows it about mid-grey instead, and stretched to the full range instead of clipped.
     """
 
     targets: tuple[TargetRequest, ...] = Field(min_length=1)
@@ -194,6 +196,9 @@ class ClassScoreObjective:
     def join(self, others: Sequence["ClassScoreObjective"]) -> "ClassScoreObjective":
         return replace(self, models=sum((other.models for other in others), self.models))
 
+    def dead_start_advice(self, items: Sequence[int]) -> str:
+        return "set technique.start=noise and technique.noise=50, or take a target before the last ReLU"
+
     def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
         models = self.models[items.start : items.stop]
         x = torch.cat([along(one, m.settings.limit, m.settings.parametrisation) for one, m in pairs(x, models)])
@@ -245,8 +250,9 @@ def item(
 ) -> Item:
     """One class model with its metrics; the mean is added back for display, as in the paper."""
     trace = {name: values[index] for name, values in found.trace.items()}
-    shown = (found.images[index] + network.mean).cpu()
     look: PanelKind = "photo" if settings.display == "clip" else "stretched"
+    # stretching would exaggerate the mean's colour
+    shown = (found.images[index] + (network.mean if look == "photo" else MID_GREY)).cpu()
     panel = Panel("class_model", shown, look, f"score {metrics['score']:.1f}")
     return Item(
         safe_name(target.name),

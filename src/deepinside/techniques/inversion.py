@@ -1,4 +1,4 @@
-"""Inversion: the image that a layer's representation is left with (Mahendran & Vedaldi 2014 and 2016)."""
+"""Inversion: images reconstructed from a layer's representation (Mahendran & Vedaldi 2014 and 2016)."""
 
 import math
 import re
@@ -37,12 +37,12 @@ from deepinside.types import ImageBatch, Item, Panel, Seeds, TechniqueOutput, sa
 
 @plain_dataclass(frozen=True)
 class InversionTarget:
-    """One image to be found: photo number `photo` of the batch through `layer`, from noise of its own stream."""
+    """One image to reconstruct: photo `photo` of the batch from `layer`, with its own random streams."""
 
     layer: str
     photo: int
     restart: int
-    number: int  # the photo's place in the whole set, which names its streams
+    number: int  # the photo's number in the complete set, which names its streams
     seeds: Seeds
     energy: Mahendran2014 | Mahendran2016
 
@@ -52,12 +52,12 @@ class InversionTarget:
 
 @plain_dataclass(frozen=True)
 class Reconstruction:
-    """What was found for one goal: the image (C, H, W), its normalised error, and the error at every step (steps,).
+    """The result for one target: the image (C, H, W), its normalised error, and the error at every step (steps,).
 
-    `step_scale` is the share of the optimiser's step that was stable to the end.
+    `step_scale` is the final step as a share of the optimiser's.
     """
 
-    goal: InversionTarget
+    target: InversionTarget
     image: Tensor
     error: float
     trace: Tensor
@@ -66,13 +66,13 @@ class Reconstruction:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Inversion:
-    """arg min over x of ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + R(x), x in zero-centred pixels, for each photo and each layer Φ.
+    """arg min over x of ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + R(x), x in mean-subtracted pixels, for each photo and each layer Φ.
 
-    `layers` are any of the network's, by any of their names; "all" of them; alternatives as in "block3_conv1 | conv3",
-    of which the first known is taken; or "40%", the layer at that share of the depth. `energy` is R with its weights,
-    of 2014 or of 2016. `restarts` images are found for each layer from different noise, and that with the smallest
-    error is shown. `layers_at_once` layers share a batch, which changes the speed only. With `safeguard` the
-    optimiser's step is halved, photo by photo and layer by layer, wherever the energy rises plainly instead of falling.
+    `layers` are layers of the network, by any of their names; "all"; alternatives as in "block3_conv1 | conv3", the
+    first that exists is used; or "40%", the layer at that share of the depth. `energy` is R with its weights, of
+    2014 or of 2016. Each layer is inverted `restarts` times from different noise, and the image with the smallest error
+    is shown. `layers_at_once` layers share a batch, which changes the speed only. With `safeguard` the optimiser's step
+    is halved for each photo and layer whose energy rises clearly (see `deepinside.optimisation.safeguard`).
     """
 
     layers: str | tuple[str, ...] = "all"
@@ -85,22 +85,23 @@ class Inversion:
     )
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know a layer."""
+        """Raise DeepInsideError if the network does not have a layer."""
         chosen_layers(self.layers, network)
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
-        """One item a photo: the photo, then one reconstruction a layer, `reconstruction_LAYER`, pixels 0-255.
+        """One item per photo: the photo, then one reconstruction per layer, `reconstruction_LAYER`, intensities 0–255.
 
         Metrics: `LAYER/error`, the normalised squared error of the representation, and with several restarts
-        `LAYER/error_restart_K` of each; `LAYER/step_scale`, the share of the optimiser's step that was left, where the
-        safeguard had to act. Raises DeepInsideError where a photo's representation is zero.
+        `LAYER/error_restart_K` of each; `LAYER/step_scale`, the final step as a share of the optimiser's, where it was
+        halved. A layer that is zero everywhere for a photo has no normalised error; that photo is not reconstructed
+        from it, and a note says so.
         """
         return run_requests(self.optimisation_requests(network, batch, seeds))
 
     def optimisation_requests(
         self, network: Network, batch: ImageBatch, seeds: Seeds
     ) -> OptimisationRequests[TechniqueOutput]:
-        """The same as a generator that asks for its optimisations, so that runs of a sweep can share a batch."""
+        """The same as a generator of optimisation requests, so that runs of a sweep can share a batch."""
         if not len(batch):
             return TechniqueOutput(())
         layers = chosen_layers(self.layers, network)
@@ -108,43 +109,45 @@ class Inversion:
         photos = centre_crop(whole, network.size)[0].cut(batch.pixels, network.size)
         found: list[Reconstruction] = []
         for group in self.groups(list(layers.values()), network):
-            found += yield from self.invert(network, photos, self.goals(group, batch, seeds))
+            found += yield from self.invert(network, photos, self.targets(group, batch, seeds))
         items = (self.item(network, batch, photos, layers, found, place) for place in range(len(batch)))
-        return TechniqueOutput(tuple(items), (*self.deviations(network), *lowered(found)))
+        return TechniqueOutput(tuple(items), (*self.deviations(network), *halved(found)))
 
     def groups(self, layers: Sequence[str], network: Network) -> Iterator[list[str]]:
         """Neighbouring layers whose images have one size, at most `layers_at_once` together."""
-        for _, alike in groupby(layers, lambda layer: self.energy.margin(stride(network, layer))):
-            group = list(alike)
+        for _, members in groupby(layers, lambda layer: self.energy.margin(stride(network, layer))):
+            group = list(members)
             yield from (group[i : i + self.layers_at_once] for i in range(0, len(group), self.layers_at_once))
 
-    def goals(self, layers: Sequence[str], batch: ImageBatch, seeds: Seeds) -> list[InversionTarget]:
+    def targets(self, layers: Sequence[str], batch: ImageBatch, seeds: Seeds) -> list[InversionTarget]:
         return [
             InversionTarget(layer, place, restart, photo.number, seeds, self.energy)
             for layer in layers for place, photo in enumerate(batch.photos) for restart in range(self.restarts)
         ]  # fmt: skip
 
     def invert(
-        self, network: Network, photos: Tensor, goals: Sequence[InversionTarget]
+        self, network: Network, photos: Tensor, targets: Sequence[InversionTarget]
     ) -> OptimisationRequests[list[Reconstruction]]:
-        """One image for every goal, all in one batch."""
-        margin = self.energy.margin(stride(network, goals[0].layer))
+        """One image for every target whose representation is not zero, all in one batch."""
+        wanted = representations(network, photos, targets)
+        if not wanted:
+            return []
+        targets = list(wanted)
+        margin = self.energy.margin(stride(network, targets[0].layer))
         shape = (photos.shape[1], photos.shape[2] + margin, photos.shape[3] + margin)
-        start = torch.stack([self.energy.start(shape, goal.generator("start")) for goal in goals]).to(photos)
-        match = RepresentationLoss(
-            network, tuple(goals), tuple(photos.shape[1:]), representations(network, photos, goals)
-        )
-        found = yield OptimisationRequest(self.rule, start, match)
+        start = torch.stack([self.energy.start(shape, one.generator("start")) for one in targets]).to(photos)
+        loss = RepresentationLoss(network, tuple(targets), tuple(photos.shape[1:]), tuple(wanted.values()))
+        found = yield OptimisationRequest(self.rule, start, loss)
         with torch.no_grad():
-            images = match.window(found.images, [(margin // 2, margin // 2)] * len(goals))
-            errors = match.errors(images, range(len(goals))).tolist()
-        scales = found.trace["step_scale"].amin(1).tolist() if "step_scale" in found.trace else [1.0] * len(goals)
-        traces = found.trace["error"]
-        return [Reconstruction(g, images[i], errors[i], traces[i], scales[i]) for i, g in enumerate(goals)]
+            images = loss.window(found.images, [(margin // 2, margin // 2)] * len(targets))
+            errors = loss.errors(images, range(len(targets))).tolist()
+        scales = found.trace["step_scale"].amin(1).tolist() if "step_scale" in found.trace else [1.0] * len(targets)
+        rows = zip(targets, images, errors, found.trace["error"], scales, strict=True)
+        return [Reconstruction(*row) for row in rows]
 
     @property
     def rule(self) -> Stepwise | LBFGS:
-        """The optimiser, safeguarded where it has no line search of its own."""
+        """The optimiser, with the safeguard unless it has a line search."""
         if not self.safeguard or isinstance(self.optimiser, LBFGS):
             return self.optimiser
         return Safeguarded(self.optimiser)
@@ -153,23 +156,26 @@ class Inversion:
         self, network: Network, batch: ImageBatch, photos: Tensor, layers: Mapping[str, str],
         found: Sequence[Reconstruction], place: int,
     ) -> Item:  # fmt: skip
-        """The row of one photo, by depth as `layers` (shown name to layer) lists them."""
-        stem = batch.photos[place].stem
+        """One photo's reconstructions, in the order of `layers` (displayed name to layer)."""
+        stem, notes = batch.photos[place].stem, list(batch.photos[place].notes)
         panels = [Panel("photo", (photos[place] + network.mean).cpu(), "photo", stem)]
         metrics, trace = {}, {}
         for name, layer in layers.items():
-            tried = [one for one in found if (one.goal.layer, one.goal.photo) == (layer, place)]
+            tried = [one for one in found if (one.target.layer, one.target.photo) == (layer, place)]
+            if not tried:
+                notes.append(f"{stem} is not reconstructed from {name}: the layer is zero everywhere for it")
+                continue
             best = min(tried, key=lambda one: one.error)
             panels.append(reconstruction(network, f"reconstruction_{name}", best))
             metrics[f"{name}/error"] = best.error
             trace[f"{name}/error"] = best.trace
             metrics |= {f"{name}/step_scale": best.step_scale} if best.step_scale < 1 else {}
             if self.restarts > 1:
-                metrics |= {f"{name}/error_restart_{one.goal.restart + 1}": one.error for one in tried}
-        return Item(stem, stem, tuple(panels), metrics, trace, batch.photos[place].notes)
+                metrics |= {f"{name}/error_restart_{one.target.restart + 1}": one.error for one in tried}
+        return Item(stem, stem, tuple(panels), metrics, trace, tuple(notes))
 
     def deviations(self, network: Network) -> tuple[str, ...]:
-        """Where these settings leave the paper, one sentence each."""
+        """Deviations from the paper, one sentence each."""
         used = type(self.optimiser).__name__
         count = len(chosen_layers("all", network))
         side = math.sqrt(math.prod(network.size))
@@ -181,80 +187,86 @@ class Inversion:
             f"optimised by {used}, not by the paper's {self.energy.paper_optimiser}": used
             != self.energy.paper_optimiser,
             f"weights by share of the depth: the paper gives them for twenty layers, these are {count}": count != 20,
-            "layers that stand in for those named first, which this network has not": stands_in(self.layers, network),
+            "alternatives to the first-named layers, which this network does not have": uses_alternatives(
+                self.layers, network
+            ),
         }
         return tuple(sentence for sentence, differs in said.items() if differs)
 
 
 @plain_dataclass(frozen=True)
 class RepresentationLoss:
-    """The gain that is raised: minus the weighted error of each goal's representation, minus its penalty.
+    """The objective: minus the weighted error of each target's representation, minus its penalty.
 
-    `shape` (C, H, W) is what the network takes; the images may be larger by the energy's margin, so that it sees
-    windows of them. `wanted` holds each goal's representation, (1, …).
+    `shape` (C, H, W) is the network's input; the images may be larger by the energy's margin, then the network is
+    applied to windows of them. `wanted` holds each target's representation, (1, …).
     """
 
     network: Network
-    goals: tuple[InversionTarget, ...]
+    targets: tuple[InversionTarget, ...]
     shape: tuple[int, ...]
     wanted: tuple[Tensor, ...]
-    held: dict[range, tuple[Groups, Mapping[str, Tensor]]] = field(default_factory=dict, init=False, repr=False)
+    cache: dict[range, tuple[Groups, Mapping[str, Tensor]]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def kind(self) -> Hashable:
         return self.network, self.shape
 
     def join(self, others: Sequence["RepresentationLoss"]) -> "RepresentationLoss":
-        goals = sum((other.goals for other in others), self.goals)
-        return replace(self, goals=goals, wanted=sum((other.wanted for other in others), self.wanted))
+        targets = sum((other.targets for other in others), self.targets)
+        return replace(self, targets=targets, wanted=sum((other.wanted for other in others), self.wanted))
+
+    def dead_start_advice(self, items: Sequence[int]) -> str:
+        layers = dict.fromkeys(self.targets[item].layer for item in items)
+        return f"take other layers than {', '.join(layers)} in technique.layers, or layers before their last ReLU"
 
     def __call__(self, x: Tensor, step: int, items: range) -> tuple[Tensor, Parts]:
-        goals = self.goals[items.start : items.stop]
-        error = self.errors(self.window(x, [self.offset(goal, x, step) for goal in goals]), items)
+        targets = self.targets[items.start : items.stop]
+        error = self.errors(self.window(x, [self.offset(one, x, step) for one in targets]), items)
         depths = self.depths[items.start : items.stop]
-        energies = grouped(tuple(goal.energy for goal in goals), x.device)
+        energies = grouped(tuple(one.energy for one in targets), x.device)
         penalty = energies.map(lambda energy, rows: energy.penalty(x[rows.index], self.shape, rows.of(depths)))
         weights = energies.map(lambda energy, rows: energy.error_weights(self.shape, rows.of(depths), x))
         return -weights * error - penalty, {"error": error, "regulariser": penalty}
 
     @cached_property
     def depths(self) -> tuple[float, ...]:
-        """Of each goal's layer."""
-        return tuple(depth(self.network, goal.layer) for goal in self.goals)
+        """The relative depth of each target's layer."""
+        return tuple(depth(self.network, one.layer) for one in self.targets)
 
-    def errors(self, seen: Tensor, items: range) -> Tensor:
-        """(N,): ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² of what the network sees for the goals `items`, (N, C, H, W).
+    def errors(self, windows: Tensor, items: range) -> Tensor:
+        """(N,): ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² of the windows (N, C, H, W) for the targets `items`.
 
         Mahendran & Vedaldi 2014, Sect. 2.
         """
         groups, wanted = self.by_layer(items)
-        found = self.network.activations(seen, list(groups.rows))
-        off = groups.map(lambda layer, rows: squared_norm(found[layer][rows.index] - wanted[layer]))
-        return off / groups.map(lambda layer, _: squared_norm(wanted[layer]))
+        found = self.network.activations(windows, list(groups.rows))
+        distances = groups.map(lambda layer, rows: squared_norm(found[layer][rows.index] - wanted[layer]))
+        return distances / groups.map(lambda layer, _: squared_norm(wanted[layer]))
 
     def by_layer(self, items: range) -> tuple[Groups, Mapping[str, Tensor]]:
-        """The goals `items` grouped by layer, and by layer the representations wanted of them, (n, …)."""
-        if items not in self.held:
+        """The targets `items` grouped by layer, and by layer their representations, (n, …)."""
+        if items not in self.cache:
             wanted = self.wanted[items.start : items.stop]
-            groups = grouped(tuple(goal.layer for goal in self.goals[items.start : items.stop]), wanted[0].device)
-            self.held[items] = groups, {layer: torch.cat(rows.of(wanted)) for layer, rows in groups.rows.items()}
-        return self.held[items]
+            groups = grouped(tuple(one.layer for one in self.targets[items.start : items.stop]), wanted[0].device)
+            self.cache[items] = groups, {layer: torch.cat(rows.of(wanted)) for layer, rows in groups.rows.items()}
+        return self.cache[items]
 
     def post_step(self, x: Tensor, step: int, items: range) -> Tensor:
-        """The images kept within their energies' bounds."""
-        energies = grouped(tuple(goal.energy for goal in self.goals[items.start : items.stop]), x.device)
+        """The images projected to their energies' bounds."""
+        energies = grouped(tuple(one.energy for one in self.targets[items.start : items.stop]), x.device)
         return energies.map(lambda energy, rows: energy.project(x[rows.index]))
 
-    def offset(self, goal: InversionTarget, x: Tensor, step: int) -> tuple[int, int]:
-        """Where a goal's window lies: at random in the first `jitter_steps` steps, then in the middle."""
+    def offset(self, target: InversionTarget, x: Tensor, step: int) -> tuple[int, int]:
+        """The corner of a target's window: random in the first `jitter_steps` steps, then centred."""
         margin = x.shape[2] - self.shape[1]
-        if step >= goal.energy.jitter_steps or not margin:
+        if step >= target.energy.jitter_steps or not margin:
             return margin // 2, margin // 2
-        row, column = torch.randint(0, margin + 1, (2,), generator=goal.generator(f"jitter/{step}")).tolist()
+        row, column = torch.randint(0, margin + 1, (2,), generator=target.generator(f"jitter/{step}")).tolist()
         return row, column
 
     def window(self, x: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
-        """What the network sees of images `x`: a window of its own size, at each image's (row, column)."""
+        """The windows of the images `x` at each image's (row, column), of the size of the network's input."""
         height, width = self.shape[1:]
         if x.shape[2:] == (height, width):
             return x
@@ -262,43 +274,40 @@ class RepresentationLoss:
         return torch.stack(cut)
 
 
-def representations(network: Network, photos: Tensor, goals: Sequence[InversionTarget]) -> tuple[Tensor, ...]:
-    """Every goal's activations (1, …); refuses one that is zero, which no image could be found from."""
+def representations(
+    network: Network, photos: Tensor, targets: Sequence[InversionTarget]
+) -> dict[InversionTarget, Tensor]:
+    """The activations (1, …) of every target; without those that are zero, whose error cannot be normalised."""
     with torch.no_grad():
-        wanted = network.activations(photos, list(dict.fromkeys(goal.layer for goal in goals)))
-    for layer, values in wanted.items():
-        if (values.flatten(1).abs().amax(1) == 0).any():
-            raise DeepInsideError(
-                f"inversion: expected a representation at {layer}, found all zeros for one of the photos; "
-                "leave the layer out of technique.layers."
-            )
-    return tuple(wanted[goal.layer][goal.photo : goal.photo + 1] for goal in goals)
+        layers = network.activations(photos, list(dict.fromkeys(one.layer for one in targets)))
+    found = {one: layers[one.layer][one.photo : one.photo + 1] for one in targets}
+    return {one: values for one, values in found.items() if bool(values.any())}
 
 
-def lowered(found: Sequence[Reconstruction]) -> tuple[str, ...]:
-    """What is said where the safeguard acted; the same whatever photos share a batch."""
+def halved(found: Sequence[Reconstruction]) -> tuple[str, ...]:
+    """The deviation to report if the safeguard halved a step; it does not depend on the rest of the batch."""
     if all(one.step_scale == 1 for one in found):
         return ()
     # Differs from the paper: its step is one for all layers of its own networks.
     return ("the step was halved where the energy rose instead of falling; LAYER/step_scale says how far",)
 
 
-def stands_in(wanted: str | Sequence[str], network: Network) -> bool:
-    """Whether the first alternative of any layer asked for is not known to the network."""
+def uses_alternatives(wanted: str | Sequence[str], network: Network) -> bool:
+    """Whether the network does not have the first alternative of some layer."""
     first = [one.split("|")[0].strip() for one in ([wanted] if isinstance(wanted, str) else wanted) if "|" in one]
     return any(name not in {*network.layers, *network.synonyms} for name in first if not name.endswith("%"))
 
 
 def reconstruction(network: Network, name: str, best: Reconstruction) -> Panel:
-    shown = (best.image + network.mean).cpu()  # the training mean is added back for display
+    shown = (best.image + network.mean).cpu()  # the mean is added back for display
     return Panel(name, shown, "photo", f"error {100 * best.error:.1f} %")
 
 
 def chosen_layers(wanted: str | Sequence[str], network: Network) -> dict[str, str]:
-    """The layers asked for: the name to show, and the network's own; each layer once, in the order asked for.
+    """The layers to invert, displayed name to the network's name; each layer once, in the order of `wanted`.
 
-    Names to show are safe in files' names. "all" leaves out what only changes a layer's shape. Raises DeepInsideError
-    for a layer the network has not.
+    Displayed names are safe in file names. "all" leaves out layers that only change the shape. Raises DeepInsideError
+    for a layer that the network does not have.
     """
     if wanted == "all":
         named = [name for name in network.layers if not isinstance(network.module_of(name), nn.Flatten)]
@@ -312,7 +321,7 @@ def chosen_layers(wanted: str | Sequence[str], network: Network) -> dict[str, st
 
 
 def first_known(request: str, network: Network) -> tuple[str, str]:
-    """The first of `request`'s alternatives that the network knows, as it was asked for and as the network calls it."""
+    """The first of the alternatives that the network has: its displayed name and the network's name."""
     *others, last = [name.strip() for name in request.split("|")]
     for name in others:
         try:
@@ -323,7 +332,7 @@ def first_known(request: str, network: Network) -> tuple[str, str]:
 
 
 def layer_called(name: str, network: Network) -> tuple[str, str]:
-    """The name to show and the layer's own, from any of its names or from a share of the depth such as "40%"."""
+    """A layer's displayed name and the network's name, from any of its names or a relative depth such as "40%"."""
     share = re.fullmatch(r"(\d+)\s*%", name)
     if share is None:
         return name, network.resolve(name)
@@ -333,12 +342,12 @@ def layer_called(name: str, network: Network) -> tuple[str, str]:
 
 
 def depth(network: Network, layer: str) -> float:
-    """A layer's place among the network's layers over their number, in (0, 1]."""
+    """A layer's relative depth: its position among the network's layers divided by their number, in (0, 1]."""
     return (list(network.layers).index(layer) + 1) / len(network.layers)
 
 
 def stride(network: Network, layer: str) -> int:
-    """How many pixels lie between a layer's neighbouring positions; without any, those of the last layer before it."""
+    """Pixels between neighbouring positions of a layer, or of the last layer before it that has positions."""
     layers = list(network.layers.values())
     before = layers[: list(network.layers).index(layer) + 1]
     maps = [one.shape for one in before if len(one.shape) == 3 and one.shape[1] * one.shape[2] > 1]
