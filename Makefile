@@ -48,7 +48,8 @@ setup: $(READY) ## create .venv from the exact pins of constraints.txt
 reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
 	@set -o pipefail; \
 	run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" 'network=$(NETWORK)' 'runtime.results=$(RESULTS)' runtime.threads=1; }; \
-	numbered() { awk -v all="$$(ls experiments/*.yaml | wc -l)" '/^\[/ { sub(/^[^ ]*/, "[" ++done "/" all "]") } { print; fflush() }'; }; \
+	all=$$(ls experiments/*.yaml | wc -l); \
+	numbered() { while IFS= read -r line; do case $$line in "["*) line="[$$((++done))/$$all] $${line#* }";; esac; echo "$$line"; done; }; \
 	(run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; exit $$(($$? + others))) | numbered; failed=$$?; \
 	$(BIN)/deepinside-results claims --results '$(RESULTS)' --network '$(NETWORK)'; \
 	echo 'report: $(RESULTS)/index.html'; exit $$failed

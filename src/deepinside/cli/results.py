@@ -15,7 +15,7 @@ import yaml
 from deepinside.console import tables
 from deepinside.console.claims import MARKS, count_text, estimate_text
 from deepinside.errors import DeepInsideError
-from deepinside.results.folder import is_done, read_metrics, write_json
+from deepinside.results.folder import is_done, read_config, read_metrics, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -173,22 +173,75 @@ def check_network(root: Path, network: str | None, known: set[str]) -> None:
 
 def main() -> None:
     """The console script `deepinside-results`."""
-    parser = argparse.ArgumentParser(prog="deepinside-results", description=__doc__)
-    parser.add_argument("what", choices=["claims", "compare", "keep", "report"])
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--reference", type=Path, default=Path("results/reference"))
-    parser.add_argument(
-        "--network", help="a single network (default: all for claims, tinycaffenet for keep and compare)"
-    )
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     try:
         sys.exit(run_command(arguments))
     except DeepInsideError as error:
         sys.exit(f"deepinside-results: {error}")
 
 
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="deepinside-results", description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--results", type=Path, default=Path("results"))
+    common.add_argument("--reference", type=Path, default=Path("results/reference"))
+    common.add_argument(
+        "--network", help="a single network (default: all for claims, tinycaffenet for keep and compare)"
+    )
+    commands = found.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    for name, words in COMMANDS.items():
+        commands.add_parser(name, help=words, description=words, parents=[common])
+    words = "draw a result's figure again, without computing anything"
+    add_figure_options(commands.add_parser("figure", help=words, description=words))
+    return found
+
+
+COMMANDS = {
+    "claims": "the table of all claims",
+    "compare": "compare the results with the committed reference",
+    "keep": "store the results as the reference",
+    "report": "write the report index.html",
+}
+
+
+def add_figure_options(command: argparse.ArgumentParser) -> None:
+    """RUN and the settings of a figure; a setting that is not given stays as it is."""
+    command.add_argument("run", type=Path, metavar="RUN", help="the folder of a result")
+    command.add_argument("--output", type=Path, metavar="FOLDER", help="write there and leave RUN as it is")
+    for name in ("pdf", "svg"):
+        command.add_argument(f"--{name}", action="append_const", dest="formats", const=name)
+    for name in ("title", "labels"):
+        command.add_argument(f"--{name}", action=argparse.BooleanOptionalAction)
+    command.add_argument("--panels", type=lambda words: tuple(words.split(",")), metavar="A,B", help="panels to show")
+    for name in ("columns", "limit"):
+        command.add_argument(f"--{name}", type=int)
+    for name in ("width", "inches", "percentile"):
+        command.add_argument(f"--{name}", type=float)
+    for name in ("layout", "style", "magnitude-map", "signed-map"):
+        command.add_argument(f"--{name}")
+
+
+def draw_again(arguments: argparse.Namespace) -> None:
+    """Draw a result's figure with the settings given; prints the files."""
+    from deepinside.config.settings import construct
+    from deepinside.experiment.schema import FigureSettings
+    from deepinside.figures.redraw import redraw
+
+    config = read_config(arguments.run)
+    if config is None:
+        raise DeepInsideError(f"{arguments.run}: expected the folder of a result, with its config.yaml, found none.")
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    changes = {name: given[name] for name in FigureSettings.__dataclass_fields__ if name in given}
+    settings = construct(FigureSettings, {**config.get("figure", {}), **changes}, "figure")
+    redraw(arguments.run, settings, arguments.output)
+    for ending in settings.formats:
+        print(f"figure: {(arguments.output or arguments.run) / f'figure.{ending}'}")
+
+
 def run_command(arguments: argparse.Namespace) -> int:
-    if arguments.what == "claims":
+    if arguments.what == "figure":
+        draw_again(arguments)
+    elif arguments.what == "claims":
         show_claims(arguments.results, arguments.network)
     elif arguments.what == "report":
         from deepinside.html_report import write_report

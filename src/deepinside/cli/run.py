@@ -196,7 +196,9 @@ def publish(config: "DictConfig") -> None:
 
         refresh(root)
         if config.runtime.verbosity != "quiet":
-            print(f"report: {root / 'index.html'}")
+            from deepinside.console.tables import SCREEN
+
+            SCREEN.print(f"report: {root / 'index.html'}", markup=False)
 
 
 def failed(reason: str, started: float) -> dict[str, Any]:

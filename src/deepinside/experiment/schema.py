@@ -86,7 +86,8 @@ class FigureSettings:
     `inches` is the width of one picture; `width` is the width of the figure and overrides it. `panels` selects the
     panels shown (all if empty). Maps are drawn linearly up to the `percentile` of their absolute values (100: the
     largest); arrays keep the raw values. `labels` adds (a), (b), … to the parts of the layout. `style` is `screen`,
-    `paper` or the path of a matplotlib style file. A PNG is always written; `formats` adds PDF and SVG.
+    `paper` or the path of a matplotlib style file. A PNG is always written; `formats` adds PDF and SVG. `title` null:
+    a title and a note on the scale, except in the style `paper`, where the caption is the document's.
     """
 
     layout: Literal["rows", "wrapped", "page", "pairs", "columns"] = "rows"
@@ -98,10 +99,15 @@ class FigureSettings:
     percentile: float = Field(default=99.5, gt=0, le=100)
     inches: float = Field(default=1.8, gt=0)
     width: float | None = Field(default=None, gt=0)
-    title: bool = True
+    title: bool | None = None
     labels: bool = False
     style: str = "screen"
     formats: tuple[Literal["png", "pdf", "svg"], ...] = ("png",)
+
+    @property
+    def titled(self) -> bool:
+        """Whether the figure has a title and a note on the scale."""
+        return self.style != "paper" if self.title is None else self.title
 
     @field_validator("magnitude_map", "signed_map")
     @classmethod

@@ -48,8 +48,8 @@ class FigureGrid:
         self.left = MARGIN + (text_metrics.height(self.fonts.name, 2) + GAP / 2 if any(row.name for row in rows) else 0)
         self.inches = self.size_of_pictures()
         self.width = max(self.right_of(row) for row in rows) + MARGIN
-        self.title = text_metrics.fit(title, self.width - 2 * MARGIN, self.fonts.title) if settings.title else ""
-        words = scale_sentence(settings.percentile) if settings.title and self.has_maps() else ""
+        self.title = text_metrics.fit(title, self.width - 2 * MARGIN, self.fonts.title) if settings.titled else ""
+        words = scale_sentence(settings.percentile) if settings.titled and self.has_maps() else ""
         self.note = text_metrics.fit(words, self.width - self.left - MARGIN, self.fonts.below, 4)
         self.height = self.measure()
         self.figure = Figure(figsize=(self.width, self.height), dpi=style.dots())

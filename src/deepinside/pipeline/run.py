@@ -15,6 +15,7 @@ import torch
 from deepinside import claims, figures, progress
 from deepinside.errors import DeepInsideError, UnsuitableSettingError
 from deepinside.experiment.schema import Experiment, read_experiment
+from deepinside.figures import redraw
 from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
 from deepinside.images.sources import Source, listed
@@ -33,6 +34,7 @@ from deepinside.pipeline.checkpoints import POLL_INTERVAL, Chunk, ChunkResult, R
 from deepinside.results import folder as results
 from deepinside.results.items import ArrayFile, ItemRow, ItemTable
 from deepinside.results.provenance import provenance, sources_digest, versions
+from deepinside.results.shown import write_shown
 from deepinside.types import Claim, ImageBatch, Item, Seeds, TechniqueOutput
 
 NETWORK_CACHE: dict[str, Network] = {}
@@ -104,7 +106,7 @@ def already_done(
 ) -> dict[str, Any] | None:
     """The complete result in `folder`, if it is up to date for this run."""
     known = results.finished_result(folder, config, input_fingerprint(experiment, photos))
-    if known is None or experiment.runtime.overwrite:
+    if known is None or experiment.runtime.overwrite or not redraw.bring_up_to_date(folder, config):
         return None
     remove_stale(folder)
     return {**known, "skipped_as_done": True}
@@ -194,7 +196,7 @@ def execute(run: Run) -> dict[str, Any]:
 def checkpoint_origin(run: Run) -> dict[str, Any]:
     """Everything that a chunk's bytes depend on; checkpoints of another origin are not resumed."""
     return {
-        "identity": results.digest(results.identity(run.config)),
+        "identity": results.digest([results.identity(run.config), run.config.get("figure")]),  # panels are drawn
         "inputs": input_fingerprint(run.experiment, run.photos),
         "network": run.network.sha256,
         "code": sources_digest(),
@@ -342,9 +344,8 @@ def finalise(run: Run, checkpoint: RunCheckpoint) -> dict[str, Any]:
     table, found = gather_chunks(run, checkpoint)
     check_some_are_readable(len(run.photos), found.skipped)
     experiment, folder = run.experiment, checkpoint.result
-    title = f"{experiment.title}: {run.network.name}" if experiment.title else run.network.name
-    figures.save_figure(found.shown, len(table), title, experiment.figure, folder / "figure.png")
-    figures.save_traces(found.shown, folder / "trace.png", experiment.figure)
+    redraw.save_pictures(found.shown, len(table), run.config, experiment.figure, folder)
+    write_shown(folder, found.shown)
     found.notes.update(dict.fromkeys(figures.unknown_panel_notes(found.shown, experiment.figure)))
     table.write(folder / "items.parquet")
     results.write_config(folder / "config.yaml", run.config)

@@ -27,6 +27,9 @@ NOT_IDENTITY = (
 """Keys that change where or how fast a run executes, not what it computes."""
 TARGET = re.compile(r"(^|\.)targets?$")
 """Keys that name targets."""
+FIGURE = "figure."
+KEPT_BY_FIGURE = "figure.limit"
+"""The figure's settings change how results are drawn, except the limit: it also decides what is saved."""
 
 
 def folder_for(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Path:
@@ -70,7 +73,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
     A target has one spelling: YAML reads `true` as a bool, but it is a word (see `deepinside.targets`).
     """
-    values = {key: value for key, value in flatten(config).items() if key not in NOT_IDENTITY}
+    values = {key: value for key, value in flatten(config).items() if decides(key)}
     return {key: target_text(value) if TARGET.search(key) else value for key, value in values.items()}
 
 
@@ -79,6 +82,11 @@ def target_text(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [target_text(each) for each in value]
     return "true" if str(value).strip().casefold() == "true" else value
+
+
+def decides(key: str) -> bool:
+    """Whether a setting, by its dotted key, determines what a run computes and saves."""
+    return key not in NOT_IDENTITY and (not f"{key}.".startswith(FIGURE) or key == KEPT_BY_FIGURE)
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -116,8 +124,13 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:
     """The folder's `metrics.json`, or None if it is missing or unreadable."""
+    return read_json(folder / "metrics.json")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The mapping in a JSON file, or None if it is missing or unreadable."""
     try:
-        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
@@ -136,11 +149,8 @@ def finished_result(folder: Path, config: Mapping[str, Any], inputs: Mapping[str
         return None
     if before is None or identity(before) != identity(config):
         return None
-    try:
-        known = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return metrics if isinstance(known, dict) and known.get("inputs") == inputs else None
+    known = read_json(folder / "provenance.json") or {}
+    return metrics if known.get("inputs") == inputs else None
 
 
 @contextmanager

@@ -152,6 +152,16 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
     }
 
 
+def panel_key(item: str, panel: str) -> str:
+    """The name of a panel's array."""
+    return f"{item}/{panel}"
+
+
+def trace_key(item: str, trace: str) -> str:
+    """The name of a trace's array."""
+    return f"{item}/trace/{trace}"
+
+
 class ArrayFile:
     """A `.npz` file written array by array, in constant memory. The same arrays give the same bytes."""
 
@@ -162,9 +172,9 @@ class ArrayFile:
     def add(self, item: Item) -> None:
         """Add every panel as `item/panel` and every trace as `item/trace/name`, float32."""
         for panel in item.panels:
-            self.put(f"{item.name}/{panel.name}", panel.values.numpy())
+            self.put(panel_key(item.name, panel.name), panel.values.numpy())
         for name, values in item.trace.items():
-            self.put(f"{item.name}/trace/{name}", values.cpu().numpy())
+            self.put(trace_key(item.name, name), values.cpu().numpy())
 
     def put(self, name: str, values: np.ndarray) -> None:
         buffer = BytesIO()

@@ -23,7 +23,7 @@ def sweep_name(experiment: str, changes: Mapping[str, Sequence[Any]]) -> str:
 
     `changes` holds the values of every key of the command. Keys that change no result are left out.
     """
-    counted = {key: list(values) for key, values in changes.items() if key not in results.NOT_IDENTITY}
+    counted = {key: list(values) for key, values in changes.items() if results.decides(key)}
     words = [experiment, *(f"{key}={'+'.join(map(results.value_text, values))}" for key, values in counted.items())]
     name = ",".join(safe_name(word) for word in words)
     if len(name) <= results.LONGEST:

@@ -105,7 +105,7 @@ class GridSweeper(Sweeper):
 
         config = self.loader.load_sweep_config(self.master, list(words))
         values = {override.get_key_element(): override.value() for override in self.parsed(words)}
-        overrides = {key: value for key, value in values.items() if key not in results.NOT_IDENTITY}
+        overrides = {key: value for key, value in values.items() if results.decides(key)}
         names = (str(config.name), str(OmegaConf.select(config, "network.name")))
         root = Path(config.runtime.results)
         with open_dict(config):
