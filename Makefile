@@ -46,13 +46,10 @@ $(SITE): $(READY)
 setup: $(READY) ## create .venv from the exact pins of constraints.txt
 
 reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
-	@set -o pipefail; \
-	run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" 'network=$(NETWORK)' 'runtime.results=$(RESULTS)' runtime.threads=1; }; \
-	all=$$(ls experiments/*.yaml | wc -l); \
-	numbered() { while IFS= read -r line; do case $$line in "["*) line="[$$((++done))/$$all] $${line#* }";; esac; echo "$$line"; done; }; \
-	(run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; exit $$(($$? + others))) | numbered; failed=$$?; \
+	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" 'network=$(NETWORK)' 'runtime.results=$(RESULTS)' runtime.threads=1 runtime.report=false; }; \
+	run '$(LONG)' & run '$(OTHERS)'; others=$$?; wait $$!; long=$$?; \
 	$(BIN)/deepinside-results claims --results '$(RESULTS)' --network '$(NETWORK)'; \
-	echo 'report: $(RESULTS)/index.html'; exit $$failed
+	$(BIN)/deepinside-results report --results '$(RESULTS)'; exit $$((others + long))
 
 report: $(READY) ## write the report results/index.html
 	@$(BIN)/deepinside-results report --results '$(RESULTS)'

@@ -64,7 +64,7 @@ def test_the_figure_is_named_where_there_is_one(tmp_path: Path, capsys: pytest.C
     [
         (5, {"of": 5, "right": 2}, "  p4 → cat"),
         (6, {"of": 0, "right": 0}, "  … and 2 more"),
-        (6, {"of": 6, "right": 2}, "  … 2 of 6 right"),
+        (6, {"of": 6, "right": 2}, "  … 2 of 6 with a known class are right"),
     ],
 )
 def test_five_lines_on_images_at_most(

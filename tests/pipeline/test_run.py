@@ -76,7 +76,7 @@ def test_a_run_leaves_what_the_contract_names(photos: Path, bench: Path) -> None
     names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     panels = {f"panels/{variant}/map/{name}.png" for variant in ("plain", "rough") for name in "abcde"}
     assert names == panels | {
-        "metrics.json", "config.yaml", "provenance.json", "figure.png", "arrays.npz", "items.parquet",
+        "metrics.json", "config.yaml", "provenance.json", "figure.png", "arrays.npz", "items.parquet", "shown.json",
     }  # fmt: skip
     assert found["metrics"]["plain/level"] == pytest.approx(
         np.mean([v["plain/level"] for v in found["items"].values()])

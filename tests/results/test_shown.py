@@ -44,7 +44,7 @@ def test_a_folder_that_has_not_saved_its_arrays_says_so(tmp_path: Path) -> None:
         read_shown(tmp_path)
     put(tmp_path)
     write_shown(tmp_path, [ITEM])
-    with pytest.raises(DeepInsideError, match=r"the array cat/photo in arrays\.npz, found none; run it again"):
+    with pytest.raises(DeepInsideError, match=r"the array cat/trace/loss in arrays\.npz, found none; run it again"):
         read_shown(tmp_path)
     (tmp_path / "shown.json").write_text("{")
     with pytest.raises(DeepInsideError, match=r"expected shown\.json and arrays\.npz of a result"):

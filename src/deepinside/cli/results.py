@@ -149,7 +149,7 @@ def cell_text(cell: "Cell") -> str:
     """The text of a cell in the table of claims."""
     if cell.claim is None:
         return cell.verdict
-    return f"{MARKS[cell.verdict]} {estimate_text(cell.claim)}\n{count_text(cell.claim)}"
+    return f"{MARKS[cell.verdict]} {estimate_text(cell.claim)}, {count_text(cell.claim)}"
 
 
 def complete_runs(root: Path) -> "list[Run]":

@@ -30,7 +30,7 @@ class Screen(Console):
 
 SCREEN = Screen(highlight=False, soft_wrap=True, emoji=False)
 if not SCREEN.is_terminal:
-    SCREEN.width = 140  # a log has no width
+    SCREEN.width = 180  # a log has no width, and most claims fit
 
 
 def print_run(folder: Path, found: Mapping[str, Any], verbosity: str = "normal", position: str = "") -> None:
@@ -88,7 +88,7 @@ def sightings(found: Mapping[str, Any]) -> list[str]:
     lines = list(dict.fromkeys(one["caption"] for one in found.get("predictions", {}).values()))
     right, further = found.get("right") or {"of": 0}, found.get("count", 0) > len(lines) or len(lines) > MOST
     if right["of"] > 1 and further:
-        lines = [*lines[: MOST - 1], f"… {right['right']} of {right['of']} right"]
+        lines = [*lines[: MOST - 1], f"… {right['right']} of {right['of']} with a known class are right"]
     elif len(lines) > MOST:
         lines = [*lines[: MOST - 1], f"… and {len(lines) - MOST + 1} more"]
     return lines
