@@ -221,7 +221,7 @@ def add_figure_options(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--{name}")
 
 
-def draw_again(arguments: argparse.Namespace) -> None:
+def redraw_figure(arguments: argparse.Namespace) -> None:
     """Draw a result's figure with the settings given; prints the files."""
     from deepinside.config.settings import construct
     from deepinside.experiment.schema import FigureSettings
@@ -230,8 +230,8 @@ def draw_again(arguments: argparse.Namespace) -> None:
     config = read_config(arguments.run)
     if config is None:
         raise DeepInsideError(f"{arguments.run}: expected the folder of a result, with its config.yaml, found none.")
-    given = {name: value for name, value in vars(arguments).items() if value is not None}
-    changes = {name: given[name] for name in FigureSettings.__dataclass_fields__ if name in given}
+    stated = {name: value for name, value in vars(arguments).items() if value is not None}
+    changes = {name: stated[name] for name in FigureSettings.__dataclass_fields__ if name in stated}
     settings = construct(FigureSettings, {**config.get("figure", {}), **changes}, "figure")
     redraw(arguments.run, settings, arguments.output)
     for ending in settings.formats:
@@ -240,7 +240,7 @@ def draw_again(arguments: argparse.Namespace) -> None:
 
 def run_command(arguments: argparse.Namespace) -> int:
     if arguments.what == "figure":
-        draw_again(arguments)
+        redraw_figure(arguments)
     elif arguments.what == "claims":
         show_claims(arguments.results, arguments.network)
     elif arguments.what == "report":

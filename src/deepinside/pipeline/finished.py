@@ -28,12 +28,12 @@ def known(config: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
         return None
     photos = listed(construct(ImageSettings, config["images"], "images"))
     found = results.finished_result(folder, config, inputs(config["network"].get("sha256"), photos))
-    if found is None or not drawn_alike(config, folder):
+    if found is None or not figure_is_current(config, folder):
         return None
     return {**found, "skipped_as_done": True}
 
 
-def drawn_alike(config: Mapping[str, Any], folder: Path) -> bool:
+def figure_is_current(config: Mapping[str, Any], folder: Path) -> bool:
     """Whether the figure has these settings, or has now been drawn again with them."""
     if (results.read_config(folder) or {}).get("figure") == config.get("figure"):
         return True
