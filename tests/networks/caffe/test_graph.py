@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from caffe_nets import ARCHITECTURES, CaffeNet, caffenet
+from caffe_nets import ARCHITECTURES, CaffeNet, caffenet, old_blob
 from caffe_oracles import by_onnx, by_opencv, largest_difference
 
 from deepinside.errors import DeepInsideError
 from deepinside.networks.caffe.graph import read_network
+from deepinside.networks.caffe.messages import array, message_class
 
 EXACT = 1e-5
 V1 = [name for name in ARCHITECTURES if name != "resnet"]  # BatchNorm is younger than that format
@@ -56,6 +57,13 @@ def test_the_first_format(tmp_path: Path) -> None:
         """
     )
     assert largest_difference(by_onnx(read_network(prototxt, caffemodel), net.image), net.values) < EXACT
+    old = message_class("NetParameter")()
+    for name, blobs in net.blobs.items():
+        layer = old.layers.add().layer
+        layer.name, layer.type = name, "conv" if name == "conv1" else "innerproduct"
+        layer.blobs.extend(map(old_blob, blobs))
+    caffemodel.write_bytes(old.SerializeToString())
+    assert largest_difference(by_onnx(read_network(prototxt, caffemodel), net.image), net.values) < EXACT
 
 
 TRAIN_VAL = """
@@ -84,6 +92,19 @@ def test_a_train_val_prototxt_gives_the_network_of_the_test_phase_and_its_prepro
     assert (network.mean, network.scale, network.mean_file) == ((104, 117, 123), 0.5, "")
     (note,) = network.notes
     assert note == "Left out, because they follow the class scores: accuracy (Accuracy), loss (SoftmaxWithLoss)."
+
+
+def test_auxiliary_classifiers_are_left_out_and_named(tmp_path: Path) -> None:
+    """As in GoogLeNet's train_val, whose two auxiliary classifiers end in losses before the last one does."""
+    net = CaffeNet(16)
+    net.conv("conv1", 4, 3)
+    net.inner("loss1/classifier", 5, bottom="conv1")
+    net.add("loss1/loss", "SoftmaxWithLoss", ["loss1/classifier", "label"], np.zeros(()))
+    net.inner("loss3/classifier", 5, bottom="conv1")
+    net.add("loss3/loss3", "SoftmaxWithLoss", ["loss3/classifier", "label"], np.zeros(()))
+    network = read_network(*net.write(tmp_path))
+    assert list(network.layers) == ["conv1", "loss3/classifier"]
+    assert network.notes[1] == "Left out, because the class scores do not depend on them: loss1/classifier."
 
 
 def test_unknown_fields_are_allowed_and_named_but_not_those_of_training(tmp_path: Path) -> None:
@@ -195,8 +216,6 @@ def test_double_precision_weights(tmp_path: Path) -> None:
     net.conv("conv", 2, 3)
     prototxt, caffemodel = net.write(tmp_path)
     expected = read_network(prototxt, caffemodel)
-    from deepinside.networks.caffe.messages import array, message_class
-
     model = message_class("NetParameter").FromString(caffemodel.read_bytes())
     for one in model.layer[0].blobs:
         values = array(one, what="")

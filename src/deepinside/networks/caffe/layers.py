@@ -32,27 +32,36 @@ def pair(at: CaffeLayer, settings: Message, name: str, least: int, default: int 
 
 
 def convolution(at: CaffeLayer) -> None:
-    settings = at.message.convolution_param
-    channels, *sizes = at.image_shape()
-    windows = kernel, stride, pad, dilation = _windows(at, settings)
-    group, outputs = settings.group, settings.num_output
-    if settings.axis != 1 or not outputs or not group or channels % group or outputs % group:
-        at.refuse(f"has {outputs} outputs in {group} groups along axis {settings.axis}, for {channels} channels")
-    out = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, k, t, p, d in zip(sizes, *windows, strict=True)]
-    weight = at.trained(0, (outputs, channels // group, *kernel), "weights")
-    _convolve(at, "Conv", weight, stride, pad, dilation, (1, outputs, *out))
+    def size(s: int, k: int, t: int, p: int, d: int) -> int:
+        return (s + 2 * p - d * (k - 1) - 1) // t + 1
+
+    _convolve(at, "Conv", size)
 
 
 def deconvolution(at: CaffeLayer) -> None:
+    def size(s: int, k: int, t: int, p: int, d: int) -> int:
+        return t * (s - 1) + d * (k - 1) + 1 - 2 * p
+
+    _convolve(at, "ConvTranspose", size)
+
+
+def _convolve(at: CaffeLayer, operator: str, size: Callable[[int, int, int, int, int], int]) -> None:
+    """`size` is that of the output along one axis, of the input's, kernel, stride, padding and dilation."""
     settings = at.message.convolution_param
     channels, *sizes = at.image_shape()
     windows = kernel, stride, pad, dilation = _windows(at, settings)
     group, outputs = settings.group, settings.num_output
     if settings.axis != 1 or not outputs or not group or channels % group or outputs % group:
         at.refuse(f"has {outputs} outputs in {group} groups along axis {settings.axis}, for {channels} channels")
-    out = [t * (s - 1) + d * (k - 1) + 1 - 2 * p for s, k, t, p, d in zip(sizes, *windows, strict=True)]
-    weight = at.trained(0, (channels, outputs // group, *kernel), "weights")
-    _convolve(at, "ConvTranspose", weight, stride, pad, dilation, (1, outputs, *out))
+    shape = (1, outputs, *(size(*one) for one in zip(sizes, *windows, strict=True)))
+    if min(shape) < 1:
+        at.refuse(f"has a kernel larger than its input of {describe(at.shape)}")
+    rows = (outputs, channels // group) if operator == "Conv" else (channels, outputs // group)
+    weight = at.constant("w", at.trained(0, (*rows, *kernel), "weights"))
+    at.add(
+        operator, at.x, weight, *_bias(at, settings, outputs), shape=shape, kernel_shape=kernel, strides=stride,
+        pads=pad * 2, dilations=dilation, group=group,
+    )  # fmt: skip
 
 
 def _windows(at: CaffeLayer, settings: Message) -> tuple[Pair, Pair, Pair, Pair]:
@@ -62,18 +71,6 @@ def _windows(at: CaffeLayer, settings: Message) -> tuple[Pair, Pair, Pair, Pair]
         pair(at, settings, "pad", 0, 0),
         pair(at, settings, "dilation", 1, 1),
     )
-
-
-def _convolve(
-    at: CaffeLayer, operator: str, weight: NDArray[np.float32], stride: Pair, pad: Pair, dilation: Pair, shape: Shape
-) -> None:
-    if min(shape) < 1:
-        at.refuse(f"has a kernel larger than its input of {describe(at.shape)}")
-    inputs = [at.x, at.constant("w", weight), *_bias(at, at.message.convolution_param, shape[1])]
-    at.add(
-        operator, *inputs, shape=shape, kernel_shape=weight.shape[2:], strides=stride, pads=pad * 2,
-        dilations=dilation, group=at.message.convolution_param.group,
-    )  # fmt: skip
 
 
 def _bias(at: CaffeLayer, settings: Message, count: int) -> list[str]:
