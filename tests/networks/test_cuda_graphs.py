@@ -8,12 +8,12 @@ import torch
 import toys
 from torch import Tensor
 
-from deepinside.networks.cuda_graphs import KEPT, WORTH, Replayed, Replays, Work, recorded
+from deepinside.networks.cuda_graphs import MOST_SHAPES, WORTH, Call, Replayed, Replays, recorded
 
 GENERATOR = torch.Generator().manual_seed(0)
 
 
-def again(works: Sequence[Work]) -> Sequence[Work]:
+def again(works: Sequence[Call]) -> Sequence[Call]:
     for work in works:
         work()
     return works
@@ -57,7 +57,7 @@ def test_what_a_pass_gave_stays_and_each_goes_back_its_own_way() -> None:
 def test_only_shapes_that_keep_coming_are_recorded() -> None:
     made: list[int] = []
 
-    def record(works: Sequence[Work]) -> Sequence[Work]:
+    def record(works: Sequence[Call]) -> Sequence[Call]:
         made.append(len(works))
         return again(works)
 
@@ -67,18 +67,18 @@ def test_only_shapes_that_keep_coming_are_recorded() -> None:
         replays(photos())
     replays(photos(3))
     assert len(made) == 1
-    for count in range(4, 5 + KEPT):
+    for count in range(4, 5 + MOST_SHAPES):
         for _ in range(WORTH):
             x = photos(count)
             assert torch.equal(replays(x)[1], compute(x)[1])
-    assert len(made) == 2 + KEPT
+    assert len(made) == 2 + MOST_SHAPES
 
 
 def test_what_cannot_be_recorded_or_is_not_right_is_computed() -> None:
-    def refuse(works: Sequence[Work]) -> Sequence[Work]:
+    def refuse(works: Sequence[Call]) -> Sequence[Call]:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    def forget(works: Sequence[Work]) -> Sequence[Work]:
+    def forget(works: Sequence[Call]) -> Sequence[Call]:
         return [lambda: None for _ in again(works)]
 
     for record in (refuse, forget):

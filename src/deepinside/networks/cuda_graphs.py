@@ -13,30 +13,30 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Work = Callable[[], None]
+Call = Callable[[], None]
 Compute = Callable[[Tensor], tuple[Tensor, ...]]
-Record = Callable[[Sequence[Work]], Sequence[Work]]
+Recorder = Callable[[Sequence[Call]], Sequence[Call]]
 """Turns callables that always use the same memory into callables that replay them."""
 
 WARM_UP = 3  # PyTorch's recommendation: libraries choose and set up kernels in the first runs
 WORTH = 3  # record at the third call with one shape; fewer calls do not pay for it
-KEPT = 2  # shapes kept; each holds the activations of a batch
+MOST_SHAPES = 2  # shapes kept; each holds the activations of a batch
 CLOSE = 1e-3
 
 
-def recorded(works: Sequence[Work]) -> Sequence[Work]:
+def recorded(calls: Sequence[Call]) -> Sequence[Call]:
     """Record each callable as a CUDA graph with shared memory. The callables run a few times first."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP):
-            for work in works:
-                work()
+            for call in calls:
+                call()
     torch.cuda.current_stream().wait_stream(stream)
-    pool, graphs = torch.cuda.graph_pool_handle(), [torch.cuda.CUDAGraph() for _ in works]
-    for graph, work in zip(graphs, works, strict=True):
+    pool, graphs = torch.cuda.graph_pool_handle(), [torch.cuda.CUDAGraph() for _ in calls]
+    for graph, call in zip(graphs, calls, strict=True):
         with torch.cuda.graph(graph, pool=pool):
-            work()
+            call()
     return [graph.replay for graph in graphs]
 
 
@@ -46,13 +46,13 @@ class Replayed:
     Call it like `compute`; it works with autograd, and the caller owns the results.
     """
 
-    def __init__(self, compute: Compute, sample: Tensor, record: Record = recorded) -> None:
+    def __init__(self, compute: Compute, sample: Tensor, record: Recorder = recorded) -> None:
         self.compute = compute
         self.x = sample.detach().clone().requires_grad_()
-        self.passes = 0
+        self.pass_count = 0
         self._forwards()
         self.above = tuple(torch.ones_like(values) for values in self.outputs)
-        self._again, self._back = record([self._forwards, self._backwards])
+        self._replay_forward, self._replay_backward = record([self._forwards, self._backwards])
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = _Replay.apply(x, self)
@@ -61,15 +61,15 @@ class Replayed:
     def run(self, x: Tensor) -> int:
         """Run a forward pass and return its number. Its activations stay in memory until the next pass."""
         self.x.detach().copy_(x)
-        self._again()
-        self.passes += 1
-        return self.passes
+        self._replay_forward()
+        self.pass_count += 1
+        return self.pass_count
 
     def back(self, above: Sequence[Tensor]) -> Tensor:
         """The input gradient of the last pass."""
         for place, values in zip(self.above, above, strict=True):
             place.copy_(values)
-        self._back()
+        self._replay_backward()
         return self.gradient.clone()
 
     def right(self) -> bool:
@@ -99,7 +99,7 @@ class _Replay(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        if ctx.number != ctx.replayed.passes:
+        if ctx.number != ctx.replayed.pass_count:
             ctx.number = ctx.replayed.run(x)
         return ctx.replayed.back(above), None
 
@@ -119,18 +119,18 @@ def close(found: Tensor, expected: Tensor) -> bool:
 class Replays:
     """The recordings of one part of a network, for the input shapes that recur."""
 
-    def __init__(self, compute: Compute, record: Record = recorded) -> None:
+    def __init__(self, compute: Compute, record: Recorder = recorded) -> None:
         self.compute, self.record = compute, record
-        self._seen: dict[Any, int] = {}
+        self._calls: dict[Any, int] = {}
         self._made: dict[Any, Compute] = {}
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         shape = (tuple(x.shape), x.dtype, x.device)
-        self._seen[shape] = self._seen.get(shape, 0) + 1
-        if self._seen[shape] == WORTH:
+        self._calls[shape] = self._calls.get(shape, 0) + 1
+        if self._calls[shape] == WORTH:
             self._made[shape] = self._try(x)
-            for oldest in list(self._made)[:-KEPT]:
-                del self._made[oldest], self._seen[oldest]
+            for oldest in list(self._made)[:-MOST_SHAPES]:
+                del self._made[oldest], self._calls[oldest]
         return self._made.get(shape, self.compute)(x)
 
     def _try(self, x: Tensor) -> Compute:

@@ -40,7 +40,7 @@ class InputConvention:
     published, e.g. [104, 117, 123] with `bgr` and scale 1, or [0.485, 0.456, 0.406] with `rgb` and scale 255.
 
     `mean` may also be a file (.npy or .binaryproto) with a mean image (C, H, W), next to the YAML; `mean_sha256` is
-    then its hash. `mean_fit` says how it is brought to the photos' size: `crop` takes its centre, as Caffe's data layer
+    then its hash. `mean_fit` says how it is fitted to the photos' size: `crop` takes its centre, as Caffe's data layer
     does; `resize` scales it to `size`, as Caffe's first Python classifier did.
 
     Image space (see `deepinside.types`) is RGB mean-subtracted pixels, (N, 3, H, W); (N, 1, H, W) for `grey`.

@@ -2,7 +2,7 @@
 
 Boxes are (x0, y0, x1, y1); pixels or fractions, as long as those compared agree. Functions that take a map take boxes
 in the map's own pixel edges. One headline number misleads here (a photo that its object fills is "localised" by the
-whole image), so everything is meant to be looked at by `size_bin`, beside the baselines.
+whole image), so everything is meant to be looked at by `size_bin`, next to the baselines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -106,7 +106,7 @@ def inside(shape: tuple[int, ...], boxes: ArrayLike, *, tolerance: float = 0.0) 
 
 
 def pointing(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0) -> float:
-    """The pointing game (Zhang et al. 2016): 1 where the map's maximum lies in a box, else 0.
+    """The pointing game (Zhang et al. 2016): 1 where the map's maximum is in a box, else 0.
 
     `tolerance` in pixels of the map; the authors allow 15 at about 224. Several equal maxima count by the share of
     them that hits, so a constant map scores what a random finger would.
@@ -116,7 +116,7 @@ def pointing(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0) -
 
 
 def mass_inside(saliency: ArrayLike, boxes: ArrayLike) -> float:
-    """Share of the map's sum that lies in the boxes, 0..1; for a map of zeros that of a constant one."""
+    """Share of the map's sum that is in the boxes, 0..1; for a map of zeros that of a constant one."""
     values = _map(saliency)
     within = inside(values.shape, boxes)
     total = values.sum()
@@ -124,7 +124,7 @@ def mass_inside(saliency: ArrayLike, boxes: ArrayLike) -> float:
 
 
 def map_scores(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0) -> dict[str, float]:
-    """The map's `pointing` and `mass_inside`, beside what they are without a map.
+    """The map's `pointing` and `mass_inside`, next to what they are without a map.
 
     `pointing_centre` points at the image's centre, `area_inside` is the boxes' share of the area: what a random
     finger hits and the mass a constant map has there. `concentration` is mass over area, 1 for a map that says

@@ -2,7 +2,7 @@
 
 Simonyan et al. 2013, Sect. 3.2: a Gaussian mixture of the colours of the most salient pixels, another of the least
 salient ones, one GraphCut (Boykov and Jolly 2001) over all pixels with these two models fixed, and the box around the
-largest connected piece of foreground. Beside it the plain boxes it has to beat.
+largest connected piece of foreground. Next to it, the plain boxes it has to beat.
 
 numpy, scipy and scikit-learn work here, not torch: minimum cut, labelling and seeding are theirs. The mixtures are
 fitted here because an iteration on three colours is two small matrix products; the general-purpose fit of
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 
-# Added to every variance, in squared pixel levels: a flat region still has a colour model, one level wide.
+# Added to every variance, in squared intensities: a flat region still has a colour model, one intensity wide.
 _LEAST_VARIANCE = 1.0
 # Edge capacities are whole numbers (scipy's maximum flow); this many steps to one unit of energy where they fit.
 _STEPS_PER_UNIT = 10_000
@@ -446,8 +446,8 @@ def _graph(balance: Array, first: NDArray[np.intp], second: NDArray[np.intp], we
     columns = np.concatenate([second, first, front, np.full(back.size, sink)])
     capacities = np.concatenate([weights, weights, own[front], -own[back]])
     scale = min(_STEPS_PER_UNIT, _LARGEST_CAPACITY / max(np.abs(own).sum(), weights.max(initial=1.0)))
-    whole = np.rint(capacities * scale).astype(np.int32)
-    return csr_array((whole, (rows, columns)), shape=(own.size + 2, own.size + 2))
+    integers = np.rint(capacities * scale).astype(np.int32)
+    return csr_array((integers, (rows, columns)), shape=(own.size + 2, own.size + 2))
 
 
 def _source_side(residual: csr_array) -> Mask:

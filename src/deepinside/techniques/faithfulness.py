@@ -29,7 +29,7 @@ Curves = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Faithfulness:
-    """Deletion and insertion curves of the saliency map, beside those of a random order of the pixels.
+    """Deletion and insertion curves of the saliency map, next to those of a random order of the pixels.
 
     `target` is a class or group (see `deepinside.targets`), "top1" or "true". The pixels go in `steps` equal parts.
     Deleted pixels take the training mean (zero in image space); insertion starts from the photo blurred by

@@ -69,8 +69,8 @@ class LayerGradients:
             raise DeepInsideError(
                 f"layers: expected layers that lead to {targets[0].layer}, found {', '.join(missing)}, which do not."
             )
-        seen = [of_photo(p, network, *row) for p, *row in zip(batch.photos, scores, targets, strict=True)]
-        rows = zip(batch.photos, targets, seen, strict=True)
+        predictions = [of_photo(p, network, *row) for p, *row in zip(batch.photos, scores, targets, strict=True)]
+        rows = zip(batch.photos, targets, predictions, strict=True)
         notes += (f"Left out, their first axis is not the photos': {', '.join(mixed)}.",) if mixed else ()
         items = [
             replace(item(photo, target, name, found[name], i, notes), prediction=one)

@@ -1,6 +1,6 @@
 """From the saliency map to the object: a mask and a box, learnt from labels alone (Simonyan et al. 2013, Sect. 3.2).
 
-Where people have marked the objects, the boxes are scored beside those that need no network.
+With box annotations, the boxes are scored next to network-free baselines.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,11 +111,11 @@ class Localisation:
     def maps(
         self, forward: ForwardPass, middle: Crop, pixels: Tensor, targets: Sequence[Sequence[Target]]
     ) -> list[list[Tensor]]:
-        """By photo: the map (H, W) of every target. `forward` is what was seen of the `middle` crop."""
+        """By photo: the map (H, W) of every target. `forward` is the forward pass of the `middle` crop."""
         saliency, net = Saliency(), forward.network
         crops = (ten_crops if self.crops == "ten" else centre_crop)((pixels.shape[2], pixels.shape[3]), net.size)
         everywhere = list(zip(*targets, strict=False))  # as many as every photo has; the rest is some photos' own
-        known = saliency.seen(forward, middle, everywhere)
+        known = saliency.forward_windows(forward, middle, everywhere)
         maps = zip(*saliency.averaged(net, pixels, everywhere, crops, known), strict=True)
         found = [[one.cpu() for one in of_photo] for of_photo in maps]
         further = [(place, target) for place, row in enumerate(targets) for target in row[len(everywhere) :]]
@@ -141,8 +141,8 @@ class Localisation:
             )
             stem = scene.photo.stem
             name = stem if len(targets) == 1 else f"{stem}_{number}_{safe_name(target.name)}"
-            seen = of_photo(scene.photo, network, scene.scores, target)
-            yield replace(self.item(name, scene, target, saliency, cut), prediction=seen)
+            prediction = of_photo(scene.photo, network, scene.scores, target)
+            yield replace(self.item(name, scene, target, saliency, cut), prediction=prediction)
 
     @property
     def constraints(self) -> graph_cut.Constraints:
@@ -211,7 +211,7 @@ class Localisation:
 @plain_dataclass(frozen=True)
 class Scene:
     """One photo as it is cut up: `levels` (3, H, W) RGB 0-255, whole numbers; its `own` class and the `truth` boxes
-    (K, 4) in pixel edges of `levels`, none where nobody marked them; its class `scores` (classes,)."""
+    (K, 4) in pixel edges of `levels`, none without annotations; its class `scores` (classes,)."""
 
     photo: Photo
     levels: Tensor

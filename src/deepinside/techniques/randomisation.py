@@ -58,11 +58,11 @@ class Randomisation:
         found = {rule: {name: maps(one, rule, x, targets) for name, one in networks.items()} for rule in self.rules}
         shown = (x + network.mean).cpu()
         rules = {rule: rule_notes(network, rule, targets[0].layer) for rule in self.rules}
-        seen = [of_photo(p, network, *row) for p, *row in zip(batch.photos, scores, targets, strict=True)]
+        predictions = [of_photo(p, network, *row) for p, *row in zip(batch.photos, scores, targets, strict=True)]
         items = [
             replace(
                 item(p, shown[i], rule, found[rule], i, (*target_notes(p, targets[i]), *rules[rule])),
-                prediction=seen[i],
+                prediction=predictions[i],
             )
             for i, p in enumerate(batch.photos)
             for rule in self.rules
@@ -108,7 +108,7 @@ def randomised(network: Network, layers: Sequence[str], seeds: Seeds) -> Network
 
 
 def reinitialised(module: nn.Module, generator: torch.Generator) -> nn.Module:
-    """A copy with every parameter drawn anew from a normal distribution of the old one's mean and deviation.
+    """A copy with every parameter drawn from a normal distribution of the old one's mean and deviation.
 
     So the scale of activations stays what it was, and only what was learnt is lost.
     """

@@ -1,6 +1,6 @@
 """The saliency map: how much each pixel matters to the class score (Simonyan et al. 2013, Sect. 3.1).
 
-With another rule for the rectifiers the same code is DeconvNet or guided back-propagation (Sect. 4), from a class as
+With another rule for the ReLUs the same code is DeconvNet or guided back-propagation (Sect. 4), from a class as
 from a unit of any layer.
 """
 
@@ -42,7 +42,7 @@ def signed(gradient: Tensor, _: Tensor) -> Tensor:
 
 
 def input_times_gradient(gradient: Tensor, x: Tensor) -> Tensor:
-    """Σ over channels of w·I, (N, H, W), I zero-centred: each pixel's share of the linearised score (eq. 3)."""
+    """Σ over channels of w·I, (N, H, W), I mean-subtracted: each pixel's share of the linearised score (eq. 3)."""
     return (gradient * x).sum(1)
 
 
@@ -101,10 +101,10 @@ class Saliency:
         """One item a photo: the photo, and one map (H, W), or (3, H, W) in colour, for each of its targets."""
         if not len(batch):
             return TechniqueOutput(())
-        whole = (batch.pixels.shape[2], batch.pixels.shape[3])
-        crops = (ten_crops if self.crops == "ten" else centre_crop)(whole, network.size)
+        photo_size = (batch.pixels.shape[2], batch.pixels.shape[3])
+        crops = (ten_crops if self.crops == "ten" else centre_crop)(photo_size, network.size)
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
-        (centre,) = centre_crop(whole, network.size)
+        (centre,) = centre_crop(photo_size, network.size)
         forward = ForwardPass(
             ruled, centre.cut(batch.pixels, network.size), [network.target]
         )  # a rule changes no score
@@ -115,7 +115,7 @@ class Saliency:
         counts = [count_relus(network, layer) for layer in layers]
         notes = tuple(note for layer in layers for note in rule_notes(network, self.relu_rule, layer))
         asked = list(zip(*targets, strict=True))
-        known = self.seen(forward, centre, asked)
+        known = self.forward_windows(forward, centre, asked)
         del forward  # frees its activations
         maps = self.averaged(ruled, batch.pixels, asked, crops, known)
         rows = zip(batch.photos, names, targets, zip(*maps, strict=True), scores, strict=True)
@@ -145,17 +145,19 @@ class Saliency:
         """For each row of targets one map a photo, averaged over crops; those of some crops may be known."""
         found = dict(known)
         for group in in_micro_batches([crop for crop in crops if crop not in found], len(x), network.size):
-            found |= self.looked_at(network, x, group, asked)
-        whole = (x.shape[2], x.shape[3])
-        return [average_over_crops([found[crop][row] for crop in crops], crops, whole) for row in range(len(asked))]
+            found |= self.windows_of_crops(network, x, group, asked)
+        photo_size = (x.shape[2], x.shape[3])
+        return [
+            average_over_crops([found[crop][row] for crop in crops], crops, photo_size) for row in range(len(asked))
+        ]
 
-    def seen(self, forward: ForwardPass, crop: Crop, asked: Sequence[Sequence[Target]]) -> Windows:
+    def forward_windows(self, forward: ForwardPass, crop: Crop, asked: Sequence[Sequence[Target]]) -> Windows:
         """The maps of a crop that was looked at already, or none where another layer is asked for."""
         if any(target.layer not in forward.activations for row in asked for target in row):
             return {}
         return {crop: [self.reduced(forward, row) for row in asked]}
 
-    def looked_at(
+    def windows_of_crops(
         self, network: Network, x: Tensor, crops: Sequence[Crop], asked: Sequence[Sequence[Target]]
     ) -> Windows:
         """The maps of some crops, all of them in one pass forwards."""
@@ -169,7 +171,7 @@ class Saliency:
 
     def item(
         self, network: Network, photo: Photo, names: Sequence[str], targets: Sequence[Target], maps: Sequence[Tensor],
-        scores: Tensor, rectifiers: float, notes: tuple[str, ...],
+        scores: Tensor, relu_count: float, notes: tuple[str, ...],
     ) -> Item:  # fmt: skip
         shown = Panel("photo", network.input.to_intensities(photo.pixels).cpu(), "photo", photo.stem)
         parts = zip(names, maps, targets, strict=True)
@@ -178,10 +180,10 @@ class Saliency:
             Panel(name, values.cpu(), LOOKS[self.show], target.name, blank=blank)
             for (name, values, target), blank in zip(parts, blanks, strict=True)
         ]
-        metrics = {**dict(numbers(network, targets, maps, scores)), "relu_count": rectifiers}
+        metrics = {**dict(numbers(network, targets, maps, scores)), "relu_count": relu_count}
         said = (*target_notes(photo, *targets), *notes)
-        seen = of_photo(photo, network, scores, targets[0])
-        return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said, prediction=seen)
+        prediction = of_photo(photo, network, scores, targets[0])
+        return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said, prediction=prediction)
 
     def why_blank(self, network: Network, target: Target, values: Tensor, scores: Tensor) -> str:
         """Why a map tells nothing, as far as can be known; empty where it tells something."""

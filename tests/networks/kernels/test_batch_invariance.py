@@ -1,4 +1,4 @@
-"""The quick way is taken only where it gives the bytes of the certain one."""
+"""The fast implementation is used only where it gives the same bytes."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from deepinside.networks.kernels.batch_invariance import BatchInvariant, in_bloc
 
 
 def test_a_way_that_rounds_differently_is_not_taken() -> None:
-    steady, x = BatchInvariant(), torch.zeros(3, 4)
-    assert steady(x, quick=lambda x: x * 1.0000001 + 1, certain=lambda x: x + 2).eq(2).all()  # equal on no probe
-    assert BatchInvariant()(x, quick=lambda x: x + 1, certain=lambda x: 1 + x).eq(1).all()
+    choose, x = BatchInvariant(), torch.zeros(3, 4)
+    assert choose(x, fast=lambda x: x * 1.0000001 + 1, certain=lambda x: x + 2).eq(2).all()  # equal on no probe
+    assert BatchInvariant()(x, fast=lambda x: x + 1, certain=lambda x: 1 + x).eq(1).all()
 
 
 def test_the_certain_way_is_asked_once_a_shape() -> None:
@@ -19,9 +19,9 @@ def test_the_certain_way_is_asked_once_a_shape() -> None:
         asked.append(len(x))
         return x
 
-    steady = BatchInvariant()
+    choose = BatchInvariant()
     for rows in (2, 2, 3, 2):
-        steady(torch.zeros(rows, 4), quick=torch.clone, certain=certain)
+        choose(torch.zeros(rows, 4), fast=torch.clone, certain=certain)
     assert asked == [2, 3]
 
 

@@ -77,7 +77,7 @@ def test_the_way_back_to_a_photo_is_that_of_pytorch(
 ) -> None:
     layer = nn.Conv2d(channels, 8, kernel, stride, padding).requires_grad_(False).double()
     quick = Convolution.of(layer)
-    assert quick.few_and_far()
+    assert quick.is_strided_on_few_channels()
     x = torch.randn(3, channels, *size, generator=GENERATOR, dtype=torch.float64, requires_grad=True)
     above = torch.randn(layer(x).shape, generator=GENERATOR, dtype=torch.float64)
     (found,), (expected,) = (torch.autograd.grad(f(x), x, above) for f in (quick, layer))
@@ -88,4 +88,4 @@ def test_the_way_back_to_a_photo_is_that_of_pytorch(
     "keys", [{"kernel_size": 3}, {"kernel_size": 2, "stride": 2}, {"kernel_size": (3, 5), "stride": 2}]
 )
 def test_other_layers_go_back_as_the_library_does(keys: dict[str, int]) -> None:
-    assert not Convolution(3, 8, **keys).few_and_far()
+    assert not Convolution(3, 8, **keys).is_strided_on_few_channels()

@@ -305,7 +305,7 @@ def test_external_data_in_the_files_folder_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["../outside.bin", "/etc/hostname", "a/../../outside.bin"])
 def test_external_data_outside_the_files_folder_is_refused(tmp_path: Path, place: str) -> None:
-    with pytest.raises(DeepInsideError, match=r"tensor 'conv1_w_0' lies outside the file's folder"):
+    with pytest.raises(DeepInsideError, match=r"tensor 'conv1_w_0' is outside the file's folder"):
         read(external(tmp_path / "here", place).local_file)
 
 

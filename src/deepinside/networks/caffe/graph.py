@@ -17,7 +17,7 @@ from deepinside.networks.onnx.plausible import check_size
 
 SOURCES = ("Input", "Data", "ImageData", "MemoryData", "WindowData", "HDF5Data", "DummyData", "AnnotatedData")
 DROPPED = ("Accuracy", "ArgMax", "HDF5Output", "Silence")
-"""Layer types after the class scores, besides losses."""
+"""Layer types after the class scores, other than losses."""
 
 
 @dataclass(frozen=True)

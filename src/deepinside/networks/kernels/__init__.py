@@ -10,16 +10,16 @@ from deepinside.networks.kernels.norm import CrossChannelNorm
 from deepinside.networks.kernels.pooling import drop_padding
 from deepinside.networks.spec import Layer
 
-__all__ = ["LAYOUT", "fuse", "quicken"]
+__all__ = ["LAYOUT", "fuse_layers", "use_fast_kernels"]
 
 
 def use_fast_kernels(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.GraphModule:
     """Replace layers by their fast versions and lay out weights for speed. Changes `module` in place and returns it."""
     channels = {node.target: layers[node.meta["layer"]].shape[0] for node in module.graph.nodes if "layer" in node.meta}
     for name, part in list(module.named_modules()):
-        quick = _quick(part, channels.get(name))
-        if quick is not None:
-            module.set_submodule(name, quick)
+        fast = _fast_version(part, channels.get(name))
+        if fast is not None:
+            module.set_submodule(name, fast)
     drop_padding(module, layers)
     module._apply(_laid_out)
     return module.eval()
@@ -43,21 +43,21 @@ def fuse_layers(module: fx.GraphModule) -> fx.GraphModule:
     return module
 
 
-def _after_pooling(module: fx.GraphModule, rectifier: fx.Node, pooling: fx.Node) -> None:
+def _after_pooling(module: fx.GraphModule, relu: fx.Node, pooling: fx.Node) -> None:
     """Move a ReLU behind the max-pooling that follows it: max and ReLU commute, and the pooled map is smaller."""
-    rectifier.replace_all_uses_with(rectifier.all_input_nodes[0])
+    relu.replace_all_uses_with(relu.all_input_nodes[0])
     with module.graph.inserting_after(pooling):
-        after = module.graph.call_module(str(rectifier.target), ())
+        after = module.graph.call_module(str(relu.target), ())
     pooling.replace_all_uses_with(after)
     after.args = (pooling,)
-    module.graph.erase_node(rectifier)
+    module.graph.erase_node(relu)
 
 
-def _along(module: fx.GraphModule, convolution: fx.Node, rectifier: fx.Node) -> None:
+def _along(module: fx.GraphModule, convolution: fx.Node, relu: fx.Node) -> None:
     """Let the convolution apply the ReLU that follows it."""
     convolution.kwargs = {"rectified": True}
-    rectifier.replace_all_uses_with(convolution)
-    module.graph.erase_node(rectifier)
+    relu.replace_all_uses_with(convolution)
+    module.graph.erase_node(relu)
 
 
 def _kinds(module: fx.GraphModule, nodes: Iterable[fx.Node]) -> list[type[nn.Module] | None]:
@@ -69,7 +69,7 @@ def _kind(module: fx.GraphModule, node: fx.Node) -> type[nn.Module] | None:
     return type(module.get_submodule(str(node.target))) if node.op == "call_module" else None
 
 
-def _quick(part: nn.Module, channels: int | None) -> nn.Module | None:
+def _fast_version(part: nn.Module, channels: int | None) -> nn.Module | None:
     """The fast replacement of a module, or None to keep it. `channels` is the channel count of its output."""
     if isinstance(part, nn.LocalResponseNorm) and channels is not None:
         return CrossChannelNorm(part, channels)

@@ -18,13 +18,13 @@ class BatchInvariant:
     def __init__(self) -> None:
         self._known: dict[Hashable, bool] = {}
 
-    def __call__(self, x: Tensor, *, quick: Compute, certain: Compute) -> Tensor:
-        """`certain(x)`, computed by `quick` where the probe gave the same bytes."""
+    def __call__(self, x: Tensor, *, fast: Compute, certain: Compute) -> Tensor:
+        """`certain(x)`, computed by `fast` where the probe gave the same bytes."""
         key = (x.shape, x.dtype, torch.get_num_threads())
         if key not in self._known:
             probe = torch.empty_like(x).normal_(generator=torch.Generator().manual_seed(0))
-            self._known[key] = torch.equal(quick(probe), certain(probe))
-        return quick(x) if self._known[key] else certain(x)
+            self._known[key] = torch.equal(fast(probe), certain(probe))
+        return fast(x) if self._known[key] else certain(x)
 
 
 def padded_to_two(compute: Compute) -> Compute:
@@ -32,11 +32,11 @@ def padded_to_two(compute: Compute) -> Compute:
     return lambda x: compute(torch.cat([x, x]))[:1]
 
 
-def batch_invariant(steady: BatchInvariant, compute: Compute, x: Tensor) -> Tensor:
+def batch_invariant(choose: BatchInvariant, compute: Compute, x: Tensor) -> Tensor:
     """`compute(x)` for images `x` (N, …); on a CPU a single image gives the same bytes as in a batch."""
     if len(x) != 1 or x.device.type != "cpu":
         return compute(x)
-    return steady(x, quick=compute, certain=padded_to_two(compute))
+    return choose(x, fast=compute, certain=padded_to_two(compute))
 
 
 def in_blocks(compute: Compute, rows: int) -> Compute:

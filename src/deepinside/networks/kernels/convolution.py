@@ -39,7 +39,7 @@ class Convolution(nn.Conv2d):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._steady = {direction: BatchInvariant() for direction in ("plain", "rectified", "back")}
+        self._choices = {direction: BatchInvariant() for direction in ("plain", "rectified", "back")}
         self._forwards, self._backwards = PackedWeights[Convolve](), PackedWeights[Compute]()
 
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
@@ -56,7 +56,7 @@ class Convolution(nn.Conv2d):
         def compute(x: Tensor) -> Tensor:
             return self._forwards.of(self.weight, lambda: forwards(self, x.shape), x.shape)(x, rectified)
 
-        return batch_invariant(self._steady["rectified" if rectified else "plain"], compute, x)
+        return batch_invariant(self._choices["rectified" if rectified else "plain"], compute, x)
 
     def back(self, above: Tensor, shape: torch.Size) -> Tensor:
         """The gradient: (N, K, h, w) to (N, C, H, W); `shape` is (C, H, W)."""
@@ -66,14 +66,14 @@ class Convolution(nn.Conv2d):
                 above
             )
 
-        return batch_invariant(self._steady["back"], compute, above)
+        return batch_invariant(self._choices["back"], compute, above)
 
     def can_be_flipped(self) -> bool:
         """Whether the input gradient is a plain convolution with flipped filters."""
         within = all(pad < extent for pad, extent in zip(sides(self), self.kernel_size, strict=True))
         return self.stride == self.dilation == (1, 1) and within
 
-    def few_and_far(self) -> bool:
+    def is_strided_on_few_channels(self) -> bool:
         """Whether this is a strided layer on few channels, for which the library's input gradient is slow."""
         square = len(set(self.kernel_size)) == len(set(self.stride)) == 1
         plain = self.groups == 1 and self.dilation == (1, 1) and self.kernel_size[0] > self.stride[0]
@@ -87,7 +87,7 @@ def forwards(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
 
 def backwards(layer: "Convolution", batch: torch.Size, shape: torch.Size) -> Compute:
     """The fastest input gradient: from gradients of shape `batch` (N, K, h, w) to inputs of `shape` (C, H, W)."""
-    if layer.few_and_far():
+    if layer.is_strided_on_few_channels():
         return by_phases(layer, shape)
     return flipped(layer, batch) if layer.can_be_flipped() else partial(input_gradient, layer, shape=shape)
 
@@ -163,8 +163,8 @@ def phases(weight: Tensor, stride: int) -> Tensor:
     outputs, inputs, size, _ = weight.shape
     reach = -(-size // stride)
     filled = F.pad(weight, (0, reach * stride - size) * 2).view(outputs, inputs, reach, stride, reach, stride)
-    turned = filled.flip(2, 4).permute(3, 5, 1, 0, 2, 4)
-    return turned.reshape(stride * stride * inputs, outputs, reach, reach).contiguous(memory_format=LAYOUT)
+    rotated = filled.flip(2, 4).permute(3, 5, 1, 0, 2, 4)
+    return rotated.reshape(stride * stride * inputs, outputs, reach, reach).contiguous(memory_format=LAYOUT)
 
 
 def gradient_by_phases(

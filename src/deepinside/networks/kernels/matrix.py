@@ -32,7 +32,7 @@ class FullyConnected(nn.Linear):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._forwards, self._backwards = PackedWeights[Compute](), PackedWeights[Compute]()
-        self._steady = (BatchInvariant(), BatchInvariant())
+        self._choices = (BatchInvariant(), BatchInvariant())
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or x.ndim != 2 or self.weight.requires_grad:
@@ -42,18 +42,18 @@ class FullyConnected(nn.Linear):
 
     def product(self, x: Tensor) -> Tensor:
         """(N, inputs) to (N, outputs)."""
-        y = row_invariant(self._steady[0], self._forwards.of(self.weight, lambda: product(self.weight)), x)
+        y = row_invariant(self._choices[0], self._forwards.of(self.weight, lambda: product(self.weight)), x)
         return y if self.bias is None else y.add_(self.bias)
 
     def back(self, above: Tensor) -> Tensor:
         """The gradient: (N, outputs) to (N, inputs)."""
-        return row_invariant(self._steady[1], self._backwards.of(self.weight, lambda: product(self.weight.t())), above)
+        return row_invariant(self._choices[1], self._backwards.of(self.weight, lambda: product(self.weight.t())), above)
 
 
-def row_invariant(steady: BatchInvariant, compute: Compute, x: Tensor) -> Tensor:
+def row_invariant(choose: BatchInvariant, compute: Compute, x: Tensor) -> Tensor:
     """`compute(x)`, each row as in a block of sixteen."""
-    quick = padded_to_two(compute) if len(x) == 1 else compute
-    return steady(x.contiguous(), quick=quick, certain=in_blocks(compute, ROWS))
+    fast = padded_to_two(compute) if len(x) == 1 else compute
+    return choose(x.contiguous(), fast=fast, certain=in_blocks(compute, ROWS))
 
 
 def by_onednn(weight: Tensor) -> bool:

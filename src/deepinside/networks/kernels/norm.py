@@ -29,7 +29,7 @@ class CrossChannelNorm(nn.Module):
         near = (offset >= -((norm.size - 1) // 2)) & (offset <= norm.size // 2)
         self.register_buffer("band", (near * (norm.alpha / norm.size)).float()[:, :, None, None])
         self.register_buffer("k", torch.full((channels,), float(norm.k)))
-        self._steady = (BatchInvariant(), BatchInvariant())
+        self._choices = (BatchInvariant(), BatchInvariant())
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = _Norm.apply(x, self)
@@ -38,12 +38,12 @@ class CrossChannelNorm(nn.Module):
     def energy(self, x: Tensor) -> Tensor:
         """e of (N, C, H, W)."""
         compute = partial(mix_channels, weight=self.get_buffer("band"), bias=self.get_buffer("k"))
-        return batch_invariant(self._steady[0], compute, x * x)
+        return batch_invariant(self._choices[0], compute, x * x)
 
     def spread(self, above: Tensor) -> Tensor:
         """bandᵀ · above: the gradient through the sum in e."""
         compute = partial(mix_channels, weight=self.get_buffer("band").transpose(0, 1))
-        return batch_invariant(self._steady[1], compute, above)
+        return batch_invariant(self._choices[1], compute, above)
 
 
 class _Norm(torch.autograd.Function):

@@ -36,11 +36,11 @@ def _at_far_edges(padding: nn.Module | None) -> bool:
 
 def _reaches(node: fx.Node, pooling: nn.MaxPool2d, layers: Mapping[str, Layer]) -> bool:
     """Whether `ceil_mode` on the unpadded map gives the same windows."""
-    given, found = (layers.get(str(one.meta.get("layer"))) for one in (_before(_before(node)), node))
-    if given is None or found is None or any(_two(pooling.padding)):
+    before, found = (layers.get(str(one.meta.get("layer"))) for one in (_before(_before(node)), node))
+    if before is None or found is None or any(_two(pooling.padding)):
         return False
     windows, strides = _two(pooling.kernel_size), _two(pooling.stride)
-    sides = zip(given.shape[1:], windows, strides, strict=True)
+    sides = zip(before.shape[1:], windows, strides, strict=True)
     ends = tuple(-(-(side - window) // stride) + 1 for side, window, stride in sides)
     touching = all(stride <= window for window, stride in zip(windows, strides, strict=True))
     return touching and set(_two(pooling.dilation)) == {1} and ends == found.shape[1:]

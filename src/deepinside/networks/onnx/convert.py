@@ -79,15 +79,15 @@ def _at_version(light: ModelProto, version: int) -> ModelProto | None:
 
 
 def _with_weights(light: ModelProto, prepared: PreparedGraph) -> ModelProto:
-    whole = ModelProto()
-    whole.CopyFrom(light)
-    whole.ir_version = prepared.body.ir_version
-    held = {tensor.name for tensor in whole.graph.initializer}
-    whole.graph.initializer.extend(_hollow(tensor) for name, tensor in prepared.weights.items() if name not in held)
-    images = [value for value in whole.graph.input if value.name == prepared.input]
-    del whole.graph.input[:]
-    whole.graph.input.extend(images)
-    return whole
+    complete = ModelProto()
+    complete.CopyFrom(light)
+    complete.ir_version = prepared.body.ir_version
+    held = {tensor.name for tensor in complete.graph.initializer}
+    complete.graph.initializer.extend(_hollow(tensor) for name, tensor in prepared.weights.items() if name not in held)
+    images = [value for value in complete.graph.input if value.name == prepared.input]
+    del complete.graph.input[:]
+    complete.graph.input.extend(images)
+    return complete
 
 
 def _state_shapes(model: ModelProto, prepared: PreparedGraph) -> None:
@@ -137,8 +137,8 @@ def _weights_at_hand(weights: Weights) -> Iterator[None]:
     read = tensor_class.to_numpy
 
     def to_numpy(tensor: Any) -> np.ndarray:
-        whole = weights.get(tensor.name)
-        return read(tensor) if whole is None else numpy_helper.to_array(whole).copy()
+        complete = weights.get(tensor.name)
+        return read(tensor) if complete is None else numpy_helper.to_array(complete).copy()
 
     tensor_class.to_numpy = to_numpy
     try:
@@ -148,7 +148,7 @@ def _weights_at_hand(weights: Weights) -> Iterator[None]:
 
 
 class _NoInitialisation(TorchFunctionMode):
-    """Modules are built with no random start: theirs comes from the file, and nobody's random numbers are used up."""
+    """Modules are built with no random start: theirs comes from the file, and no random numbers are used up."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -184,7 +184,7 @@ def _inline(module: fx.GraphModule, node: fx.Node, part: nn.Sequential) -> None:
 def _onnx2torch() -> Any:
     """onnx2torch, which imports torchvision for two detection operators that no classifier has.
 
-    A CPU torch beside a CUDA build of torchvision cannot load it; then, and only then, an empty stand-in is in its
+    A CPU torch next to a CUDA build of torchvision cannot load it; then, and only then, an empty stand-in is in its
     place while onnx2torch is imported, and is gone afterwards.
     """
     if "onnx2torch" not in sys.modules:

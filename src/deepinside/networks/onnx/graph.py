@@ -1,6 +1,6 @@
 """Surgery on ONNX graphs, before anything is converted: soft-max off, Dropout and Identity out, batch axis free.
 
-Only the graph is copied and changed; the weights are carried beside it, by name, and put back at the end, so that
+Only the graph is copied and changed; the weights are carried next to it, by name, and put back at the end, so that
 a file of half a gigabyte is not copied at every step. The model handed in is never touched.
 """
 
@@ -64,15 +64,15 @@ class PreparedGraph:
     deviations: tuple[str, ...] = ()
 
     def model(self) -> ModelProto:
-        """The whole model, weights included."""
-        whole = ModelProto()
-        whole.CopyFrom(self.body)
-        whole.graph.initializer.extend(self.weights.values())
-        return whole
+        """The complete model, weights included."""
+        complete = ModelProto()
+        complete.CopyFrom(self.body)
+        complete.graph.initializer.extend(self.weights.values())
+        return complete
 
 
 def read(path: Path) -> ModelProto:
-    """The model in a file, external data included if it lies in the file's own folder.
+    """The model in a file, external data included if it is in the file's own folder.
 
     Raises `DeepInsideError` if the file is missing, truncated, not ONNX, or points outside its folder.
     """
@@ -90,9 +90,9 @@ def read_all(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise DeepInsideError(f"{path} is not an ONNX model: it has no graph with nodes and an output")
     further = _load_external(model, path)
-    whole = _inlined(model, path)
-    plausible.check(whole, path.name)
-    return whole, further
+    complete = _inlined(model, path)
+    plausible.check(complete, path.name)
+    return complete, further
 
 
 def _inlined(model: ModelProto, path: Path) -> ModelProto:
@@ -106,7 +106,7 @@ def _inlined(model: ModelProto, path: Path) -> ModelProto:
 
 
 def prepare_graph(model: ModelProto, spec: NetworkSpec, *, single_image: bool = False) -> PreparedGraph:
-    """The whole operation: `model` as the file has it, to a graph onnx2torch can convert and its table of layers.
+    """The complete preparation: `model` as the file has it, to a graph onnx2torch can convert and its table of layers.
 
     The graph takes any number of images or, `alone`, exactly one: then nothing has to be freed from the batch size that
     the file was made with, and layers whose rows are not images, such as windows, have a place.
@@ -200,7 +200,7 @@ def _load_external(model: ModelProto, path: Path) -> tuple[Path, ...]:
             continue
         place = (folder / ExternalDataInfo(tensor).location).resolve()
         if not place.is_relative_to(folder):
-            raise DeepInsideError(f"{path}: tensor {tensor.name!r} lies outside the file's folder ({place}): refused")
+            raise DeepInsideError(f"{path}: tensor {tensor.name!r} is outside the file's folder ({place}): refused")
         if not place.is_file():
             raise DeepInsideError(f"{path}: tensor {tensor.name!r} should be in {place}, which does not exist")
         places.add(place)
@@ -228,7 +228,7 @@ def _first_line(error: BaseException) -> str:
 def _made_plain(
     model: ModelProto, body: ModelProto, weights: Weights
 ) -> tuple[ModelProto, float | None, tuple[str, ...]]:
-    """The graph in plainer words and float32; what of the file it computes in, and how far that lies from float32."""
+    """The graph in plainer words and float32; what of the file it computes in, and how far that is from float32."""
     body = plain.with_functions_written_out(model, body)
     limit, notes = plain.precision(body.graph, weights)
     if plain.kinds_of_numbers(body.graph, weights):
@@ -577,10 +577,10 @@ def _divisor(node: NodeProto, pads: list[int], sizes: tuple[int, ...]) -> np.nda
 def _layers(kinds: Mapping[str, str], shapes: Shapes, same: Mapping[str, str], spec: NetworkSpec) -> tuple[Layer, ...]:
     """All floating values with rows, named by the spec where it names them and by derivation elsewhere."""
     values = {value: kind for value, kind in kinds.items() if len(shapes.get(value, ())) >= 2}
-    given = {same.get(value, value): name for name, value in reversed(spec.layers.items()) if value not in same}
-    derived = canonical_names({value: kind for value, kind in values.items() if value not in given})
-    names = {value: given.get(value) or derived[value] for value in values}
-    clashes = [name for value, name in derived.items() if name in given.values()]
+    declared = {same.get(value, value): name for name, value in reversed(spec.layers.items()) if value not in same}
+    derived = canonical_names({value: kind for value, kind in values.items() if value not in declared})
+    names = {value: declared.get(value) or derived[value] for value in values}
+    clashes = [name for value, name in derived.items() if name in declared.values()]
     names.update({value: value for value, name in derived.items() if name in clashes})
     return tuple(Layer(names[value], value, kind, shapes[value]) for value, kind in values.items())
 

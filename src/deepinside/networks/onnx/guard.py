@@ -1,4 +1,4 @@
-"""Files that are damaged in ways nobody thought of end in one sentence, too."""
+"""Files that are damaged in unforeseen ways end in one sentence, too."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -121,8 +121,8 @@ def log_softmax_written_out(graph: Graph, node: NodeProto) -> str | None:
         return None
     scores, *_ = node.input
     for value in graph.back_through(node.input[1], *LAYOUT, "Expand"):
-        whole = graph.maker(value, "ReduceLogSumExp")
-        if whole is not None and graph.same(whole.input[0], scores):
+        log_sum = graph.maker(value, "ReduceLogSumExp")
+        if log_sum is not None and graph.same(log_sum.input[0], scores):
             return without_maximum(graph, scores)
         log = graph.maker(value, "Log")
         total = None if log is None else reduction(graph, log.input[0], "ReduceSum")
@@ -238,9 +238,9 @@ def chosen(graph: Graph, found: Sequence[Head], shapes: Shapes) -> Head:
         return looks_like_classes(shapes.get(one.logits)), one.posterior is not None, depth, named
 
     best = max(rank(one) for one in found)
-    alike = [one for one in found if rank(one) == best]
+    equal = [one for one in found if rank(one) == best]
     # of scores and their probabilities, both given, the scores are what is spoken of
-    return next((one for one in alike if one.posterior), alike[0])
+    return next((one for one in equal if one.posterior), equal[0])
 
 
 def looks_like_classes(shape: tuple[int, ...] | None) -> int:

@@ -89,10 +89,10 @@ class Graph:
         first, second = self.makers.get(one), self.makers.get(other)
         if first is None or second is None:
             return self._equal_constants(one, other)
-        alike = first.op_type == second.op_type and sorted(map(str, first.attribute)) == sorted(
+        same_kind = first.op_type == second.op_type and sorted(map(str, first.attribute)) == sorted(
             map(str, second.attribute)
         )
-        if not alike or not depth or len(first.input) != len(second.input):
+        if not same_kind or not depth or len(first.input) != len(second.input):
             return False
         return all(self.same(a, b, depth - 1) for a, b in zip(first.input, second.input, strict=True))
 

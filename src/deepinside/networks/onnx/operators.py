@@ -281,7 +281,7 @@ class Pad(nn.Module):
         return found
 
     def along(self, x: Tensor, axis: int, before: int, after: int) -> Tensor:
-        """One axis padded by what lies at these places of it."""
+        """One axis padded by its values at these places."""
         if before == after == 0:
             return x
         size = x.shape[axis]
@@ -306,7 +306,7 @@ def _pad(node: Node, graph: Graph) -> Any:
 
 
 class Split(nn.Module):
-    """Along one axis, in pieces of given `sizes`, or in `count` pieces of which the last may be smaller."""
+    """Along one axis, in pieces of the `sizes`, or in `count` pieces of which the last may be smaller."""
 
     def __init__(self, axis: int, sizes: Sequence[int] | None, count: int) -> None:
         super().__init__()
@@ -517,7 +517,7 @@ def _resize(node: Node, graph: Graph) -> Any:
 
 
 class Upsample(nn.Module):
-    """Maps made larger by whole or broken factors, as ONNX had it before Resize."""
+    """Maps made larger by any factor, as ONNX had it before Resize."""
 
     def __init__(self, scales: Sequence[float], mode: str) -> None:
         super().__init__()
@@ -529,8 +529,8 @@ class Upsample(nn.Module):
 
 
 def _upsample(node: Node, graph: Graph) -> Any:
-    given = node.attributes.get("scales")
-    scales = given if given is not None else [float(number) for number in _constant(node, graph, 1)]  # type: ignore[union-attr]
+    declared = node.attributes.get("scales")
+    scales = declared if declared is not None else [float(number) for number in _constant(node, graph, 1)]  # type: ignore[union-attr]
     mode = node.attributes.get("mode", "nearest")
     if list(scales[:2]) != [1, 1] or len(scales) != 4 or mode != "nearest":
         raise NotImplementedError(f"Upsample by {scales}, mode {mode}: only maps, only the nearest pixel")

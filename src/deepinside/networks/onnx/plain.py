@@ -16,7 +16,7 @@ HALF_LIMITS: dict[int, float] = {TensorProto.FLOAT16: 1e-2, TensorProto.BFLOAT16
 """How far what a file computes in half precision may lie from float32, of a layer's largest value: rounding to 11 or 8
 binary digits at each of some dozens of layers."""
 QUANTISED_LIMIT = 5e-2
-"""The same for 8-bit integers: where float32 lies next to the border of two of the 256 levels, the other one is taken,
+"""The same for 8-bit integers: where float32 is next to the border of two of the 256 levels, the other one is taken,
 and the layers behind carry it on."""
 WRITTEN_OUT = ("AffineGrid", "Attention", "RotaryEmbedding", "SwiGLU")
 """Operators without a converter whose definition ONNX itself writes out in others."""
@@ -26,10 +26,10 @@ def with_functions_written_out(model: ModelProto, body: ModelProto) -> ModelProt
     """`body`, the graph of `model` without its weights, with its own functions and those of ONNX written out."""
     if not model.functions and not any(node.op_type in WRITTEN_OUT for node in body.graph.node):
         return body
-    whole = ModelProto()
-    whole.CopyFrom(body)
-    whole.functions.extend(model.functions)
-    written = inliner.inline_local_functions(whole) if model.functions else whole
+    complete = ModelProto()
+    complete.CopyFrom(body)
+    complete.functions.extend(model.functions)
+    written = inliner.inline_local_functions(complete) if model.functions else complete
     names = [("", kind) for kind in WRITTEN_OUT]
     written = inliner.inline_selected_functions(written, names, exclude=False, inline_schema_functions=True)
     for node in written.graph.node:
@@ -191,11 +191,11 @@ def with_channels_first(graph: GraphProto) -> None:
         return
     _reorder(image, TO_CHANNELS_FIRST)
     turning = [node for node in graph.node if node.op_type == "Transpose" and node.input[0] == image.name]
-    turned = [node for node in turning if _ints(node, "perm") == TO_CHANNELS_FIRST]
-    for node in turned:
+    transposed = [node for node in turning if _ints(node, "perm") == TO_CHANNELS_FIRST]
+    for node in transposed:
         node.op_type = "Identity"
         del node.attribute[:]
-    users = [node for node in graph.node if image.name in node.input and node not in turned]
+    users = [node for node in graph.node if image.name in node.input and node not in transposed]
     if users:
         back = f"{image.name}_channels_last"
         for node in users:
@@ -230,10 +230,10 @@ def for_one_image(graph: GraphProto, weights: Weights, shapes: Mapping[str, tupl
                 sizes[0] //= batch
                 node.input[1] = _stored(weights, f"{node.output[0]}_of_one", sizes)
         elif node.op_type in ("Concat", "Add", "Mul", "Sub"):
-            node.input[:] = [_first_alike(weights, name, batch) for name in node.input]
+            node.input[:] = [_same_for_all(weights, name, batch) for name in node.input]
 
 
-def _first_alike(weights: Weights, name: str, batch: int) -> str:
+def _same_for_all(weights: Weights, name: str, batch: int) -> str:
     """Of a constant that repeats itself for each image what it holds for the first."""
     if name not in weights or len(weights[name].dims) < 2 or weights[name].dims[0] != batch:
         return name

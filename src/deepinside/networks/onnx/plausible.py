@@ -75,16 +75,16 @@ def check_size(sizes: Iterable[int], what: str) -> None:
         )
 
 
-def check_result(one: ModelProto, given: Iterable[TensorProto]) -> None:
-    """Raise `DeepInsideError` where the one node of a model would compute too large a constant from those given."""
+def check_result(one: ModelProto, inputs: Iterable[TensorProto]) -> None:
+    """Raise `DeepInsideError` where the one node of a model would compute too large a constant from these inputs."""
     (node,) = one.graph.node
     if node.op_type not in GROWING:
         return
-    whole = ModelProto()
-    whole.CopyFrom(one)
-    del whole.graph.input[:]
-    whole.graph.initializer.extend(given)
-    for value in shape_inference.infer_shapes(whole, data_prop=True).graph.output:
+    single = ModelProto()
+    single.CopyFrom(one)
+    del single.graph.input[:]
+    single.graph.initializer.extend(inputs)
+    for value in shape_inference.infer_shapes(single, data_prop=True).graph.output:
         check_size((dim.dim_value for dim in value.type.tensor_type.shape.dim), f"the constant {value.name!r}")
 
 

@@ -29,7 +29,7 @@ def scopes(node: NodeProto) -> list[str]:
 
 
 def nested(name: str) -> list[str]:
-    """/layer1/layer1.0/conv1/Conv, a node of the older exporter, lies in layer1, layer1.0 and layer1.0.conv1."""
+    """/layer1/layer1.0/conv1/Conv, a node of the older exporter, is in layer1, layer1.0 and layer1.0.conv1."""
     found: list[str] = []
     for part in name.strip("/").split("/")[:-1]:
         outer = found[-1] if found else ""
