@@ -437,3 +437,50 @@ def convolved(net: CaffeNet, name: str, suffix: str, outputs: int, kernel: int, 
 
 
 ARCHITECTURES = {"caffenet": caffenet, "vgg16": vgg16, "googlenet": googlenet, "nin": nin, "resnet": resnet}
+
+
+def random_net(seed: int) -> CaffeNet:
+    """Six to ten layers that fit each other, some in branches."""
+    rng = np.random.default_rng(seed)
+    net = CaffeNet((int(rng.integers(12, 30)), int(rng.integers(12, 30))), channels=int(rng.choice([1, 3])), seed=seed)
+    net.conv("first", 4, int(rng.choice([1, 3, 5])), stride=int(rng.choice([1, 2])), pad=int(rng.choice([0, 1])))
+    for place in range(int(rng.integers(5, 9))):
+        grow(net, f"l{place}", rng)
+    net.inner("scores", int(rng.integers(2, 9)))
+    net.softmax()
+    return net
+
+
+def grow(net: CaffeNet, name: str, rng: np.random.Generator) -> None:
+    x, below = net.x(None), net.last
+    kind = rng.choice(["conv", "pool", "relu", "lrn", "norm", "prelu", "branch", "residual", "elu", "power", "dropout"])
+    if kind == "conv":
+        kernel, dilation = int(rng.choice([1, 3])), int(rng.choice([1, 2]))
+        group = 2 if x.shape[1] % 2 == 0 and rng.random() < 0.5 else 1
+        net.conv(name, int(rng.choice([2, 4, 6])), kernel, pad=kernel // 2 * dilation, dilation=dilation, group=group)
+    elif kind == "pool":
+        kernel, stride = int(rng.choice([2, 3])), int(rng.choice([1, 2]))
+        if min(x.shape[2:]) > 4:
+            net.pool(name, kernel, stride=stride, pad=int(rng.choice([0, 1])), how=str(rng.choice(["MAX", "AVE"])))
+    elif kind == "relu":
+        net.relu(name, slope=float(rng.choice([0, 0.2])))
+    elif kind == "lrn":
+        net.lrn(name, size=int(rng.choice([3, 5])), alpha=1e-3, within=bool(rng.random() < 0.5))
+    elif kind == "norm":
+        net.batch_norm(name)
+        net.scale(f"{name}s")
+    elif kind == "prelu":
+        net.prelu(name, shared=bool(rng.random() < 0.5))
+    elif kind == "branch":
+        ends = [net.conv(f"{name}{side}", 2, 1, bottom=below) for side in "ab"]
+        net.concat(name, ends)
+    elif kind == "residual":
+        net.conv(f"{name}c", x.shape[1], 3, pad=1)
+        coeff = [0.5, 2.0] if rng.random() < 0.5 else []
+        net.eltwise(name, [below, net.last], how="SUM" if coeff else str(rng.choice(["SUM", "MAX"])), coeff=coeff)
+    elif kind == "elu":
+        net.simple(name, "ELU", np.where(x > 0, x, np.expm1(np.minimum(x, 0))))
+    elif kind == "power":
+        net.simple(name, "Power", 0.5 * x + 1, "power_param { scale: 0.5 shift: 1 }")
+    else:
+        net.dropout(name)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import skimage
 import torch
-from caffe_nets import ARCHITECTURES, CaffeNet, caffenet, googlenet, old_blob
+from caffe_nets import ARCHITECTURES, CaffeNet, caffenet, googlenet, old_blob, random_net
 from caffe_oracles import difference
 from corridor import call, metrics
 
@@ -25,6 +25,18 @@ EXACT = 2e-5
 
 def files(folder: Path, net: CaffeNet | None = None) -> tuple[Path, Path]:
     return (net or caffenet()).write(folder / "caffe")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_run_as_numpy_computes_them(seed: int, tmp_path: Path) -> None:
+    net = random_net(seed)
+    convert(*net.write(tmp_path), tmp_path, name="net", mean="100")
+    network = load(read_spec(tmp_path / "net.yaml"))
+    image = torch.from_numpy(net.image).float().flip(1)
+    for layer, found in network.activations(image, list(network.layers)).items():
+        if layer in net.values:
+            assert difference(found.numpy().reshape(net.values[layer].shape), net.values[layer]) < EXACT, layer
+    assert network.target == "scores"
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
