@@ -23,6 +23,7 @@ from deepinside.api.results import Result as Result
 from deepinside.api.results import Results
 from deepinside.attribution.relu_rules import ReluRule
 from deepinside.config import catalogue, hydra_errors
+from deepinside.config.libraries import library_name
 from deepinside.config.settings import construct
 from deepinside.errors import DeepInsideError
 from deepinside.experiment.schema import Runtime
@@ -71,9 +72,11 @@ def load(
     """Load a network and verify that torch and onnxruntime agree at each of its layers. Its weights are frozen.
 
     `network` is a name from `deepinside-model list` (the file is downloaded at first use), the path of a YAML or .onnx
-    file, or a torch module. ONNX files do not store preprocessing: guesses are listed in `notes` of the network and of
-    every result, and `deepinside-model draft` writes a YAML to correct them. On a GPU, `precision` applies to the
-    process (`deepinside.networks.precision`).
+    file, a torch module, or a name in torchvision or timm with the weights, preprocessing and classes declared there:
+    `torchvision:resnet50`, `timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k`; `torchvision:resnet50:random` has random
+    weights. ONNX files do not store preprocessing: guesses are listed in `notes` of the network and of every result,
+    and `deepinside-model draft` writes a YAML to correct them. On a GPU, `precision` applies to the process
+    (`deepinside.networks.precision`).
 
     A torch module must map images to class scores and be exportable to ONNX; it is not changed, and no file is
     written. It requires `size` (a number, or height and width), `mean` and `std`; `channels` and `scale` (255: images
@@ -117,6 +120,8 @@ def find_network_spec(network: str | Path) -> NetworkSpec:
             f"load: expected the name of a network, the path of a .yaml or .onnx file, or a torch module, "
             f"found {network!r}."
         )
+    if library_name(str(network)):
+        return construct(NetworkSpec, catalogue.network_node(str(network)), "network")
     path = Path(network)
     if path.suffix == ".onnx":
         from deepinside.networks.draft import draft

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from deepinside.config.libraries import library_name, library_node
 from deepinside.config.paths import ROOT
 from deepinside.errors import DeepInsideError
 
@@ -36,6 +37,11 @@ def files(group: str) -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
+def is_known(group: str, name: str) -> bool:
+    """Whether the group has this name: that of a file, or for networks one such as `torchvision:resnet50`."""
+    return name in files(group) or (group != "experiment" and library_name(name) is not None)
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file. Raises DeepInsideError if there is none."""
     try:
@@ -53,11 +59,26 @@ def publish() -> None:
 
     repository = ConfigStore.instance().repo
     for group in GROUPS:
-        repository[group] = {f"{name}.yaml": entry(group, name, path) for name, path in files(group).items()}
+        known = {f"{name}.yaml": entry(group, name, path) for name, path in files(group).items()}
+        repository[group] = known if group == "experiment" else WithLibraries(group, known)
 
 
-def entry(group: str, name: str, path: Path) -> "ConfigNode":
-    """A lazy entry for a file in Hydra's store: the file is read when the entry is used.
+class WithLibraries(dict[str, Any]):
+    """A group's entries in Hydra's store, to which names such as `torchvision:resnet50` belong without being listed."""
+
+    def __init__(self, group: str, known: dict[str, Any]) -> None:
+        super().__init__(known)
+        self.group = group
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or library_name(str(name).removesuffix(".yaml")) is not None
+
+    def __missing__(self, name: str) -> "ConfigNode":
+        return entry(self.group, name.removesuffix(".yaml"), None)
+
+
+def entry(group: str, name: str, path: Path | None) -> "ConfigNode":
+    """A lazy entry for a file or a library's network in Hydra's store: it is read when the entry is used.
 
     A command reads only the files that it names, always in their current version. An unreadable file is listed but
     refused only when used.
@@ -69,7 +90,7 @@ def entry(group: str, name: str, path: Path) -> "ConfigNode":
 
     class Entry(ConfigNode):
         def __copy__(self) -> ConfigNode:  # the store returns copies of its entries
-            node = network_node(name, path) if group != "experiment" else {"name": name, **read(path)}
+            node = {"name": name, **read(path)} if path and group == "experiment" else network_node(name, path)
             return ConfigNode(f"{name}.yaml", OmegaConf.create(node), group, package, None)
 
     return Entry(f"{name}.yaml", OmegaConf.create(), group, package, None)
@@ -93,8 +114,11 @@ def publish_result(place: Path) -> None:
     ConfigStore.instance().store(name="repeated", node={"defaults": ["_self_", *logs], **config, "hydra": own["hydra"]})
 
 
-def network_node(name: str, path: Path) -> dict[str, Any]:
-    """A network's specification. A user's own also gets its folder, which holds its ONNX file and labels."""
+def network_node(name: str, path: Path | None = None) -> dict[str, Any]:
+    """A network's specification, from its YAML or its library. A user's own also gets its YAML's folder, which holds
+    its ONNX file and labels."""
+    if path is None:
+        return library_node(name)
     own = {} if path.parent == ROOT / GROUPS["network"] else {"folder": str(path.parent)}
     return {"name": name, **own, **read(path)}
 

@@ -36,7 +36,7 @@ def compose_dict(words: list[str]) -> dict[str, Any]:
 def default_config(config: dict[str, Any]) -> dict[str, Any]:
     """The default configuration of the same experiment on the same network."""
     words = [f"experiment={config['name']}"] if config["name"] in catalogue.files("experiment") else []
-    if config["network"].get("name") in catalogue.files("network"):
+    if catalogue.is_known("network", str(config["network"].get("name"))):
         words.append(f"network={config['network']['name']}")
     return copy.deepcopy(cached_config(tuple(words), catalogue.versions()))
 

@@ -77,7 +77,7 @@ def is_grammar(value: str) -> bool:
 def is_there(key: str, value: str) -> bool:
     """Whether a file, or a network or experiment, with exactly this name exists."""
     if key in catalogue.GROUPS:
-        return value in catalogue.files(key)
+        return catalogue.is_known(key, value)
     try:
         return value != "" and Path(value).expanduser().exists()
     except (OSError, ValueError, RuntimeError):  # not a valid file name

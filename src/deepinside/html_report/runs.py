@@ -277,7 +277,7 @@ def defaults_for(place: Path, config: Mapping[str, Any]) -> Mapping[str, Any] | 
 def is_known(experiment: str, network: str) -> bool:
     """Whether the catalogue has both names, so that a command can use them."""
     experiments = {NO_EXPERIMENT, *catalogue.files("experiment")}
-    return experiment in experiments and network in catalogue.files("network")
+    return experiment in experiments and catalogue.is_known("network", network)
 
 
 @cache

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.load import NOTES, UnreadableImage, decode, to_tensor
-from deepinside.images.settings import ImageSettings, loaded_size
+from deepinside.images.settings import ImageSettings, as_declared, loaded_size
 from deepinside.images.sources import Source, listed
-from deepinside.networks.spec import InputConvention
+from deepinside.networks.spec import InputConvention, Interpolation
 from deepinside.types import ImageBatch, Photo
 
 THREADS = min(4, os.cpu_count() or 1)
@@ -70,8 +70,8 @@ def batches(
     not depend on the ranges. An empty range gives an empty batch. `numbers` is consumed lazily, `AHEAD` ranges in
     advance; only their photos are in memory.
     """
-    size = loaded_size(settings, convention)
-    with closing(_ahead(sources, numbers, settings, size)) as groups:
+    size, settings = loaded_size(settings, convention), as_declared(settings, convention)
+    with closing(_ahead(sources, numbers, settings, convention)) as groups:
         for places, group in groups:
             decoded = [item for item in group if isinstance(item, _Decoded)]
             skipped = [item for item in group if isinstance(item, Skipped)]
@@ -112,20 +112,18 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    image: Image.Image, settings: ImageSettings, size: tuple[int, int], full: tuple[int, int] | None = None
-) -> Fitted:
-    """A Pillow image of mode RGB resized to `size` (H, W) by the settings, bilinear over the area that each new pixel
+    image: Image.Image, settings: ImageSettings, size: tuple[int, int], full: tuple[int, int] | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> Fitted:  # fmt: skip
+    """A Pillow image of mode RGB resized to `size` (H, W) by the settings, filtered over the area that each new pixel
     covers. `full` is the photo's original width and height, if `decode` has already downscaled it."""
     width, height = full = full or image.size
     shrunk = round(width / image.width)
     left, top, right, bottom = view(full, size, short_side=_short_side(settings, size))
-    pixels = resized(image, size, (left / shrunk, top / shrunk, right / shrunk, bottom / shrunk))
+    box = (left / shrunk, top / shrunk, right / shrunk, bottom / shrunk)
+    method = Image.Resampling[interpolation.upper()]
+    pixels = image.resize((size[1], size[0]), method, box=box, reducing_gap=3.0)
     return Fitted(to_tensor(pixels), (left / width, top / height, right / width, bottom / height))
-
-
-def resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    """The part `box` (left, top, right, bottom) of `image`, resized to `size` (H, W)."""
-    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
 def view(full: tuple[int, int], size: tuple[int, int], *, short_side: int | None) -> tuple[float, float, float, float]:
@@ -151,7 +149,7 @@ def _short_side(settings: ImageSettings, size: tuple[int, int]) -> int | None:
 
 
 def _ahead(
-    sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, size: tuple[int, int]
+    sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, convention: InputConvention
 ) -> Generator[tuple[range, list[_Decoded | Skipped]]]:
     """Each range with its decoded photos; threads read the next ranges while the consumer works on one."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="photos")
@@ -160,7 +158,9 @@ def _ahead(
 
     def start() -> None:
         for places in islice(asked, AHEAD + 1 - len(coming)):
-            coming.append((places, [pool.submit(_read, sources[place], place, settings, size) for place in places]))
+            coming.append(
+                (places, [pool.submit(_read, sources[place], place, settings, convention) for place in places])
+            )
 
     try:
         start()
@@ -175,7 +175,8 @@ def _ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(source: Source, number: int, settings: ImageSettings, size: tuple[int, int]) -> _Decoded | Skipped:
+def _read(source: Source, number: int, settings: ImageSettings, convention: InputConvention) -> _Decoded | Skipped:
+    size = loaded_size(settings, convention)
     try:
         data = source.read()
         image, full = decode(data, source.path, needed=max(settings.short_side or 0, *size))
@@ -184,7 +185,8 @@ def _read(source: Source, number: int, settings: ImageSettings, size: tuple[int,
         return Skipped(source.name, error.reason)
     boxes = None if source.objects is None else source.objects.fractions(full)
     notes = tuple(f"{source.name}: {note}." for note in image.info.get(NOTES, ()))
-    return _Decoded(source, number, fit(image, settings, size, full), hashlib.sha256(data).hexdigest(), boxes, notes)
+    fitted = fit(image, settings, size, full, convention.interpolation)
+    return _Decoded(source, number, fitted, hashlib.sha256(data).hexdigest(), boxes, notes)
 
 
 def _batch(decoded: Sequence[_Decoded], convention: InputConvention, size: tuple[int, int]) -> ImageBatch:

@@ -17,7 +17,7 @@ from deepinside.images.archives import is_url
 from deepinside.images.batches import all_batches, fit
 from deepinside.images.load import NOTES, as_displayed
 from deepinside.images.names import user_path
-from deepinside.images.settings import ImageSettings, loaded_size
+from deepinside.images.settings import ImageSettings, as_declared, loaded_size
 from deepinside.networks.spec import InputConvention
 from deepinside.types import ImageBatch, Photo, unique
 
@@ -67,7 +67,8 @@ def from_path(path: str | Path, settings: ImageSettings, convention: InputConven
 def from_image(image: Image.Image, settings: ImageSettings, convention: InputConvention) -> Photo:
     """The same photo that `batches` makes of a file with this image."""
     upright = as_displayed(image)
-    fitted = fit(upright, settings, loaded_size(settings, convention))
+    size, settings = loaded_size(settings, convention), as_declared(settings, convention)
+    fitted = fit(upright, settings, size, interpolation=convention.interpolation)
     notes = tuple(f"{name_of(image)}: {note}." for note in upright.info.get(NOTES, ()))
     return Photo(name_of(image), convention.to_network(fitted.pixels), digest(image), view=fitted.view, notes=notes)
 

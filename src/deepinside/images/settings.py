@@ -1,5 +1,6 @@
 """Settings of the photos: which ones, and how they are resized to the network's input."""
 
+from dataclasses import replace
 from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -41,8 +42,8 @@ class ImageSettings:
     names: photographs that come with scikit-image, scikit-learn and matplotlib, placed before those of `root`.
     resize: `square` stretches to the size; `short_side_crop` scales the photo without distortion and takes the largest
     centre crop of the network's shape. short_side: the length to which the shorter side is scaled before the crop (by
-    default as short as possible). enlarge: photos are loaded this many times larger than the network's input, for
-    techniques that take crops of the network's size from them.
+    default the network's own, else as short as possible). enlarge: photos are loaded this many times larger than the
+    network's input, for techniques that take crops of the network's size from them.
     limit: the largest number of photos; the first ones are taken. batch: how many are computed at once.
     labels: the photos' true classes: `folder` (the name of the file's folder), `stem` (an `n` and eight digits at the
     start of its name), or a file or URL of lines `name label`, separated by a tab, a comma or a space.
@@ -75,6 +76,14 @@ class ImageSettings:
         if self.short_side is not None and self.resize != "short_side_crop":
             raise ValueError("short_side needs resize=short_side_crop")
         return self
+
+
+def as_declared(settings: ImageSettings, convention: InputConvention) -> ImageSettings:
+    """The settings with the short side that the network's `crop` asks for, where a crop is made and none is set."""
+    if settings.resize != "short_side_crop" or settings.short_side is not None or convention.crop == 1:
+        return settings
+    own = round(min(convention.size) / convention.crop)
+    return replace(settings, short_side=max(own, *loaded_size(settings, convention)))
 
 
 def loaded_size(settings: ImageSettings, convention: InputConvention) -> tuple[int, int]:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 from onnx import ModelProto
+from torch import nn
 
+from deepinside.config.libraries import library_name
 from deepinside.errors import DeepInsideError
 from deepinside.networks.kernels import use_fast_kernels
 from deepinside.networks.network import Network
@@ -14,6 +16,7 @@ from deepinside.networks.onnx.convert import convert
 from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph, read_all
 from deepinside.networks.onnx.guard import one_sentence
 from deepinside.networks.onnx.scopes import blocks
+from deepinside.networks.onnx.target import target_of
 from deepinside.networks.probabilities import score_notes
 from deepinside.networks.spec import Layer, NetworkSpec, Reference, read_groups, read_labels
 from deepinside.networks.verification import LIMIT, UnverifiedError, check_reference, verify
@@ -33,12 +36,40 @@ def load(spec: NetworkSpec, *, cache: Path | None = None, reverify: bool = False
     the graph passes succeed, every operator converts, torch and onnxruntime agree at every layer, the labels match the
     scores, and, for trained weights, the reference photo gets its class.
     """
+    if library_name(spec.file):
+        return load_from_library(spec, cache=cache, reverify=reverify)
     path = locate(spec, cache=cache)
     digest = check_hash(path, spec.sha256)
     with one_sentence(spec.file):
         original, further = read_all(path)
         files = " ".join([digest, *(check_hash(file, None) for file in further)])
         return verified(original, spec, sha256=digest, files=files, cache=cache, reverify=reverify)
+
+
+def load_from_library(spec: NetworkSpec, *, cache: Path | None = None, reverify: bool = False) -> Network:
+    """The verified network of a name such as `torchvision:resnet50`."""
+    from deepinside.networks.library import build, class_labels
+
+    module = build(spec, cache=cache)
+    network = load_module(module, spec, cache=cache, reverify=reverify)
+    if spec.labels is not None or not spec.file.startswith("timm:"):
+        return network
+    labels = class_labels(module, network.classes)
+    return replace(network, labels=labels, groups=read_groups(spec, labels))
+
+
+def load_module(module: nn.Module, spec: NetworkSpec, *, cache: Path | None = None, reverify: bool = False) -> Network:
+    """The verified network of a torch module, exported in memory; an empty `target` means its last layer of scores.
+
+    The SHA-256 is that of the exported graph with its weights.
+    """
+    from deepinside.networks.export import exported
+
+    model = exported(module, spec.input)
+    if not spec.target:
+        spec = replace(spec, target=target_of(prepare_graph(model, spec))[0].name)
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    return verified(model, spec, sha256=digest, files=digest, cache=cache, reverify=reverify)
 
 
 def verified(

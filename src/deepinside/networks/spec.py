@@ -15,6 +15,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from deepinside.config.libraries import library_name, library_node
 from deepinside.config.paths import ROOT
 from deepinside.config.suggestions import nearest
 from deepinside.errors import DeepInsideError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Channels = Literal["rgb", "bgr", "grey"]
 Posterior = Literal["softmax", "sigmoid"]
+Interpolation = Literal["bilinear", "bicubic"]
 STRICT = ConfigDict(extra="forbid")
 # ITU-R BT.601, as Pillow's "L" and OpenCV's greyscale use them
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -43,6 +45,9 @@ class InputConvention:
     then its hash. `mean_fit` says how it is fitted to the photos' size: `crop` takes its centre, as Caffe's data layer
     does; `resize` scales it to `size`, as Caffe's first Python classifier did.
 
+    `crop` and `interpolation` say how the photos of the published accuracy are resized: `crop` is the part of a photo's
+    shorter side that the centre crop shows, 0.875 for 224 of 256.
+
     Image space (see `deepinside.types`) is RGB mean-subtracted pixels, (N, 3, H, W); (N, 1, H, W) for `grey`.
     """
 
@@ -53,6 +58,8 @@ class InputConvention:
     mean_fit: Literal["crop", "resize"] = "crop"
     mean_sha256: str | None = None
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    crop: float = Field(default=1.0, gt=0, le=1)
+    interpolation: Interpolation = "bilinear"
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Self:
@@ -265,7 +272,12 @@ def read_spec(path: Path) -> NetworkSpec:
 
 
 def find_spec(name: str) -> NetworkSpec:
-    """The spec of that name in conf_models/, or in the YAML at that path; an error lists the known names."""
+    """The spec of that name in conf_models/, in the YAML at that path, or in a library such as torchvision.
+
+    An error lists the known names.
+    """
+    if library_name(name):
+        return make_spec(library_node(name), origin=name)
     if name.endswith((".yaml", ".yml")):
         return read_spec(Path(name))
     known = {path.stem: path for path in sorted(conf_models().glob("*.yaml"))}
