@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import skimage
 import torch
+import yaml
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
@@ -116,6 +117,21 @@ def inversion() -> Image.Image:
     return sheet([[tile(found.panels["photo"], "photo"), *tiles[:4]], tiles[4:]])
 
 
+def hog_sift() -> Image.Image:
+    """Photos reconstructed from HOG, HOG with bilinear orientations and dense SIFT, as in the experiment's YAML."""
+    experiment = yaml.safe_load((ROOT / "experiments" / "mahendran_table1.yaml").read_text(encoding="utf-8"))
+    net, settings = di.load("hog_sift"), experiment["technique"]
+    crops = {"resize": "short_side_crop", "short_side": experiment["images"]["short_side"]}
+    names = {"hog": "HOG", "hogb": "HOGb", "dsift": "dense SIFT"}
+    rows = []
+    for one in di.inversion(
+        net, di.photos(net, [photo(name) for name in ("astronaut", "coffee")], **crops), **settings
+    ):
+        found = [tile(one.panels[f"reconstruction_{layer}"], words) for layer, words in names.items()]
+        rows.append([tile(one.panels["photo"], "photo"), *found])
+    return sheet(rows)
+
+
 def localisation() -> Image.Image:
     """The four pictures of the paper's figure."""
     shown = [di.localisation(network(), photo(name), crops="ten")[0] for name in ("chelsea", "coffee", "rocket")]
@@ -177,7 +193,8 @@ def drawn(figure: Figure) -> Image.Image:
 PICTURES: dict[str, Callable[[], Image.Image]] = {
     function.__name__: function
     for function in (
-        class_model, saliency, deconvnet, layer_gradients, inversion, localisation, randomisation, faithfulness,
+        class_model, saliency, deconvnet, layer_gradients, inversion, hog_sift, localisation, randomisation,
+        faithfulness,
     )
 }  # fmt: skip
 

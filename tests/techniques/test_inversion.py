@@ -93,6 +93,22 @@ def test_the_identity_gives_the_photo_back(identity: Network, optimiser: Any, en
     assert item.metrics["copy_1/error"] == pytest.approx(0, abs=5e-3)
 
 
+def test_pictures_can_be_stretched_without_changing_a_number(identity: Network) -> None:
+    (plain,), (stretched,) = (invert(identity, layers="copy_1", optimiser=QUICK, stretched=on) for on in (False, True))
+    assert [one.kind for one in plain.panels] == ["photo", "photo"]
+    assert [one.kind for one in stretched.panels] == ["photo", "stretched"]
+    assert torch.equal(plain.panels[1].values, stretched.panels[1].values)
+    assert plain.metrics == stretched.metrics
+
+
+@pytest.mark.parametrize("energy", [Mahendran2014, Mahendran2016])
+def test_one_weight_for_all_layers_is_no_deviation(identity: Network, energy: Any) -> None:
+    word = "weights by share of the depth"
+    single = energy(total_variation=1.0) if energy is Mahendran2014 else energy(error_weight=1.0)
+    assert any(word in sentence for sentence in Inversion(energy=energy()).deviations(identity))
+    assert not any(word in sentence for sentence in Inversion(energy=single).deviations(identity))
+
+
 def total_variation(x: np.ndarray) -> float:
     """Σ of squared differences to the right and below, by loops."""
     found = 0.0

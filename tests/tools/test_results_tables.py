@@ -33,3 +33,12 @@ def test_text_goes_between_the_marks_of_a_page() -> None:
     assert results_tables.inserted(page, "t", "new\n") == "before\n<!-- t -->\nnew\n<!-- /t -->\nafter\n"
     with pytest.raises(ValueError, match="expected the marks"):
         results_tables.inserted("none", "t", "new\n")
+
+
+def test_table_one_has_the_papers_numbers_next_to_ours(tmp_path: Path) -> None:
+    found = [CLAIM | {"id": name, "estimate": 0.3, "interval": [0.25, 0.342], "verdict": "holds"}
+             for name in results_tables.REPRESENTATIONS]  # fmt: skip
+    (tmp_path / "mahendran_table1.json").write_text(json.dumps({"claims": found}))
+    lines = results_tables.table_one(tmp_path).splitlines()
+    assert len(lines) == 5
+    assert lines[2] == "| HOG | 28 % ± 8 % | 30.0 % [25.0 %, 34.2 %] | 9 | holds |"

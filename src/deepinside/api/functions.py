@@ -195,6 +195,7 @@ class InversionSettings(TypedDict, total=False):
     restarts: int
     safeguard: bool
     layers_at_once: int
+    stretched: bool
     optimiser: Optimiser
 
 

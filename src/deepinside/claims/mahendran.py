@@ -1,6 +1,6 @@
 """Claims of Mahendran & Vedaldi 2014 (arXiv 1412.0035) on what representations preserve of a photo, as code."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,21 @@ def require_last_spatial_layer(network: Network, techniques: Mapping[str, Any]) 
             f"claims: expected {last}, the last spatial layer, among the inverted layers, found "
             f"{', '.join(found)}; add it to technique.layers or set claims=[]."
         )
+
+
+def require_layers(*layers: str) -> Callable[[Network, Mapping[str, Any]], None]:
+    """A check that refuses a run whose first variant does not invert these layers."""
+
+    def check(network: Network, techniques: Mapping[str, Any]) -> None:
+        require_two_layers(network, techniques)
+        missing = sorted({*layers} - {*inverted_layers(network, techniques)})
+        if missing:
+            raise DeepInsideError(
+                f"claims: expected {', '.join(missing)} among the inverted layers of {network.name}; use "
+                "network=hog_sift, add them to technique.layers, or set claims=[]."
+            )
+
+    return check
 
 
 def inverted_layers(network: Network, techniques: Mapping[str, Any]) -> list[str]:
@@ -76,6 +91,54 @@ def inversion_matches_pool5(evidence: Evidence) -> Measurement:
     if layer not in errors:
         raise NotMeasuredError(f"{layer} was not inverted; it is zero everywhere for these photos")
     return Measurement(evidence.values(errors[layer]))
+
+
+@claim
+@needs(require_layers("hog"))
+def hog_error(evidence: Evidence) -> Measurement:
+    """The distance between the representations of a reconstruction and its photo, for HOG; see `distances`."""
+    return Measurement(distances(evidence, "hog"))
+
+
+@claim
+@needs(require_layers("hogb"))
+def hogb_error(evidence: Evidence) -> Measurement:
+    """The same for HOG with bilinear orientations."""
+    return Measurement(distances(evidence, "hogb"))
+
+
+@claim
+@needs(require_layers("dsift"))
+def dsift_error(evidence: Evidence) -> Measurement:
+    """The same for dense SIFT."""
+    return Measurement(distances(evidence, "dsift"))
+
+
+@claim
+@needs(require_layers("hog", "hogb"))
+def bilinear_orientations_invert_better(evidence: Evidence) -> Measurement:
+    """The distance for HOG with bilinear orientations over that for HOG, a ratio of means over photos."""
+    pairs = np.concatenate([distances(evidence, "hogb"), distances(evidence, "hog")], 1)
+    return Measurement(pairs, ratio_of_means)
+
+
+def distances(evidence: Evidence, layer: str) -> Values:
+    """(photos, 1): ‖Φ(x) − Φ₀‖ / N of every photo, where N is the mean distance between the Φ₀ of two photos.
+
+    Mahendran & Vedaldi 2014, Sect. 5.1. Raises NotMeasuredError unless all photos are in one batch of at least two.
+    """
+    relative, batch = evidence.values(by_depth(evidence, "error")[layer])[:, 0], evidence.batch
+    if len(relative) != len(batch) or len(batch) < 2:
+        raise NotMeasuredError(f"it needs two photos or more in one batch, found {len(batch)} of {len(relative)}")
+    with torch.no_grad():
+        found = evidence.network.activations(batch.pixels, [layer])[layer].flatten(1).double()
+    own = np.sqrt(relative) * found.norm(dim=1).cpu().numpy()
+    return (own / float(torch.pdist(found).mean()))[:, None]
+
+
+def ratio_of_means(values: Values) -> Values:
+    """The mean of the first column over that of the second."""
+    return np.asarray(values[..., 0].mean(-1) / values[..., 1].mean(-1))
 
 
 def largest_mean(values: Values) -> Values:

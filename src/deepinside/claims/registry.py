@@ -5,6 +5,7 @@ says what the paper claims and where the threshold is. Functions never see a thr
 """
 
 import hashlib
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +15,14 @@ from typing import Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from deepinside.config.paths import ROOT
 from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
 from deepinside.metrics.aggregation import BLANK
-from deepinside.metrics.intervals import Interval, Statistic, Values, confidence_interval, mean
+from deepinside.metrics.intervals import LEAST_UNITS, Interval, Statistic, Values, confidence_interval, mean
 from deepinside.networks.network import Network
 from deepinside.types import Claim, ImageBatch, Seeds, Verdict
 
@@ -39,17 +40,19 @@ class Statement:
     """An entry of `configs/claims.yaml`: what the paper says and how it is judged.
 
     `measure` names the number, `unit` is what is resampled, and the claim holds if the number is `direction`
-    `threshold`. `date` and `reason` say when and why the threshold was set.
+    `threshold`. `date` and `reason` say when and why the threshold was set. With the direction `≈` the threshold is a
+    number that the paper prints, and `standard_error` is its own.
     """
 
     source: str
     claim: str
     measure: str
     unit: str
-    direction: Literal["≥", ">", "≤", "<"]
+    direction: Literal["≥", ">", "≤", "<", "≈"]
     threshold: float
     date: date
     reason: str
+    standard_error: float = Field(default=0.0, ge=0)
 
 
 @cache
@@ -154,13 +157,26 @@ def evaluate(name: str, evidence: Evidence) -> Claim:
     return Claim(
         id=name, source=stated.source, claim=stated.claim, measure=stated.measure, estimate=estimate, interval=interval,
         n=len(measured.values), unit=stated.unit, direction=stated.direction, threshold=stated.threshold,
-        verdict=verdict(stated, estimate, interval, exact=measured.exact), exact=measured.exact, reason=stated.reason,
+        verdict=verdict(stated, measured, estimate, interval), exact=measured.exact, reason=stated.reason,
     )  # fmt: skip
 
 
-def verdict(stated: Statement, estimate: float, interval: Interval | None, *, exact: bool) -> Verdict:
-    """`holds` or `fails` if the interval is entirely on one side of the threshold, else `inconclusive`."""
-    if interval is None and not exact:
+def near(stated: Statement, values: Values) -> Verdict:
+    """`holds` if the mean of (units,) values is at most two standard errors from the paper's number.
+
+    The standard errors combine: |mean − threshold| ≤ 2·√(standard_error² + deviation²/n).
+    """
+    if len(values) < LEAST_UNITS:
+        return "inconclusive"
+    reach = 2 * math.hypot(stated.standard_error, values.std(ddof=1) / math.sqrt(len(values)))
+    return "holds" if abs(values.mean() - stated.threshold) <= reach else "fails"
+
+
+def verdict(stated: Statement, measured: Measurement, estimate: float, interval: Interval | None) -> Verdict:
+    """`holds` or `fails` if the interval is entirely on one side of the threshold, else `inconclusive`; see `near`."""
+    if stated.direction == "≈":
+        return near(stated, measured.values[:, 0])
+    if interval is None and not measured.exact:
         return "inconclusive"
     sides = {MEETS[stated.direction](bound, stated.threshold) for bound in interval or (estimate,)}
     if len(sides) == 2:

@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 
 REFERENCE_KEYS = ("experiment", "network", "metrics", "claims")
 REFERENCE_NETWORK = "tinycaffenet"
+OWN_NETWORKS = ("hog_sift",)
+"""Networks that only their own experiments use, so their results count whatever network the others run on."""
 SHOWN = ("fig1_class_models",)
 """The experiments whose figures are also kept, because the README shows them."""
 
 
 def results_of(root: Path, network: str) -> dict[str, dict[str, Any]]:
-    """`metrics.json` of every experiment's complete default run on `network` under `root`, by experiment."""
-    folders = sorted(folder for folder in root.glob(f"*/{network}/default") if is_done(folder))
+    """`metrics.json` of every experiment's complete default run on `network`, or its own, under `root`."""
+    known = (network, *OWN_NETWORKS)
+    folders = sorted(folder for name in known for folder in root.glob(f"*/{name}/default") if is_done(folder))
     return {folder.parts[-3]: read_metrics(folder) or {} for folder in folders}
 
 
@@ -108,7 +111,7 @@ def show_claims(root: Path, network: str | None) -> None:
 
     runs = complete_runs(root)
     check_network(root, network, {run.network for run in runs})
-    rows = claim_table(run for run in runs if network in (None, run.network))
+    rows = claim_table(run for run in runs if network is None or run.network in (network, *OWN_NETWORKS))
     tables.SCREEN.print(claims_across(rows))
     verdicts = [
         (f"{sentence(row)} ({where(row)}, {name})", cell.verdict) for row in rows for name, cell in row.cells.items()

@@ -17,7 +17,12 @@ NOT_COMPUTED = ("photo", "box", "regions")
 def with_recognition(
     output: TechniqueOutput, network: Network, batch: ImageBatch, judge: Network | None
 ) -> TechniqueOutput:
-    """The output with each item's prediction, and recognition metrics for items that should depict a class."""
+    """The output with each item's prediction, and recognition metrics for items that should depict a class.
+
+    A representation without classes adds nothing.
+    """
+    if not network.classes:
+        return output
     known = with_predictions(output, network, batch)
     return replace(known, items=tuple(recognised(item, network, judge) for item in known.items))
 

@@ -64,6 +64,11 @@ class Mahendran2014:
     paper_optimiser = "Momentum"
     jitter_steps = 0
 
+    @property
+    def weights_by_depth(self) -> bool:
+        """Whether the weight of total variation depends on the layer's depth."""
+        return isinstance(self.total_variation, tuple)
+
     def start(self, shape: Shape, generator: torch.Generator) -> Tensor:
         """Gaussian noise with norm σ and `shape` (C, H, W), on the CPU."""
         noise = torch.randn(tuple(shape), generator=generator)
@@ -109,6 +114,11 @@ class Mahendran2016:
     jitter_steps: NonNegativeInt = 300
 
     paper_optimiser = "AdaGrad"
+
+    @property
+    def weights_by_depth(self) -> bool:
+        """Whether the weight of the error depends on the layer's depth."""
+        return isinstance(self.error_weight, tuple)
 
     def start(self, shape: Shape, generator: torch.Generator) -> Tensor:
         """Uniform noise of `shape` (C, H, W), on the CPU."""

@@ -32,7 +32,7 @@ from deepinside.optimisation.optimisers import (
 from deepinside.optimisation.priors import Mahendran2014, Mahendran2016
 from deepinside.optimisation.regularisers import squared_norm
 from deepinside.optimisation.safeguard import Safeguarded
-from deepinside.types import ImageBatch, Item, Panel, Seeds, TechniqueOutput, safe_name
+from deepinside.types import ImageBatch, Item, Panel, PanelKind, Seeds, TechniqueOutput, safe_name
 
 
 @plain_dataclass(frozen=True)
@@ -73,6 +73,8 @@ class Inversion:
     2014 or of 2016. Each layer is inverted `restarts` times from different noise, and the image with the smallest error
     is shown. `layers_at_once` layers share a batch, which changes the speed only. With `safeguard` the optimiser's step
     is halved for each photo and layer whose energy rises clearly (see `deepinside.optimisation.safeguard`).
+    With `stretched` the pictures range from their smallest to their largest value, for representations without
+    contrast, such as HOG.
     """
 
     layers: str | tuple[str, ...] = "all"
@@ -80,6 +82,7 @@ class Inversion:
     restarts: PositiveInt = 1
     layers_at_once: PositiveInt = 4
     safeguard: bool = True
+    stretched: bool = False
     optimiser: Momentum | AdaGrad | Adam | LBFGS = Field(
         default_factory=lambda: Momentum(schedule=((100, 0.004), (200, 0.0004), (100, 0.00004)))
     )
@@ -166,7 +169,9 @@ class Inversion:
                 notes.append(f"{stem} is not reconstructed from {name}: the layer is zero everywhere for it")
                 continue
             best = min(tried, key=lambda one: one.error)
-            panels.append(reconstruction(network, f"reconstruction_{name}", best))
+            panels.append(
+                reconstruction(network, f"reconstruction_{name}", best, "stretched" if self.stretched else "photo")
+            )
             metrics[f"{name}/error"] = best.error
             trace[f"{name}/error"] = best.trace
             metrics |= {f"{name}/step_scale": best.step_scale} if best.step_scale < 1 else {}
@@ -186,7 +191,8 @@ class Inversion:
             > 0.05,
             f"optimised by {used}, not by the paper's {self.energy.paper_optimiser}": used
             != self.energy.paper_optimiser,
-            f"weights by share of the depth: the paper gives them for twenty layers, these are {count}": count != 20,
+            f"weights by share of the depth: the paper gives them for twenty layers, these are {count}": count != 20
+            and self.energy.weights_by_depth,
             "alternatives to the first-named layers, which this network does not have": uses_alternatives(
                 self.layers, network
             ),
@@ -298,9 +304,9 @@ def uses_alternatives(wanted: str | Sequence[str], network: Network) -> bool:
     return any(name not in {*network.layers, *network.synonyms} for name in first if not name.endswith("%"))
 
 
-def reconstruction(network: Network, name: str, best: Reconstruction) -> Panel:
+def reconstruction(network: Network, name: str, best: Reconstruction, kind: PanelKind) -> Panel:
     shown = (best.image + network.mean).cpu()  # the mean is added back for display
-    return Panel(name, shown, "photo", f"error {100 * best.error:.1f} %")
+    return Panel(name, shown, kind, f"error {100 * best.error:.1f} %")
 
 
 def chosen_layers(wanted: str | Sequence[str], network: Network) -> dict[str, str]:
