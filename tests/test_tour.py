@@ -41,6 +41,7 @@ def test_it_is_valid_and_its_outputs_are_those_of_its_sources() -> None:
     assert len(pictures(tour)) >= 20
     assert "Egyptian cat" in texts(tour)[-1]
     assert not any(output.output_type == "error" for output in notebook.outputs(tour))
+    assert not any(output.get("name") == "stderr" for output in notebook.outputs(tour))
 
 
 def test_other_sources_have_another_digest() -> None:

@@ -21,9 +21,12 @@ DIGEST = "deepinside_sources_sha256"
 
 
 def executed(notebook: Any, folder: Path) -> Any:
-    """A copy that was run in `folder`, its outputs stored, its execution times not."""
+    """A copy that was run in `folder`, with its outputs, without execution times and messages of libraries."""
     ran = nbformat.from_dict(notebook)
     NotebookClient(ran, timeout=300, record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+    for cell in (cell for cell in ran.cells if cell.cell_type == "code"):
+        # messages on stderr depend on the installation and contain its paths
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     ran.metadata = {key: ran.metadata[key] for key in ("kernelspec", "language_info") if key in ran.metadata}
     ran.metadata[DIGEST] = digest(ran)
     return ran
