@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         localisation,
         photos,
         randomisation,
+        read,
         saliency,
     )
 
@@ -41,6 +42,7 @@ __all__ = [
     "localisation",
     "photos",
     "randomisation",
+    "read",
     "saliency",
 ]
 

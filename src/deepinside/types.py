@@ -127,6 +127,9 @@ class Prediction:
         """As in `chelsea → golden retriever 32 %, labelled tabby`."""
         return f"{self.image} → {self.words}"
 
+    def __str__(self) -> str:
+        return self.caption
+
 
 @dataclass(frozen=True)
 class Item:

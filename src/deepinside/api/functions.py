@@ -12,6 +12,7 @@ Nothing is written or printed; only a missing network file is downloaded.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -19,14 +20,16 @@ import torch
 from torch import nn
 
 from deepinside.api import defaults
+from deepinside.api.network import Classifier
 from deepinside.api.results import Result as Result
 from deepinside.api.results import Results
+from deepinside.api.results import read as read
 from deepinside.attribution.relu_rules import ReluRule
 from deepinside.config import catalogue, hydra_errors
 from deepinside.config.libraries import library_name
 from deepinside.config.settings import construct
 from deepinside.errors import DeepInsideError
-from deepinside.experiment.schema import Runtime
+from deepinside.experiment.schema import Runtime, Technique
 from deepinside.images.inputs import ImageInput, read_inputs
 from deepinside.images.settings import ImageSettings
 from deepinside.metrics.recognition import with_recognition
@@ -97,7 +100,7 @@ def load(
         )
     else:
         found = load_spec(find_network_spec(network))
-    return to_device(found, runtime.device, runtime.precision)
+    return Classifier.of(to_device(found, runtime.device, runtime.precision))
 
 
 def input_convention(convention: Convention) -> InputConvention:
@@ -136,11 +139,16 @@ def find_network_spec(network: str | Path) -> NetworkSpec:
     return construct(NetworkSpec, catalogue.network_node(str(network), known[str(network)]), "network")
 
 
-def photos(network: Network, photo: Photos, **settings: Any) -> ImageBatch:
+def photos(
+    network: Network, photo: Photos, *, levels: tuple[float, float] | None = None, **settings: Any
+) -> ImageBatch:
     """Prepare photos for `network`, for use in several calls: `pixels` is (N, 3, H, W), mean-subtracted.
 
     `settings` are the keys of `images` on the command line (`deepinside.images.settings.ImageSettings`): `resize`,
     `enlarge`, `short_side`, `limit`, and for paths `recursive`, `labels` and `annotations`.
+
+    `levels` are the values of black and white in arrays and tensors of floats, such as (0, 1); they are rounded to 256
+    intensities.
 
     Raises DeepInsideError for unreadable photos and unknown settings.
     """
@@ -148,7 +156,7 @@ def photos(network: Network, photo: Photos, **settings: Any) -> ImageBatch:
     if isinstance(photo, ImageBatch):
         return photo
     plain = {"resize": "short_side_crop", **settings}
-    return read_inputs(photo, construct(ImageSettings, plain, "photos"), network.input)
+    return read_inputs(photo, construct(ImageSettings, plain, "photos"), network.input, levels)
 
 
 # ---- keyword arguments: the settings of each technique, all optional -------------------------------------------------
@@ -175,21 +183,27 @@ class ClassModelSettings(TypedDict, total=False):
     optimiser: Optimiser
 
 
-class SaliencySettings(TypedDict, total=False):
-    target: str | int | Sequence[str | int]
+class PhotoSettings(TypedDict, total=False):
+    """`targets` has one target per photo; `levels` as in `photos`."""
+
+    targets: Sequence[str | int]
+    levels: tuple[float, float]
+
+
+class SaliencySettings(PhotoSettings, total=False):
     objective: Objective
     show: Show
     crops: Literal["centre", "ten"]
     relu_rule: ReluRule
 
 
-class LayerGradientsSettings(TypedDict, total=False):
-    target: str | int
+class LayerGradientsSettings(PhotoSettings, total=False):
     objective: Objective
     layers: Literal["caffe", "all"] | Sequence[str]
 
 
 class InversionSettings(TypedDict, total=False):
+    levels: tuple[float, float]
     layers: str | Sequence[str]
     energy: Energy
     restarts: int
@@ -199,8 +213,7 @@ class InversionSettings(TypedDict, total=False):
     optimiser: Optimiser
 
 
-class LocalisationSettings(TypedDict, total=False):
-    target: str | int
+class LocalisationSettings(PhotoSettings, total=False):
     crops: Literal["centre", "ten"]
     relu_rule: ReluRule
     foreground: float
@@ -215,14 +228,12 @@ class LocalisationSettings(TypedDict, total=False):
     usual_size: tuple[float, float]
 
 
-class RandomisationSettings(TypedDict, total=False):
-    target: str | int
+class RandomisationSettings(PhotoSettings, total=False):
     rules: Sequence[ReluRule]
     stages: int
 
 
-class FaithfulnessSettings(TypedDict, total=False):
-    target: str | int
+class FaithfulnessSettings(PhotoSettings, total=False):
     relu_rule: ReluRule
     steps: int
     blur: float
@@ -249,7 +260,10 @@ def class_model(
     return run_technique("class_model", network, photo, seed, {"targets": several, **settings}, judge)
 
 
-def saliency(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[SaliencySettings]) -> Results:
+def saliency(
+    network: Network, photo: Photos, target: str | int | Sequence[str | int] | None = None, *, seed: int = 0,
+    **settings: Unpack[SaliencySettings],
+) -> Results:  # fmt: skip
     """How strongly each pixel affects a class score, one result per photo: `map` (H, W), score per intensity step.
 
     M = max over channels of |∂S_c/∂I|, Simonyan et al. 2013, Sect. 3.1; with `relu_rule` "deconvnet" or "guided" that
@@ -257,17 +271,18 @@ def saliency(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpa
     "true". With `crops="ten"`, photos are loaded 1.143 times larger.
     Settings: `deepinside.techniques.saliency.Saliency`.
     """
-    return run_technique("saliency", network, photo, seed, settings)
+    return run_technique("saliency", network, photo, seed, with_target(target, settings))
 
 
 def layer_gradients(
-    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[LayerGradientsSettings]
-) -> Results:
+    network: Network, photo: Photos, target: str | int | None = None, *, seed: int = 0,
+    **settings: Unpack[LayerGradientsSettings],
+) -> Results:  # fmt: skip
     """∂S_c/∂(activation) at `layers`, one result per photo and layer: channel grids `gradient` and `activation`.
 
     After the Caffe class project's third exercise. Settings: `deepinside.techniques.layer_gradients.LayerGradients`.
     """
-    return run_technique("layer_gradients", network, photo, seed, settings)
+    return run_technique("layer_gradients", network, photo, seed, with_target(target, settings))
 
 
 def inversion(network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[InversionSettings]) -> Results:
@@ -281,35 +296,38 @@ def inversion(network: Network, photo: Photos, *, seed: int = 0, **settings: Unp
 
 
 def localisation(
-    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[LocalisationSettings]
-) -> Results:
+    network: Network, photo: Photos, target: str | int | None = None, *, seed: int = 0,
+    **settings: Unpack[LocalisationSettings],
+) -> Results:  # fmt: skip
     """Locate the object, one result per photo and class: `box` (4,), `mask` (H, W) and `map` (H, W).
 
     Colour models of the most and least salient pixels and one GraphCut, Simonyan et al. 2013, Sect. 3.2. Photos
     with box annotations (`photos(…, annotations=…)`) are scored.
     Settings: `deepinside.techniques.localisation.Localisation`.
     """
-    return run_technique("localisation", network, photo, seed, settings)
+    return run_technique("localisation", network, photo, seed, with_target(target, settings))
 
 
 def randomisation(
-    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[RandomisationSettings]
-) -> Results:
+    network: Network, photo: Photos, target: str | int | None = None, *, seed: int = 0,
+    **settings: Unpack[RandomisationSettings],
+) -> Results:  # fmt: skip
     """Whether maps change when weights are randomised, one result per photo and rule; similarity as `trace`.
 
     Adebayo et al. 2018, Sect. 3.1. Settings: `deepinside.techniques.randomisation.Randomisation`.
     """
-    return run_technique("randomisation", network, photo, seed, settings)
+    return run_technique("randomisation", network, photo, seed, with_target(target, settings))
 
 
 def faithfulness(
-    network: Network, photo: Photos, *, seed: int = 0, **settings: Unpack[FaithfulnessSettings]
-) -> Results:
+    network: Network, photo: Photos, target: str | int | None = None, *, seed: int = 0,
+    **settings: Unpack[FaithfulnessSettings],
+) -> Results:  # fmt: skip
     """Deletion and insertion curves of saliency maps, one result per photo: posteriors (steps + 1,) as `trace`.
 
     Petsiuk et al. 2018, Sect. 4.1. Settings: `deepinside.techniques.faithfulness.Faithfulness`.
     """
-    return run_technique("faithfulness", network, photo, seed, settings)
+    return run_technique("faithfulness", network, photo, seed, with_target(target, settings))
 
 
 # ---- implementation --------------------------------------------------------------------------------------------------
@@ -323,16 +341,44 @@ def run_technique(
     check_network(network)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise DeepInsideError(f"seed: expected an integer of at least 0, found {seed!r}.")
-    technique = defaults.technique(name, network.size, settings)
-    technique.check(network)
-    room = {"enlarge": SHORT_SIDE_PER_CROP} if settings.get("crops") == "ten" else {}
-    batch = no_images(network) if photo is None else photos(network, photo, **room)
+    plain = dict(settings)
+    levels, targets = plain.pop("levels", None), plain.pop(PER_PHOTO, None)
+    techniques = [checked_technique(name, network, {**plain, **one}) for one in target_settings(targets)]
+    room = {"enlarge": SHORT_SIDE_PER_CROP} if plain.get("crops") == "ten" else {}
+    batch = no_images(network) if photo is None else photos(network, photo, levels=levels, **room)
+    if targets is not None and len(targets) != len(batch):
+        raise DeepInsideError(f"targets: expected one per photo, {len(batch)} in all, found {len(targets)}.")
+    parts = split_batch(batch, network) if targets is None else split_batch(batch, network, 1)
     with deterministic(network.device):
         outputs = [
             with_recognition(technique(network, part, Seeds(seed)), network, part, judge)
-            for part in split_batch(batch, network)
+            for technique, part in zip(cycle(techniques), parts, strict=False)
         ]
     return Results.of(name, network.name, outputs, network.notes)
+
+
+PER_PHOTO = "targets of photos"
+"""The settings' key for one target per photo; a class model's `targets` are something else."""
+
+
+def with_target(target: str | int | Sequence[str | int] | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the positional `target` and the `targets` of photos. Raises DeepInsideError for both."""
+    found = {name: value for name, value in settings.items() if name != "targets"}
+    targets = settings.get("targets")
+    if target is not None and targets is not None:
+        raise DeepInsideError("target: expected either target, for all photos, or targets, one per photo; found both.")
+    found |= {"target": target} if target is not None else {}
+    return found | ({PER_PHOTO: targets} if targets is not None else {})
+
+
+def target_settings(targets: Sequence[str | int] | None) -> list[dict[str, Any]]:
+    return [{}] if targets is None else [{"target": one} for one in targets]
+
+
+def checked_technique(name: str, network: Network, settings: Mapping[str, Any]) -> Technique:
+    technique = defaults.technique(name, network.size, settings)
+    technique.check(network)
+    return technique
 
 
 def no_images(network: Network) -> ImageBatch:
@@ -345,10 +391,10 @@ def check_network(network: object) -> None:
         raise DeepInsideError(f"network: expected a network from deepinside.load, found {network!r}.")
 
 
-def split_batch(batch: ImageBatch, network: Network) -> Iterator[ImageBatch]:
-    """Batches of `BATCH_SIZE` photos on the network's device; one empty batch without photos."""
-    for first in range(0, max(len(batch), 1), BATCH_SIZE):
-        some = slice(first, first + BATCH_SIZE)
+def split_batch(batch: ImageBatch, network: Network, size: int = BATCH_SIZE) -> Iterator[ImageBatch]:
+    """Batches of `size` photos on the network's device; one empty batch without photos."""
+    for first in range(0, max(len(batch), 1), size):
+        some = slice(first, first + size)
         yield ImageBatch(batch.photos[some], pixels_to_device(batch.pixels[some], network))
 
 

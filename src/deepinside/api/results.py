@@ -1,13 +1,17 @@
 """The return types of the library: frozen results that display in a notebook and can be saved."""
 
 import base64
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -17,7 +21,11 @@ from deepinside.experiment.schema import FigureSettings
 from deepinside.metrics.aggregation import blank_note, means, numbers
 from deepinside.results import folder as results
 from deepinside.results.items import ArrayFile, ItemRow, ItemTable
-from deepinside.types import Item, Panel, TechniqueOutput
+from deepinside.results.shown import read_shown, write_shown
+from deepinside.types import ClassProbability, Item, Panel, Prediction, TechniqueOutput
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Found = TypeVar("Found")
 MAPS = ("magnitude", "signed", "colour")
@@ -109,6 +117,34 @@ class Result:
         found = {n: p.boxes[0] for n, p in self.panels.items() if n == "box" and p.boxes is not None}
         return only("box", found, self)
 
+    @property
+    def prediction(self) -> Prediction | None:
+        """What the network sees in the photo or the computed image: the five best classes, the target, the verdict."""
+        return self.item.prediction
+
+    @property
+    def target(self) -> ClassProbability | None:
+        """What was differentiated: `name`, `index`, `score` and `probability`; None if nothing was."""
+        return None if self.item.prediction is None else self.item.prediction.target
+
+    def to_numpy(self) -> dict[str, NDArray[np.float32]]:
+        """The values of every panel by name, (H, W) or (3, H, W)."""
+        return {name: panel.values.detach().cpu().float().numpy() for name, panel in self.panels.items()}
+
+    def plot(self, ax: "Axes", panel: str | None = None) -> "Axes":
+        """Draw a panel, by default the only map or computed image, with its caption on a matplotlib axis."""
+        name = panel or only("map or image", {name: name for name in self.maps or self.images}, self)
+        if name not in self.panels:
+            raise DeepInsideError(f"{self.name}: expected one of {', '.join(self.panels)}; found {name!r}.")
+        ax.imshow(figures.picture(self.panels[name], FigureSettings().magnitude_map))
+        ax.set_axis_off()
+        ax.set_title(self.item.caption, fontsize="small", wrap=True, parse_math=False)
+        return ax
+
+    def show(self) -> None:
+        """Show the figure: in a notebook, else in the system's image viewer."""
+        show(self, drawn([self.item]))
+
     def save(self, folder: str | Path) -> Path:
         """Save this item alone; see `Results.save`."""
         return Results("", "", (self,)).save(folder)
@@ -116,7 +152,7 @@ class Result:
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in list(self.metrics.items())[:4])
         notes = "".join(f"; {note}" for note in self.notes)
-        return f"<{self.title}: {', '.join(self.panels)}{'; ' if numbers else ''}{numbers}{notes}>"
+        return f"<{self.item.caption}: {', '.join(self.panels)}{'; ' if numbers else ''}{numbers}{notes}>"
 
     def _repr_html_(self) -> str:
         return f"<table>{row(self)}</table>"
@@ -186,6 +222,32 @@ class Results(Sequence[Result]):
         """The only item. Raises DeepInsideError if there are several."""
         return only("result", {item.name: item for item in self.items}, self)
 
+    def to_numpy(self) -> dict[str, NDArray[np.float32]]:
+        """The panels that all items have, by name, stacked: (N, H, W) or (N, 3, H, W)."""
+        found = [item.to_numpy() for item in self.items]
+        names = [name for name in (found[0] if found else {}) if all(name in one for one in found)]
+        stackable = [name for name in names if len({one[name].shape for one in found}) == 1]
+        return {name: np.stack([one[name] for one in found]) for name in stackable}
+
+    def to_pandas(self) -> Any:
+        """One row per item: prediction and metrics, the columns of `items.parquet`. Needs pandas."""
+        try:
+            pandas = import_module("pandas")
+        except ImportError as error:
+            raise DeepInsideError(
+                "to_pandas: expected the package pandas, found none; install it with pip install pandas."
+            ) from error
+        table = self.table()
+        return pandas.DataFrame({**table.texts, **table.prediction_columns(), **table.columns()})
+
+    def plot(self, ax: "Axes", panel: str | None = None) -> "Axes":
+        """Draw a panel of the only item; see `Result.plot`."""
+        return self.one().plot(ax, panel)
+
+    def show(self) -> None:
+        """Show the figure: in a notebook, else in the system's image viewer."""
+        show(self, self._repr_png_())
+
     def save(self, folder: str | Path) -> Path:
         """Write `arrays.npz`, `items.parquet`, `figure.png`, `trace.png`, `metrics.json` and the panels into `folder`.
 
@@ -206,6 +268,7 @@ class Results(Sequence[Result]):
             figures.save_figure(items, len(items), self.heading(), settings, folder / "figure.png")
             figures.save_traces(items[:SHOWN], folder / "trace.png")
             self.table().write(folder / "items.parquet")
+            write_shown(folder, items)
             results.write_json(folder / "metrics.json", self.summary())
         except OSError as error:
             raise DeepInsideError(f"save: expected a folder that can be written to, found {error}.") from error
@@ -224,6 +287,7 @@ class Results(Sequence[Result]):
             "deviations": list(self.deviations),
             "notes": list(self.notes),
             "items": {item.name: dict(item.metrics) for item in self.items},
+            "predictions": self.table().first_predictions(len(self)),
         }
 
     def heading(self) -> str:
@@ -250,7 +314,7 @@ class Results(Sequence[Result]):
         return len(self.items)
 
     def __repr__(self) -> str:
-        names = ", ".join(item.name for item in self.items[:6])
+        names = ", ".join(item.item.caption for item in self.items[:6])
         return f"<{self.heading()}: {names}{', …' if len(self) > 6 else ''}>"
 
     def _repr_html_(self) -> str:
@@ -263,6 +327,33 @@ class Results(Sequence[Result]):
 
     def _repr_png_(self) -> bytes:
         return drawn([one.item for one in self.items[:SHOWN]])
+
+
+def read(folder: str | Path) -> Results:
+    """A result from its folder, with the items that its figure shows: `di.read("results/fig2_saliency/net/default")`.
+
+    Raises DeepInsideError if the folder has no complete result or has not saved its arrays.
+    """
+    folder = Path(folder)
+    metrics, config = results.read_metrics(folder), results.read_config(folder) or {}
+    if metrics is None or metrics.get("status", "done") != "done":
+        raise DeepInsideError(f"{folder}: expected the folder of a complete result, found none.")
+    numbers = metrics.get("items", {})
+    items = tuple(Result(item, numbers.get(item.name, item.metrics)) for item in read_shown(folder))
+    module = str(config.get("technique", {}).get("_target_", "")).rpartition(".")[0].rpartition(".")[2]
+    return Results(
+        metrics.get("technique") or module, metrics["network"], items, tuple(metrics.get("deviations", ())),
+        tuple(metrics.get("notes", ())),
+    )  # fmt: skip
+
+
+def show(found: "Result | Results", png: bytes) -> None:
+    """Display in a running notebook, else open the picture."""
+    notebook = sys.modules.get("IPython")
+    if notebook is not None and notebook.get_ipython() is not None:
+        notebook.display.display(found)
+    else:
+        Image.open(BytesIO(png)).show()
 
 
 def table_of(items: Iterable[Result]) -> ItemTable:
@@ -298,7 +389,7 @@ def drawn(items: Sequence[Item]) -> bytes:
 def row(one: Result) -> str:
     """One item as a row of an HTML table, with its texts escaped."""
     numbers = "".join(f"<br>{escape(name)} {value:.4g}" for name, value in list(one.metrics.items())[:6])
-    words = f'{escape(one.title)}<small style="font-weight:normal">{numbers}</small>'
+    words = f'{escape(one.item.caption)}<small style="font-weight:normal">{numbers}</small>'
     cells = "".join(map(cell, one.panels.values()))
     return f'<tr><th style="text-align:left;vertical-align:top">{words}</th>{cells}</tr>'
 

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +22,21 @@ from deepinside.images.settings import ImageSettings, as_declared, loaded_size
 from deepinside.networks.spec import InputConvention
 from deepinside.types import ImageBatch, Photo, unique
 
-ImageInput = str | Path | Image.Image | NDArray[np.uint8] | Tensor
+ImageInput = str | Path | Image.Image | NDArray[Any] | Tensor
 """A path (a file, a folder, a glob or a list of paths), a Pillow image, an array (H, W), (H, W, 3) or (H, W, 4) of
-uint8, or a tensor (3, H, W) or (1, H, W) of uint8; intensities 0–255."""
+uint8, or a tensor (3, H, W) or (1, H, W) of uint8; intensities 0–255, or other numbers with `levels`. A fourth axis in
+front is a batch."""
 EXPECTED = "a path, a Pillow image, a uint8 array (H, W, 3), a uint8 tensor (3, H, W), or several of these"
 CHANNELS = (1, 3, 4)
+Levels = tuple[float, float]
+"""The values of black and white in arrays and tensors that are not uint8."""
 
 
 def read_inputs(
-    inputs: ImageInput | Sequence[ImageInput], settings: ImageSettings, convention: InputConvention
+    inputs: ImageInput | Sequence[ImageInput],
+    settings: ImageSettings,
+    convention: InputConvention,
+    levels: Levels | None = None,
 ) -> ImageBatch:
     """All photos in one batch, decoded as by the command line; names are the files' names.
 
@@ -37,7 +44,7 @@ def read_inputs(
     skips unreadable photos.
     """
     several = inputs if isinstance(inputs, Sequence) and not isinstance(inputs, str) else [inputs]
-    photos = [photo for one in several for photo in read(one, settings, convention)][: settings.limit]
+    photos = [photo for one in several for photo in read(one, settings, convention, levels)][: settings.limit]
     if not photos:
         raise DeepInsideError(f"photo: expected {EXPECTED}, found none.")
     stems = unique(photo.stem for photo in photos)
@@ -46,12 +53,17 @@ def read_inputs(
     return ImageBatch(named, torch.stack([photo.pixels for photo in named]))
 
 
-def read(source: ImageInput, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
+def read(
+    source: ImageInput, settings: ImageSettings, convention: InputConvention, levels: Levels | None = None
+) -> Iterator[Photo]:
     """The photos of one input."""
     if isinstance(source, str | Path):
         yield from from_path(source, settings, convention)
+    elif isinstance(source, np.ndarray | Tensor) and source.ndim == 4:
+        for one in source:
+            yield from_image(picture(one, levels), settings, convention)
     else:
-        yield from_image(picture(source), settings, convention)
+        yield from_image(picture(source, levels), settings, convention)
 
 
 def from_path(path: str | Path, settings: ImageSettings, convention: InputConvention) -> Iterator[Photo]:
@@ -73,7 +85,7 @@ def from_image(image: Image.Image, settings: ImageSettings, convention: InputCon
     return Photo(name_of(image), convention.to_network(fitted.pixels), digest(image), view=fitted.view, notes=notes)
 
 
-def picture(source: Image.Image | NDArray[np.uint8] | Tensor) -> Image.Image:
+def picture(source: Image.Image | NDArray[Any] | Tensor, levels: Levels | None = None) -> Image.Image:
     """A Pillow image of an image, array or tensor. Raises DeepInsideError for another type, dtype or shape."""
     if isinstance(source, Image.Image):
         return source
@@ -81,15 +93,28 @@ def picture(source: Image.Image | NDArray[np.uint8] | Tensor) -> Image.Image:
         source = source.detach().cpu().movedim(-3, -1).numpy() if source.ndim == 3 else source.detach().cpu().numpy()
     if not isinstance(source, np.ndarray):
         raise DeepInsideError(f"photo: expected {EXPECTED}, found {type(source).__name__}.")
+    if levels is not None and source.dtype != np.uint8:
+        source = intensities(source, levels)
     if source.dtype != np.uint8:
         raise DeepInsideError(
-            f"photo: expected intensities 0–255 of type uint8, found {source.dtype}; convert it, from 0-1 as in "
-            "(photo * 255).round() and then to uint8."
+            f"photo: expected intensities 0–255 of type uint8, found {source.dtype}; say which values are black and "
+            "white, as in levels=(0, 1)."
         )
     values = source[..., None] if source.ndim == 2 else source
     if values.ndim != 3 or values.shape[2] not in CHANNELS or 0 in values.shape:
         raise DeepInsideError(f"photo: expected {EXPECTED}, found one of shape {tuple(source.shape)}.")
     return Image.fromarray(np.ascontiguousarray(values.squeeze(-1) if values.shape[2] == 1 else values))
+
+
+def intensities(values: NDArray[Any], levels: Levels) -> NDArray[np.uint8]:
+    """Values between the two levels, black and white, as 256 intensities. Raises DeepInsideError for others."""
+    black, white = levels
+    if not black < white:
+        raise DeepInsideError(f"levels: expected the values of black and white in this order, found {levels}.")
+    if not values.size or not (values.min() >= black and values.max() <= white):
+        span = f"{values.min():g} to {values.max():g}" if values.size else "none"
+        raise DeepInsideError(f"photo: expected values from {black:g} to {white:g} (levels), found {span}.")
+    return np.round((values.astype(np.float64) - black) / (white - black) * 255).astype(np.uint8)
 
 
 def name_of(image: object) -> str:
