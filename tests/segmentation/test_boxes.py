@@ -70,7 +70,7 @@ def test_a_photo_is_right_as_ilsvrc_counts(answers, top, right):
 
 
 def test_at_least_one_answer_is_looked_at():
-    with pytest.raises(DeepInsideError, match="top=0"):
+    with pytest.raises(DeepInsideError, match="top: expected at least 1, found 0"):
         m.localised([], [], top=0)
 
 

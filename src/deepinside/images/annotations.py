@@ -300,8 +300,8 @@ def _annotation(path: Path, objects: Iterable[tuple[str, Box]], size: tuple[int,
     for label, box, raw in inside:
         if not _area(box):
             LOG.warning("%s: a box of %s without area is left out: %s", path, label, raw)
-    kept = [(label, box) for label, box, _ in inside if _area(box)]
-    return Annotation(tuple(box for _, box in kept), tuple(label for label, _ in kept), size)
+    visible = [(label, box) for label, box, _ in inside if _area(box)]
+    return Annotation(tuple(box for _, box in visible), tuple(label for label, _ in visible), size)
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:

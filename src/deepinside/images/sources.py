@@ -159,17 +159,17 @@ def _behind_url(url: str, *, recursive: bool) -> list[Found]:
 
 def _members(place: str, members: Sequence[archives.Member], folder: Path, *, recursive: bool) -> list[Found]:
     photos = [(member.parts, member) for member in members]
-    kept = [
+    listed = [
         (parts, member)
         for parts, member in photos
         if parts and _is_photo(parts[-1]) and not any(part.startswith(".") for part in parts)
         and (recursive or len(parts) == 1)
     ]  # fmt: skip
-    if not kept:
+    if not listed:
         raise DeepInsideError(_none_in(place, recursive=recursive))
     return [
         Found(folder.joinpath(*parts), PurePath(*parts), member)
-        for parts, member in sorted(kept, key=lambda row: row[0])
+        for parts, member in sorted(listed, key=lambda row: row[0])
     ]
 
 

@@ -38,7 +38,7 @@ CONVENTION = ("size", "channels", "scale", "mean", "std")
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a network besides its ONNX file: keys of its declaration, and what of them is no guess.
+    """What is known of a network in addition to its ONNX file: keys of its declaration, and what of them is no guess.
 
     `origin` is the YAML's first line.
     """
@@ -184,7 +184,7 @@ def _lines(found: Draft, folder: Path | None) -> Iterator[str]:
     yield f"# {first} Lines marked CHECK are guesses, because {files} do not store them."
     yield f"name: {_scalar(spec.name)}"
     yield f"title: {_scalar(spec.title)}"
-    yield f"file: {_scalar(_seen_from(folder, spec.local_file))}" + (" # relative to this file" if folder else "")
+    yield f"file: {_scalar(_relative_to(folder, spec.local_file))}" + (" # relative to this file" if folder else "")
     yield f"sha256: {spec.sha256}"
     yield f"bytes: {spec.bytes}"
     yield from _input_lines(found, folder)
@@ -213,7 +213,7 @@ def _input_lines(found: Draft, folder: Path | None) -> Iterator[str]:
         sure.add("size")
     values = {"size": _row(taken.size), "channels": taken.channels, "scale": _number(taken.scale)}
     if isinstance(taken.mean, str):
-        values["mean"] = _scalar(_seen_from(folder, Path(taken.mean)))
+        values["mean"] = _scalar(_relative_to(folder, Path(taken.mean)))
         values |= {"mean_fit": taken.mean_fit, "mean_sha256": str(taken.mean_sha256)}
     else:
         values["mean"] = _row(taken.mean)
@@ -240,5 +240,5 @@ def _scalar(value: str | None) -> str:
     return str(yaml.safe_dump(value, width=math.inf, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
 
 
-def _seen_from(folder: Path | None, path: Path) -> str:
+def _relative_to(folder: Path | None, path: Path) -> str:
     return Path(os.path.relpath(path, folder.resolve())).as_posix() if folder else path.as_posix()

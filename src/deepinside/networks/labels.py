@@ -77,10 +77,10 @@ def in_order(rows: Sequence[Row], path: Path) -> list[Row]:
 
 def from_lines(path: Path, text: str) -> list[Row]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    kept = [(number, line) for number, line in lines if line and not line.startswith("#")]
-    if not kept:
+    classes = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    if not classes:
         raise DeepInsideError(f"{path}: expected the names of classes, one a line, found none.")
-    return from_table(path, kept) or numbered_last(kept) or plain(kept)
+    return from_table(path, classes) or numbered_last(classes) or plain(classes)
 
 
 def plain(lines: Sequence[tuple[int, str]]) -> list[Row]:

@@ -198,10 +198,10 @@ class Network:
     def with_module(self, module: fx.GraphModule) -> "Network":
         """This network with another graph. Its layers are those that the graph's `node.meta["layer"]` still name."""
         marked = {node.meta.get(LAYER) for node in module.graph.nodes}
-        kept = {name: layer for name, layer in self.layers.items() if name in marked}
-        if self.target not in kept:
+        layers = {name: layer for name, layer in self.layers.items() if name in marked}
+        if self.target not in layers:
             raise DeepInsideError(f"{self.name}: the rewritten graph has lost its target layer {self.target!r}")
-        return replace(self, module=module.eval(), layers=kept)
+        return replace(self, module=module.eval(), layers=layers)
 
     def rewritten(self, change: Callable[[fx.GraphModule], fx.GraphModule | None]) -> "Network":
         """A new network on a copy of the graph, parameters included, after `change` edited or replaced the copy.

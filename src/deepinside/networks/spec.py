@@ -42,7 +42,7 @@ class InputConvention:
     published, e.g. [104, 117, 123] with `bgr` and scale 1, or [0.485, 0.456, 0.406] with `rgb` and scale 255.
 
     `mean` may also be a file (.npy or .binaryproto) with a mean image (C, H, W), next to the YAML; `mean_sha256` is
-    then its hash. `mean_fit` says how it is fitted to the photos' size: `crop` takes its centre, as Caffe's data layer
+    then its hash. `mean_fit` says how it gets the photos' size: `crop` takes its centre, as Caffe's data layer
     does; `resize` scales it to `size`, as Caffe's first Python classifier did.
 
     `crop` and `interpolation` say how the photos of the published accuracy are resized: `crop` is the part of a photo's

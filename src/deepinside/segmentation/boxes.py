@@ -1,8 +1,8 @@
-"""How well a box or a saliency map tells where the object is, and how much of that a box without a map would.
+"""Measures of localisation for boxes and saliency maps, and the same for baselines that need no map.
 
-Boxes are (x0, y0, x1, y1); pixels or fractions, as long as those compared agree. Functions that take a map take boxes
-in the map's own pixel edges. One headline number misleads here (a photo that its object fills is "localised" by the
-whole image), so everything is meant to be looked at by `size_bin`, next to the baselines.
+Boxes are (x0, y0, x1, y1), in pixels or fractions, the same unit for all boxes of a call. Functions of a map take boxes
+in the map's pixel edges. A single number misleads (an object that fills its photo is localised by the box of the whole
+image), so results should be read by `size_bin` and next to the baselines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from deepinside.errors import DeepInsideError
 Array = NDArray[np.float64]
 
 SIZES = ("object 0–25 %", "object 25–50 %", "object 50–100 %")
-"""How much of the photo its object covers, in words that sort by it."""
+"""How much of the photo its object covers; the names sort by it."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One guess at what is where, or one object that is there: a label and its box."""
+    """A predicted or annotated object: a label and its box."""
 
     label: str
     box: tuple[float, float, float, float]
@@ -45,7 +45,7 @@ def iou(first: ArrayLike, second: ArrayLike) -> Array:
 
 
 def best_iou(box: ArrayLike, truth: ArrayLike) -> float:
-    """IoU of `box` (4,) with the truth box (K, 4) that it fits best; 0 where there is none."""
+    """The largest IoU of `box` (4,) with the annotated boxes `truth` (K, 4); 0 if there are none."""
     return float(iou(box, truth).max(initial=0.0))
 
 
@@ -55,28 +55,28 @@ def pixel_boxes(fractions: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 
 def object_size(truth: ArrayLike, shape: tuple[int, ...] = (1, 1)) -> float:
-    """Share of an image of `shape` (h, w) that the largest truth box covers, 0..1.
+    """Share of an image of `shape` (h, w) that the largest annotated box covers, 0..1.
 
-    The largest and not all together, so that the whole image has IoU ≥ 0.5 exactly where this is at least a half.
+    The largest box, not all together, so the whole image has IoU ≥ 0.5 exactly if this share is at least a half.
     """
     areas = area(truth)
     if not len(areas):
-        raise DeepInsideError("A photo without boxes has no object whose size could be told; leave it out.")
+        raise DeepInsideError("A photo without boxes has no object size; leave it out.")
     return float(areas.max() / (shape[-1] * shape[-2]))
 
 
-# ---- right or wrong, as ILSVRC counts --------------------------------------------------------------------------------
+# ---- ILSVRC's rule ---------------------------------------------------------------------------------------------------
 
 
 def localised(answers: Sequence[Answer], truth: Sequence[Answer], *, top: int = 5, threshold: float = 0.5) -> bool:
     """Whether one of the first `top` answers has an object's label and IoU of at least `threshold` with it.
 
-    ILSVRC's rule (Russakovsky et al. 2015, Sect. 4.2): label and box must be right in the same answer; any of the
-    label's boxes will do. `answers` in falling order of confidence. An answer with a label that is not in the photo
-    can never count, so its box need not be looked for when only errors are wanted.
+    ILSVRC's rule (Russakovsky et al. 2015, Sect. 4.2): label and box must be right in the same answer; any box of the
+    label counts. `answers` are in descending order of confidence. An answer with a label that is not in the photo never
+    counts, so its box is not needed to compute errors.
     """
     if top < 1:
-        raise DeepInsideError(f"At least one answer must be looked at, found top={top}.")
+        raise DeepInsideError(f"top: expected at least 1, found {top}.")
     return any(
         answer.label == thing.label and best_iou(answer.box, thing.box) >= threshold
         for answer in answers[:top]
@@ -85,9 +85,9 @@ def localised(answers: Sequence[Answer], truth: Sequence[Answer], *, top: int = 
 
 
 def box_scores(boxes: Mapping[str, ArrayLike], truth: ArrayLike, *, threshold: float = 0.5) -> dict[str, float]:
-    """For each named box, the method's and the baselines' alike: `name/iou`, and `name/right`, 1 where IoU ≥ threshold.
+    """For each named box, of the method or a baseline: `name/iou`, and `name/right`, 1 if IoU ≥ threshold.
 
-    The class is taken as known, so that only the box is measured.
+    The class is taken as known, so only the box is measured.
     """
     overlaps = {name: best_iou(box, truth) for name, box in boxes.items()}
     scores = {f"{name}/iou": overlap for name, overlap in overlaps.items()}
@@ -98,7 +98,7 @@ def box_scores(boxes: Mapping[str, ArrayLike], truth: ArrayLike, *, threshold: f
 
 
 def inside(shape: tuple[int, ...], boxes: ArrayLike, *, tolerance: float = 0.0) -> NDArray[np.bool_]:
-    """(h, w): which pixels have their centre in one of the boxes, or at most `tolerance` pixels from it."""
+    """(h, w): which pixels have their centre in a box, or at most `tolerance` pixels from one."""
     x0, y0, x1, y1 = (edge[:, None, None] for edge in _boxes(boxes).T)
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     across, down = np.maximum(x0 - x, x - x1).clip(min=0), np.maximum(y0 - y, y - y1).clip(min=0)
@@ -106,17 +106,17 @@ def inside(shape: tuple[int, ...], boxes: ArrayLike, *, tolerance: float = 0.0) 
 
 
 def pointing(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0) -> float:
-    """The pointing game (Zhang et al. 2016): 1 where the map's maximum is in a box, else 0.
+    """The pointing game (Zhang et al. 2016): 1 if the map's maximum is in a box, else 0.
 
-    `tolerance` in pixels of the map; the authors allow 15 at about 224. Several equal maxima count by the share of
-    them that hits, so a constant map scores what a random finger would.
+    `tolerance` is in pixels of the map; the authors allow 15 at about 224. Of several equal maxima the share in a box
+    counts, so a constant map scores like a random point.
     """
     values = _map(saliency)
     return float(inside(values.shape, boxes, tolerance=tolerance)[values == values.max()].mean())
 
 
 def mass_inside(saliency: ArrayLike, boxes: ArrayLike) -> float:
-    """Share of the map's sum that is in the boxes, 0..1; for a map of zeros that of a constant one."""
+    """Share of the map's sum in the boxes, 0..1; for a map of zeros that of a constant map."""
     values = _map(saliency)
     within = inside(values.shape, boxes)
     total = values.sum()
@@ -124,11 +124,11 @@ def mass_inside(saliency: ArrayLike, boxes: ArrayLike) -> float:
 
 
 def map_scores(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0) -> dict[str, float]:
-    """The map's `pointing` and `mass_inside`, next to what they are without a map.
+    """The map's `pointing` and `mass_inside`, and the same without a map.
 
-    `pointing_centre` points at the image's centre, `area_inside` is the boxes' share of the area: what a random
-    finger hits and the mass a constant map has there. `concentration` is mass over area, 1 for a map that says
-    nothing; absent where no pixel's centre is in a box.
+    `pointing_centre` points at the image's centre. `area_inside` is the boxes' share of the area: the score of a random
+    point and the mass of a constant map. `concentration` is mass over area, 1 for a constant map; absent if no pixel's
+    centre is in a box.
     """
     values = _map(saliency)
     share = float(inside(values.shape, boxes).mean())
@@ -147,7 +147,7 @@ def map_scores(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0)
 
 
 def size_bin(share: float) -> str:
-    """Which of `SIZES` an object that covers `share` (0..1) of its photo belongs to; 25 and 50 % are in the middle."""
+    """The bin of `SIZES` of an object that covers `share` (0..1) of its photo; 25 and 50 % are in the middle bin."""
     return SIZES[0] if share < 0.25 else SIZES[1] if share <= 0.5 else SIZES[2]
 
 

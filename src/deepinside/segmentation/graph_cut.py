@@ -2,11 +2,11 @@
 
 Simonyan et al. 2013, Sect. 3.2: a Gaussian mixture of the colours of the most salient pixels, another of the least
 salient ones, one GraphCut (Boykov and Jolly 2001) over all pixels with these two models fixed, and the box around the
-largest connected piece of foreground. Next to it, the plain boxes it has to beat.
+largest connected piece of foreground; and baseline boxes to compare it with.
 
-numpy, scipy and scikit-learn work here, not torch: minimum cut, labelling and seeding are theirs. The mixtures are
-fitted here because an iteration on three colours is two small matrix products; the general-purpose fit of
-scikit-learn, the oracle in the tests, takes four to five times as long, and five classes a photo are ten fits.
+Minimum cut, labelling and seeding are scipy's and scikit-learn's. The mixtures are fitted here because an iteration on
+three colours is two small matrix products; scikit-learn's general fit, the oracle in the tests, takes four to five
+times as long, and five classes per photo need ten fits.
 
 Photos are (h, w, 3) uint8 RGB, saliency maps (h, w) and not negative, masks (h, w) bool, boxes (x0, y0, x1, y1) in
 pixel edges: x1 and y1 are not in the box, so a box's area is (x1 - x0)(y1 - y0) and the whole image is (0, 0, w, h).
@@ -32,7 +32,7 @@ Box = tuple[float, float, float, float]
 
 # Added to every variance, in squared intensities: a flat region still has a colour model, one intensity wide.
 _LEAST_VARIANCE = 1.0
-# Edge capacities are whole numbers (scipy's maximum flow); this many steps to one unit of energy where they fit.
+# Edge capacities are integers (scipy's maximum flow): this many per unit of energy, if they fit.
 _STEPS_PER_UNIT = 10_000
 _LARGEST_CAPACITY = 2**30
 _AUTHORS_SIDE = 256
@@ -58,7 +58,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class ColourModels:
-    """What the object's colours and the rest's look like."""
+    """The mixtures of the object's colours and of the other colours."""
 
     foreground: Mixture
     background: Mixture
@@ -66,13 +66,13 @@ class ColourModels:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What keeps the cut at the pixels that the map marks; a cut by colour alone may collapse to a pixel.
+    """Keeps the cut at the pixels that the map marks; a cut by colour alone may collapse to a pixel.
 
-    Pixels on or above the quantile `foreground_seeds` of the map are tied to the foreground, those below the quantile
-    `background_seeds` to the background; None ties none. The mask must hold `least_mass` of the map's sum over the
-    pixels of the foreground's colour model, else the border's weight is halved and the photo is cut again, `HALVINGS`
-    times at most, after which the mask that holds most is taken; 0 asks for nothing. `piece` says which connected piece
-    is the object: that with most of the map's mass ("salient"), or with most pixels ("largest").
+    Pixels at or above the quantile `foreground_seeds` of the map are fixed as foreground, those below the quantile
+    `background_seeds` as background; None fixes none. The mask must contain `least_mass` of the map's sum over the
+    pixels of the foreground's colour model; otherwise the border's weight is halved and the photo is cut again, at most
+    `HALVINGS` times, and then the mask with the largest mass is taken. 0 disables this. `piece` is the connected
+    piece that is the object: the one with most of the map's mass ("salient"), or with most pixels ("largest").
     """
 
     foreground_seeds: float | None = 0.995
@@ -83,16 +83,16 @@ class Constraints:
 
 DEFAULT = Constraints()
 AS_PUBLISHED = Constraints(None, None, 0.0, "largest")
-"""The paper's text to the letter."""
+"""As described in the paper."""
 HALVINGS = 6
 LEAST_SHARE, MOST_SHARE = 0.005, 0.99
-"""A mask that covers less of the photo, told as 0 %, or more, which sets nothing apart, is no object found."""
+"""A mask that covers a smaller or larger share of the photo counts as no object found."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """`mask`: the object's connected piece; `box`: around it; `found`: False where there was no object to find, and
-    then the mask and the box are the whole image. `halvings` of the border's weight were needed."""
+    """`mask` is the object's connected piece, `box` its bounding box. `found` is False if there is no object; mask and
+    box are then the whole image. `halvings` is how often the border's weight was halved."""
 
     mask: Mask
     box: Box
@@ -111,14 +111,13 @@ def segment(
     constraints: Constraints = DEFAULT,
     seed: int = 0,
 ) -> Segmentation:
-    """The object that `saliency` points at (Simonyan et al. 2013, Sect. 3.2), from start to end.
+    """The object that `saliency` points at (Simonyan et al. 2013, Sect. 3.2).
 
-    `smoothness` is that of a photo whose shorter side is 256 pixels, where the authors used 150, and is scaled with
-    the side: a border's length grows with it and an area with its square, so one value means the same at every size.
-    No object is found where the map is constant, where colours tell nothing (a photo of one colour), and where the
-    mask is below `LEAST_SHARE` or above `MOST_SHARE` of the photo, is one pixel, or holds less than half of
-    `constraints.least_mass` after all: the answer is then the whole image with `found` False, the guess a person
-    without a map would make.
+    `smoothness` is for a photo whose shorter side is 256 pixels, for which the authors used 150, and is scaled with the
+    side: a border's length grows with the side and an area with its square, so a value means the same at every size.
+    No object is found if the map is constant, if the photo has one colour, or if the mask is below `LEAST_SHARE` or
+    above `MOST_SHARE` of the photo, is one pixel, or contains less than half of `constraints.least_mass`. The result is
+    then the whole image with `found` False.
     """
     models = colour_models(
         photo,
@@ -132,10 +131,10 @@ def segment(
         return Segmentation(np.ones(photo.shape[:2], dtype=bool), whole_image(photo.shape[:2]), False)
     marked, _ = most_and_least(saliency, foreground=foreground_quantile, background=background_quantile)
     weight = smoothness * min(balance.shape) / _AUTHORS_SIDE
-    return _held(photo, saliency, balance, marked, weight, constraints)
+    return _cut_with_mass(photo, saliency, balance, marked, weight, constraints)
 
 
-def _held(
+def _cut_with_mass(
     photo: NDArray[np.uint8],
     saliency: NDArray[Any],
     balance: Array,
@@ -143,15 +142,15 @@ def _held(
     smoothness: float,
     constraints: Constraints,
 ) -> Segmentation:
-    """The piece of the first cut that holds enough of the map's mass on `marked` pixels, or of the one with most."""
+    """The piece of the first cut with enough of the map's mass on `marked` pixels, else of the cut with most."""
     pairs, ties, total = _pairs(photo, 1.0), seeds(saliency, constraints), saliency[marked].sum()
     best, most = Segmentation(np.zeros_like(marked), whole_image(marked.shape), False), -1.0
     for halvings in range(HALVINGS + 1):
         cut = _minimum_cut(balance, pairs, smoothness / 2**halvings, ties)
         mask = salient_component(cut, saliency) if constraints.piece == "salient" else largest_component(cut)
-        held = float(saliency[mask & marked].sum() / total)
-        if held > most and _is_object(mask):
-            best, most = Segmentation(mask, bounding_box(mask), True, halvings), held
+        mass = float(saliency[mask & marked].sum() / total)
+        if mass > most and _is_object(mask):
+            best, most = Segmentation(mask, bounding_box(mask), True, halvings), mass
         if constraints.least_mass == 0 or most >= constraints.least_mass:
             break
     if best.found and most >= constraints.least_mass / 2:
@@ -164,9 +163,9 @@ def _is_object(mask: Mask) -> bool:
 
 
 def seeds(saliency: NDArray[Any], constraints: Constraints) -> tuple[Mask, Mask]:
-    """The pixels tied to the foreground and those tied to the background; never one to both.
+    """The pixels fixed as foreground and those fixed as background; none is both.
 
-    Of a map with many equal values, zeros say, those on the lower quantile are not tied: none of them is the least.
+    In a map with many equal values, such as zeros, those at the lower quantile are not fixed.
     """
     _check_saliency(saliency, saliency.shape)
     none = np.zeros(saliency.shape, dtype=bool)
@@ -245,13 +244,13 @@ def fit_mixture(
 
 
 def graph_cut(photo: NDArray[np.uint8], models: ColourModels, *, smoothness: float) -> Mask:
-    """The mask of least energy under fixed colour models, exactly: one minimum cut over all pixels.
+    """The mask of minimum energy under fixed colour models, exactly: one minimum cut over all pixels.
 
     Energy of a mask (Boykov and Jolly 2001, with the terms of Rother et al. 2004, GrabCut): the sum over pixels of
     -log p(colour) under the model of the side the pixel is on, plus, for each of the pairs among the 8 neighbours
     that the mask separates, `smoothness` / distance · exp(-|difference of colours|² / 2 mean |difference|²).
-    50 is GrabCut's weight; for the authors' see `segment`. No pixel is tied to a side beforehand: saliency enters
-    through the colours alone; `segment` ties some. Among masks of equal energy the smallest is returned.
+    50 is GrabCut's weight; for the authors' see `segment`. No pixel is fixed: saliency enters only through the colours;
+    `segment` fixes some. Among masks of equal energy the smallest is returned.
     """
     _check_photo(photo)
     nothing = np.zeros(photo.shape[:2], dtype=bool)
@@ -285,7 +284,7 @@ def salient_component(mask: Mask, saliency: NDArray[Any]) -> Mask:
 
 
 def bounding_box(mask: Mask) -> Box:
-    """The smallest box around `mask`, in pixel edges; the whole image where the mask is empty."""
+    """The smallest box around `mask`, in pixel edges; the whole image if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return whole_image(mask.shape)
@@ -295,7 +294,7 @@ def bounding_box(mask: Mask) -> Box:
 def threshold_mask(saliency: NDArray[Any], *, level: float, of: Literal["quantile", "maximum"] = "quantile") -> Mask:
     """Where `saliency` is at least its quantile `level`, or at least `level` times its maximum.
 
-    A constant map is everywhere at its threshold, so its mask is the whole image.
+    The mask of a constant map is the whole image.
     """
     _check_saliency(saliency, saliency.shape)
     if not 0 <= level <= 1:
@@ -322,7 +321,7 @@ def centred_box(shape: tuple[int, ...], *, size: tuple[float, float] = (0.7, 0.7
 
 
 def random_box(shape: tuple[int, ...], *, size: tuple[float, float], generator: np.random.Generator) -> Box:
-    """A box of `size` (shares of width and height), anywhere inside an image of `shape` (h, w) with equal chance."""
+    """A box of `size` (shares of width and height), at a uniformly random position in an image of `shape` (h, w)."""
     width, height = _pixels(shape, size)
     across, down = generator.random(2)
     left, top = across * (shape[1] - width), down * (shape[0] - height)
@@ -330,7 +329,7 @@ def random_box(shape: tuple[int, ...], *, size: tuple[float, float], generator: 
 
 
 def baselines(shape: tuple[int, ...], *, size: tuple[float, float], seed: int) -> dict[str, Box]:
-    """The boxes that need no map: the whole image, and of `size` (shares) one in the middle and one anywhere."""
+    """Boxes that need no map: the whole image, and of `size` (shares) one in the middle and one at random."""
     return {
         "whole_image": whole_image(shape),
         "centre": centred_box(shape, size=size),
@@ -381,9 +380,9 @@ def _normalise(logs: Array) -> tuple[Array, Array]:
 
 
 def _moments(features: Array, shares: Array) -> tuple[Array, Array, Array]:
-    """Weights, means and covariances of the components that own these `shares` of the colours."""
+    """Weights, means and covariances of components with these `shares` of the colours."""
     sums = shares.T @ features
-    counts = sums[:, 0] + 10 * np.finfo(float).eps  # a component that lost all its colours stays defined
+    counts = sums[:, 0] + 10 * np.finfo(float).eps  # no division by zero for a component without colours
     means, second = sums[:, 1:4] / counts[:, None], sums[:, 4:] / counts[:, None]
     covariances = np.empty((len(counts), 3, 3))
     covariances[:, _ROW, _COLUMN] = covariances[:, _COLUMN, _ROW] = second
@@ -392,14 +391,14 @@ def _moments(features: Array, shares: Array) -> tuple[Array, Array, Array]:
 
 
 def _nearest_seed(colours: Array, components: int, seed: int) -> Array:
-    """(n, K) of 0 and 1: the first guess at which component each colour belongs to."""
+    """(n, K) of 0 and 1: the initial component of each colour."""
     count = min(components, len(np.unique(colours, axis=0)))
     seeds, _ = kmeans_plusplus(colours, count, random_state=seed)
     return np.eye(count)[cdist(colours, seeds, "sqeuclidean").argmin(1)]
 
 
 def _balance(photo: NDArray[np.uint8], models: ColourModels) -> Array:
-    """(h, w): how much better (nats) the foreground explains each pixel than the background does."""
+    """(h, w): log density (nats) of each pixel under the foreground minus that under the background."""
     return models.foreground.log_density(photo) - models.background.log_density(photo)
 
 
@@ -412,7 +411,7 @@ def _neighbours(indices: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], N
 
 
 def _pairs(photo: NDArray[np.uint8], smoothness: float) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
-    """Neighbouring pixels and what it costs to separate them."""
+    """Neighbouring pixels and the cost of separating them."""
     colours = photo.reshape(-1, 3).astype(np.float64)
     parts = [
         (a.ravel(), b.ravel(), np.full(a.size, distance))
@@ -425,10 +424,10 @@ def _pairs(photo: NDArray[np.uint8], smoothness: float) -> tuple[NDArray[np.intp
 
 
 def _minimum_cut(balance: Array, pairs: tuple[Any, Any, Array], smoothness: float, ties: tuple[Mask, Mask]) -> Mask:
-    """The mask of least energy; `pairs` are those of smoothness 1, `ties` the pixels tied to front and back."""
+    """The mask of minimum energy; `pairs` are for smoothness 1, `ties` the pixels fixed as fore- and background."""
     if not (np.isfinite(smoothness) and smoothness >= 0):
         raise DeepInsideError(f"smoothness must be a finite number of at least 0, found {smoothness}; 150 is usual.")
-    # A pixel whose own term outweighs all its neighbours together is decided by it; beyond that more changes nothing.
+    # A pixel whose own term exceeds all its neighbours' together is decided by it, so larger terms change nothing.
     bound = 8 * smoothness + 1
     own = np.where(ties[0], bound, np.where(ties[1], -bound, np.clip(balance, -bound, bound)))
     first, second, weights = pairs
@@ -438,7 +437,7 @@ def _minimum_cut(balance: Array, pairs: tuple[Any, Any, Array], smoothness: floa
 
 
 def _graph(balance: Array, first: NDArray[np.intp], second: NDArray[np.intp], weights: Array) -> csr_array:
-    """Pixels, then the source (foreground) and the sink (background), with whole-number capacities."""
+    """Pixels, then the source (foreground) and the sink (background), with integer capacities."""
     own = balance.ravel()
     source, sink = own.size, own.size + 1
     front, back = np.flatnonzero(own > 0), np.flatnonzero(own < 0)
@@ -451,7 +450,7 @@ def _graph(balance: Array, first: NDArray[np.intp], second: NDArray[np.intp], we
 
 
 def _source_side(residual: csr_array) -> Mask:
-    """(pixels,): which can still be reached from the source when the flow is at its maximum."""
+    """(pixels,): which are reachable from the source at maximum flow."""
     residual.data[residual.data < 0] = 0
     residual.eliminate_zeros()
     pixels = residual.shape[0] - 2

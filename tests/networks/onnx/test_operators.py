@@ -57,7 +57,7 @@ def converted(model: ModelProto, given: list[np.ndarray], free: int) -> torch.nn
     for value, array in list(zip(model.graph.input, given, strict=True))[free:]:
         whole.graph.initializer.append(numpy_helper.from_array(array, value.name))
     del whole.graph.input[free:]
-    whole = plain.with_functions_written_out(whole, whole)
+    whole = plain.with_inlined_functions(whole, whole)
     plain.without_empty_ends(whole.graph)
     return _onnx2torch().convert(whole).eval()
 

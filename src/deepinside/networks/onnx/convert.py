@@ -1,4 +1,4 @@
-"""From a prepared ONNX graph to a torch.fx graph whose nodes say which layer they compute."""
+"""Converts a prepared ONNX graph to a torch.fx graph whose nodes name the layers they compute."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,18 +18,18 @@ from deepinside.networks.onnx.graph import SMALL, PreparedGraph, Weights, opset,
 from deepinside.networks.onnx.plain import OF_THE_SAME_SHAPE
 
 LAYER = "layer"  # fx nodes carry the name of the layer they compute in node.meta[LAYER]
-OPSETS = (13, 12, 11, 10, 9, 17)  # tried in this order where the file's own has an operator without a converter
+OPSETS = (13, 12, 11, 10, 9, 17)  # tried in this order if an operator of the file's own version has no converter
 RESERVED = frozenset(dir(fx.GraphModule)) | {"initializers", "meta", "graph", "code"}
 
 
 def convert(prepared: PreparedGraph, *, file: str = "the file") -> fx.GraphModule:
     """The graph in torch: evaluation mode, frozen parameters, plain modules named after their layers.
 
-    Raises `DeepInsideError` naming `file`, operator and node where there is no converter.
+    Raises `DeepInsideError` naming `file`, operator and node if there is no converter.
     """
     model = _convertible(prepared, file)
     marks = _name_nodes(model, {layer.value: layer.name for layer in prepared.layers})
-    _state_shapes(model, prepared)
+    _add_shapes(model, prepared)
     module = _converted(model, prepared.weights, file)
     _inline_sequences(module)
     for node in module.graph.nodes:
@@ -42,9 +42,9 @@ def convert(prepared: PreparedGraph, *, file: str = "the file") -> fx.GraphModul
 
 
 def _convertible(prepared: PreparedGraph, file: str) -> ModelProto:
-    """The model in the first version of ONNX's operators in which each of its nodes has a converter.
+    """The model in the first version of ONNX's operators in which every node has a converter.
 
-    Its large weights are named and measured, but empty: see `_weights_at_hand`.
+    Its large weights have names and shapes but no values: see `_lazy_weights`.
     """
     model = _with_weights(prepared.body, prepared)
     lacking = _lacking(model)
@@ -79,19 +79,20 @@ def _at_version(light: ModelProto, version: int) -> ModelProto | None:
 
 
 def _with_weights(light: ModelProto, prepared: PreparedGraph) -> ModelProto:
-    complete = ModelProto()
-    complete.CopyFrom(light)
-    complete.ir_version = prepared.body.ir_version
-    held = {tensor.name for tensor in complete.graph.initializer}
-    complete.graph.initializer.extend(_hollow(tensor) for name, tensor in prepared.weights.items() if name not in held)
-    images = [value for value in complete.graph.input if value.name == prepared.input]
-    del complete.graph.input[:]
-    complete.graph.input.extend(images)
-    return complete
+    model = ModelProto()
+    model.CopyFrom(light)
+    model.ir_version = prepared.body.ir_version
+    stored = {tensor.name for tensor in model.graph.initializer}
+    others = [tensor for name, tensor in prepared.weights.items() if name not in stored]
+    model.graph.initializer.extend(map(_without_values, others))
+    images = [value for value in model.graph.input if value.name == prepared.input]
+    del model.graph.input[:]
+    model.graph.input.extend(images)
+    return model
 
 
-def _state_shapes(model: ModelProto, prepared: PreparedGraph) -> None:
-    """Shapes that inference of shapes cannot know, from the table of layers: converters ask for numbers of axes."""
+def _add_shapes(model: ModelProto, prepared: PreparedGraph) -> None:
+    """Add the shapes that shape inference does not know, from the layers: converters need the number of axes."""
     shapes = {layer.value: layer.shape for layer in prepared.layers}
     for node in model.graph.node:
         if node.op_type in OF_THE_SAME_SHAPE and node.output[0] in shapes:
@@ -99,14 +100,15 @@ def _state_shapes(model: ModelProto, prepared: PreparedGraph) -> None:
             model.graph.value_info.append(helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, sizes))
 
 
-def _hollow(tensor: TensorProto) -> TensorProto:
+def _without_values(tensor: TensorProto) -> TensorProto:
+    """A large weight without its values; small ones may hold shapes and stay as they are."""
     if prod(tensor.dims) <= SMALL:
         return tensor
     return TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
 
 
 def _name_nodes(model: ModelProto, names: Mapping[str, str]) -> dict[str, str]:
-    """Name every node after its layer, in a way torch allows; module name → layer name."""
+    """Name every node after its layer, as far as torch allows; maps module names to layer names."""
     marks: dict[str, str] = {}
     for node in model.graph.node:
         layer = names.get(node.output[0])
@@ -119,7 +121,7 @@ def _name_nodes(model: ModelProto, names: Mapping[str, str]) -> dict[str, str]:
 
 def _converted(model: ModelProto, weights: Weights, file: str) -> fx.GraphModule:
     try:
-        with _NoInitialisation(), _weights_at_hand(weights):
+        with _NoInitialisation(), _lazy_weights(weights):
             return _onnx2torch().convert(model)
     except (NotImplementedError, KeyError, ValueError, RuntimeError, TypeError) as error:
         words = " ".join(str(error).split())[:300]
@@ -127,18 +129,18 @@ def _converted(model: ModelProto, weights: Weights, file: str) -> fx.GraphModule
 
 
 @contextmanager
-def _weights_at_hand(weights: Weights) -> Iterator[None]:
-    """Give onnx2torch the large weights when it asks for them.
+def _lazy_weights(weights: Weights) -> Iterator[None]:
+    """Give onnx2torch the large weights only when it reads them.
 
-    It copies the model it is handed five times over before it reads the first weight, which for VGG's half gigabyte
-    takes longer than everything else; so it is handed a model whose large weights are empty.
+    It copies its model five times before it reads the first weight, which for VGG's half gigabyte takes longer than
+    everything else. So its model has large weights without values.
     """
     tensor_class = _onnx2torch().onnx_tensor.OnnxTensor
     read = tensor_class.to_numpy
 
     def to_numpy(tensor: Any) -> np.ndarray:
-        complete = weights.get(tensor.name)
-        return read(tensor) if complete is None else numpy_helper.to_array(complete).copy()
+        stored = weights.get(tensor.name)
+        return read(tensor) if stored is None else numpy_helper.to_array(stored).copy()
 
     tensor_class.to_numpy = to_numpy
     try:
@@ -148,7 +150,7 @@ def _weights_at_hand(weights: Weights) -> Iterator[None]:
 
 
 class _NoInitialisation(TorchFunctionMode):
-    """Modules are built with no random start: theirs comes from the file, and no random numbers are used up."""
+    """Skips random initialisation: weights come from the file, and the global random state stays as it is."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -159,7 +161,7 @@ class _NoInitialisation(TorchFunctionMode):
 
 
 def _inline_sequences(module: fx.GraphModule) -> None:
-    """Padded layers come as one nn.Sequential; as separate nodes each is a plain module others can recognise."""
+    """Split each nn.Sequential, such as a padded layer, into separate nodes with plain modules."""
     for node in list(module.graph.nodes):
         part = module.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(part, nn.Sequential):
@@ -184,8 +186,8 @@ def _inline(module: fx.GraphModule, node: fx.Node, part: nn.Sequential) -> None:
 def _onnx2torch() -> Any:
     """onnx2torch, which imports torchvision for two detection operators that no classifier has.
 
-    A CPU torch next to a CUDA build of torchvision cannot load it; then, and only then, an empty stand-in is in its
-    place while onnx2torch is imported, and is gone afterwards.
+    If torchvision cannot be loaded, as with a CPU torch and a CUDA torchvision, an empty stand-in takes its place
+    during the import only.
     """
     if "onnx2torch" not in sys.modules:
         with _torchvision_or_stand_in():

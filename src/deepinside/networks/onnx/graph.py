@@ -1,7 +1,7 @@
-"""Surgery on ONNX graphs, before anything is converted: soft-max off, Dropout and Identity out, batch axis free.
+"""Prepares ONNX graphs for conversion: removes soft-max, Dropout and Identity, and makes the batch axis dynamic.
 
-Only the graph is copied and changed; the weights are carried next to it, by name, and put back at the end, so that
-a file of half a gigabyte is not copied at every step. The model handed in is never touched.
+Only the graph is copied and changed. The weights are kept separately, by name, and added at the end, so a file of half
+a gigabyte is not copied at every step. The given model is never modified.
 """
 
 import re
@@ -33,21 +33,21 @@ from deepinside.networks.onnx.nodes import Graph, Shapes, Weights, attribute
 from deepinside.networks.spec import Layer, NetworkSpec, Posterior
 
 IR_VERSION = 8  # onnxruntime reads at most 13, while onnx itself writes newer ones
-SMALL = 1024  # tensors of up to so many numbers may say shapes, so shape inference gets to see their values
-SPLICED = ("Dropout", "Identity")
+SMALL = 1024  # tensors of at most this many numbers may hold shapes, so shape inference sees their values
+IDENTITIES = ("Dropout", "Identity")
 POOLS_AND_CONVS = ("AveragePool", "MaxPool", "Conv")
 
 
 @dataclass(frozen=True)
 class PreparedGraph:
-    """A graph ready for conversion and what became of its values.
+    """A graph ready for conversion, and what happened to its values.
 
-    `layers` in graph order; `same` maps each value that was spliced out to the one that took its place; `cut` are the
-    values cut off behind the scores; `input` names the image input and `batch` is the batch size the file was fixed to
-    (None where it was free). The graph's first output are the scores, of which the file makes probabilities by
-    `posterior` (None where it does not). `gates` are the values of Relu and Clip nodes that are no ReLU of the main
-    path. `notes` say what was chosen, one sentence each. `limit` is how far the
-    file's own numbers may lie from float32, where it computes in others (None where not); `deviations` says so.
+    `layers` are in graph order. `same` maps each removed Dropout or Identity value to the value in its place. `cut` are
+    the values after the scores, which were removed. `input` names the image input. `batch` is the file's batch size,
+    None if it is dynamic. The graph's first output is the scores; `posterior` is how the file makes probabilities of
+    them, if it does. `gates` are the values of Relu and Clip nodes that are not ReLUs of the main path. `notes` say
+    what was chosen, one sentence each. `limit` is the tolerance for a file that does not compute in float32, else
+    None; `deviations` says so.
     """
 
     body: ModelProto
@@ -64,23 +64,23 @@ class PreparedGraph:
     deviations: tuple[str, ...] = ()
 
     def model(self) -> ModelProto:
-        """The complete model, weights included."""
-        complete = ModelProto()
-        complete.CopyFrom(self.body)
-        complete.graph.initializer.extend(self.weights.values())
-        return complete
+        """The complete model, with weights."""
+        model = ModelProto()
+        model.CopyFrom(self.body)
+        model.graph.initializer.extend(self.weights.values())
+        return model
 
 
 def read(path: Path) -> ModelProto:
-    """The model in a file, external data included if it is in the file's own folder.
+    """The model in a file, with external data from the file's own folder.
 
-    Raises `DeepInsideError` if the file is missing, truncated, not ONNX, or points outside its folder.
+    Raises `DeepInsideError` if the file is missing, truncated, not ONNX, or refers to files outside its folder.
     """
     return read_all(path)[0]
 
 
 def read_all(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
-    """The same, and the further files its external data came from."""
+    """The same, and the files of its external data."""
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
@@ -90,33 +90,33 @@ def read_all(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise DeepInsideError(f"{path} is not an ONNX model: it has no graph with nodes and an output")
     further = _load_external(model, path)
-    complete = _inlined(model, path)
-    plausible.check(complete, path.name)
-    return complete, further
+    inlined = _inlined(model, path)
+    plausible.check(inlined, path.name)
+    return inlined, further
 
 
 def _inlined(model: ModelProto, path: Path) -> ModelProto:
-    """The model with its own functions written out where they are called, so that every pass sees one plain graph."""
+    """The model with its functions inlined, so every pass sees a single graph."""
     if not model.functions:
         return model
     try:
         return onnx.inliner.inline_local_functions(model)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-        raise DeepInsideError(f"{path}: its functions cannot be written out ({_first_line(error)})") from None
+        raise DeepInsideError(f"{path}: its functions cannot be inlined ({_first_line(error)})") from None
 
 
 def prepare_graph(model: ModelProto, spec: NetworkSpec, *, single_image: bool = False) -> PreparedGraph:
-    """The complete preparation: `model` as the file has it, to a graph onnx2torch can convert and its table of layers.
+    """A graph that onnx2torch can convert, and its layers, from a file's `model`.
 
-    The graph takes any number of images or, `alone`, exactly one: then nothing has to be freed from the batch size that
-    the file was made with, and layers whose rows are not images, such as windows, have a place.
+    The graph takes any number of images or, with `single_image`, exactly one. One image works where the file's batch
+    size cannot be made dynamic, and allows layers whose rows are not images, such as windows.
 
-    Raises `DeepInsideError` where the file is not what `spec` says it is: its input, its soft-max.
+    Raises `DeepInsideError` if the file's input or output differs from `spec`.
     """
     body, weights = _split(model)
-    body, limit, deviations = _made_plain(model, body, weights)
+    body, limit, deviations = _simplified(model, body, weights)
     _fold(body, weights)
-    same = _splice(body.graph)
+    same = _remove_identities(body.graph)
     name, batch = _fix_input(body.graph, spec)
     _drop_unused(body.graph)
     _fold_shapes(body, weights)
@@ -124,42 +124,44 @@ def prepare_graph(model: ModelProto, spec: NetworkSpec, *, single_image: bool = 
     if single_image and batch not in (None, 1):
         plain.for_one_image(body.graph, weights, _shapes(body, weights), batch)
     shapes = _shapes(body, weights)
-    relus.spell_out(body, weights, shapes, opset(body))
+    relus.rewrite_relus(body, weights, shapes, opset(body))
     names = [value.name for value in model.graph.output]
     found, cut, notes = _cut_heads(body.graph, weights, shapes, spec, names)
     _drop_unused(body.graph)
-    _state_padding(body.graph, _shapes(body, weights))
+    _write_explicit_pads(body.graph, _shapes(body, weights))
     shapes = _shapes(body, weights)
     rows = 1 if single_image else batch or 1
-    _free_reshapes(body.graph, weights, shapes, rows)
+    _make_reshapes_dynamic(body.graph, weights, shapes, rows)
     _drop_unused(body.graph)
     own = {value for node in model.graph.node for value in node.output}
     kinds = {n.output[0]: n.op_type for n in body.graph.node if len(n.output) == 1 and n.output[0] in own}
     layers = tuple(_rows_of_one(_layers(kinds, shapes, same, spec), rows, single_image))
     _rewrite_average_pools(body, weights, shapes)
     if not single_image:
-        _free_batch(body.graph)
+        _make_batch_dynamic(body.graph)
     used = {value for node in body.graph.node for value in node.input}
     gates = relus.gated(body.graph, weights, shapes)
-    kept = {key: weights[key] for key in weights if key in used}
-    return PreparedGraph(body, kept, layers, same, cut, name, batch, found.posterior, gates, notes, limit, deviations)
+    weights = {key: weights[key] for key in weights if key in used}
+    return PreparedGraph(
+        body, weights, layers, same, cut, name, batch, found.posterior, gates, notes, limit, deviations
+    )
 
 
 def with_outputs(model: ModelProto, values: Iterable[str]) -> tuple[ModelProto, dict[str, np.ndarray]]:
-    """`model` returning `values`, and otherwise computing as the file says: for onnxruntime.
+    """`model` with `values` as outputs and no other change, for onnxruntime.
 
-    Its large weights are inputs, to be fed with the arrays that come second, so that no file is written out again.
+    Its large weights are inputs, to be fed with the returned arrays, so the model is not serialised with them.
     """
     body, weights = _split(model)
     light = skeleton(body, weights)
     del light.graph.output[:]
     light.graph.output.extend(ValueInfoProto(name=value) for value in values)
-    held = {tensor.name for tensor in light.graph.initializer}
-    return light, {name: numpy_helper.to_array(tensor) for name, tensor in weights.items() if name not in held}
+    stored = {tensor.name for tensor in light.graph.initializer}
+    return light, {name: numpy_helper.to_array(tensor) for name, tensor in weights.items() if name not in stored}
 
 
 def skeleton(body: ModelProto, weights: Weights) -> ModelProto:
-    """`body` with the small weights as initializers and the large ones as mere inputs: for inference of shapes."""
+    """`body` with the small weights as initializers and the large ones as inputs, for shape inference."""
     light = ModelProto()
     light.CopyFrom(body)
     for name, tensor in weights.items():
@@ -171,15 +173,15 @@ def skeleton(body: ModelProto, weights: Weights) -> ModelProto:
 
 
 def opset(model: ModelProto) -> int:
-    """The version of ONNX's own operators the model uses."""
+    """The model's opset version of ONNX's own operators."""
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
 
 
 def canonical_names(kinds: Mapping[str, str]) -> dict[str, str]:
     """Layer names from ONNX value names in graph order; `kinds` maps value to operator.
 
-    The zoo's Caffe exports number what a layer's nodes make: conv1_1 is conv1, conv1_2 its ReLU, hence relu1. Values
-    named by a number alone, or by a bare operator, are named by operator and count. Names stay unique.
+    The zoo's Caffe exports number the values of a layer: conv1_1 is conv1, and conv1_2 is its ReLU, called relu1.
+    Values whose name is a number or an operator get the operator's name and a count. Names are unique.
     """
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
@@ -225,11 +227,11 @@ def _first_line(error: BaseException) -> str:
 # --- the graph without its weights -------------------------------------------------------------------------------
 
 
-def _made_plain(
+def _simplified(
     model: ModelProto, body: ModelProto, weights: Weights
 ) -> tuple[ModelProto, float | None, tuple[str, ...]]:
-    """The graph in plainer words and float32; what of the file it computes in, and how far that is from float32."""
-    body = plain.with_functions_written_out(model, body)
+    """The graph in fewer operators and float32, the tolerance if the file uses other dtypes, and a deviation."""
+    body = plain.with_inlined_functions(model, body)
     limit, notes = plain.precision(body.graph, weights)
     if plain.kinds_of_numbers(body.graph, weights):
         floating = _floating(body, weights)
@@ -241,7 +243,7 @@ def _made_plain(
 
 
 def _floating(body: ModelProto, weights: Weights) -> set[str]:
-    """The values that hold floating numbers, of whatever kind."""
+    """The values with a floating-point dtype."""
     try:
         graph = shape_inference.infer_shapes(plain.for_inference(skeleton(body, weights))).graph
     except (RuntimeError, shape_inference.InferenceError):
@@ -253,7 +255,7 @@ def _floating(body: ModelProto, weights: Weights) -> set[str]:
 
 
 def _split(model: ModelProto) -> tuple[ModelProto, Weights]:
-    """A copy of the graph alone, and its weights by name. Old files (IR 3) list the weights as inputs too: not here."""
+    """A copy of the graph without weights, and the weights by name; old files (IR 3) list them as inputs too."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     body = ModelProto(ir_version=IR_VERSION, producer_name="deepinside")
     body.opset_import.extend(model.opset_import)
@@ -265,8 +267,8 @@ def _split(model: ModelProto) -> tuple[ModelProto, Weights]:
 
 
 def _fold(body: ModelProto, weights: Weights) -> None:
-    """Compute now what depends on weights alone (GoogLeNet reshapes a weight, DenseNet unsqueezes its scales)."""
-    kept = []
+    """Compute the nodes that depend on weights only (GoogLeNet reshapes a weight, DenseNet unsqueezes its scales)."""
+    others = []
     waiting = list(body.graph.node)[::-1]
     while waiting:
         node = waiting.pop()
@@ -276,31 +278,31 @@ def _fold(body: ModelProto, weights: Weights) -> None:
         elif _is_constant(node, weights):
             weights.update(_evaluate(node, weights, body))
         else:
-            kept.append(node)
-    _set_nodes(body.graph, kept)
+            others.append(node)
+    _set_nodes(body.graph, others)
 
 
 def _is_constant(node: NodeProto, weights: Weights) -> bool:
     if any(item.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for item in node.attribute):
-        return False  # what is inside takes values that no input names
+        return False  # the inner graph takes values that are not among the inputs
     return node.op_type == "Constant" or bool(node.input and all(name in weights for name in node.input if name))
 
 
 def _fold_shapes(body: ModelProto, weights: Weights) -> None:
-    """Compute now what depends on shapes alone: PyTorch writes `x.reshape(x.shape[0], -1)` operation by operation.
+    """Compute the nodes that depend on shapes only: PyTorch writes `x.reshape(x.shape[0], -1)` operation by operation.
 
-    The batch this fixes is freed with that of all other reshapes.
+    The batch size that this fixes is made dynamic together with that of all other reshapes.
     """
     shapes = _shapes(body, weights)
-    kept = []
+    others = []
     for node in body.graph.node:
         if node.op_type == "Shape" and node.input[0] in shapes:
             sizes = shapes[node.input[0]][attribute(node, "start", 0) : attribute(node, "end")]
             weights[node.output[0]] = numpy_helper.from_array(np.array(sizes, dtype=np.int64), node.output[0])
         else:
-            kept.append(node)
-    if len(kept) < len(body.graph.node):
-        _set_nodes(body.graph, kept)
+            others.append(node)
+    if len(others) < len(body.graph.node):
+        _set_nodes(body.graph, others)
         _fold(body, weights)
         _fold_shapes(body, weights)
 
@@ -338,57 +340,57 @@ def _where(node: NodeProto) -> str:
 
 def _drop_unused(graph: GraphProto) -> None:
     needed = {value.name for value in graph.output}
-    kept = []
+    used = []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
-            kept.append(node)
+            used.append(node)
             needed.update(node.input)
-    _set_nodes(graph, kept[::-1])
+    _set_nodes(graph, used[::-1])
 
 
-# --- splicing and cutting ----------------------------------------------------------------------------------------
+# --- identities and heads ----------------------------------------------------------------------------------------
 
 
-def _splice(graph: GraphProto) -> dict[str, str]:
-    """Take Dropout and Identity out; value that vanished → the one in its place."""
+def _remove_identities(graph: GraphProto) -> dict[str, str]:
+    """Remove Dropout and Identity; maps each removed value to the one in its place."""
     same: dict[str, str] = {}
-    kept = []
+    others = []
     for node in graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
-        if node.op_type in SPLICED:
+        if node.op_type in IDENTITIES:
             same[node.output[0]] = node.input[0]
         else:
-            kept.append(node)
+            others.append(node)
     for value in graph.output:
         value.name = same.get(value.name, value.name)
-    _set_nodes(graph, kept)
+    _set_nodes(graph, others)
     return same
 
 
 def _cut_heads(
     graph: GraphProto, weights: Weights, shapes: Shapes, spec: NetworkSpec, names: Sequence[str]
 ) -> tuple[head.Head, tuple[str, ...], tuple[str, ...]]:
-    """Make the scores the graph's first output, without soft-max and the like; what was taken, cut off and chosen.
+    """Make the class scores the graph's first output; the chosen head, the removed values and notes on the choice.
 
     `names` are the outputs' names in the file.
     """
-    if spec.output == "features":  # nothing of a representation is a soft-max, whatever its end looks like
+    if spec.output == "features":  # a representation has no soft-max, even if its last operators look like one
         return head.Head(names[0], graph.output[0].name, graph.output[0].name), (), ()
     known = Graph(graph, weights)
     found = head.heads(known, names)
-    taken = head.chosen(known, found, shapes)
+    taken = head.choose(known, found, shapes)
     _check_declared(known, found, taken, spec)
     ends = [_class_scores(known, one.logits, shapes) for one in (taken, *found)]
-    kept = dict.fromkeys(value for value in ends if value == ends[0] or len(shapes.get(value, ())) > 1)
+    outputs = dict.fromkeys(value for value in ends if value == ends[0] or len(shapes.get(value, ())) > 1)
     del graph.output[:]
-    graph.output.extend(ValueInfoProto(name=value) for value in kept)
+    graph.output.extend(ValueInfoProto(name=value) for value in outputs)
     gone = tuple(dict.fromkeys(value for one in found for value in one.cut))
-    account = head.account(found, taken)
-    return taken, gone, (account,) if account else ()
+    note = head.choice_note(found, taken)
+    return taken, gone, (note,) if note else ()
 
 
 def _class_scores(known: Graph, logits: str, shapes: Shapes) -> str:
-    """The value that has these scores along its second axis; a Flatten is added where the graph has none."""
+    """The value with these scores along its second axis; a Flatten is added if there is none."""
     value = head.class_axis_second(known, logits, shapes)
     if value is not None:
         return value
@@ -399,7 +401,7 @@ def _class_scores(known: Graph, logits: str, shapes: Shapes) -> str:
 
 
 def _check_declared(known: Graph, found: Sequence[head.Head], taken: head.Head, spec: NetworkSpec) -> None:
-    """Raise `DeepInsideError` where the file does not end in what the spec says it does, if it says anything."""
+    """Raise `DeepInsideError` if the spec declares another output than the file has."""
     plain = any(one.output == taken.logits for one in found)
     if spec.output in (None, taken.posterior) or (spec.output == "scores" and (plain or taken.posterior is None)):
         return
@@ -418,7 +420,7 @@ def _check_declared(known: Graph, found: Sequence[head.Head], taken: head.Head, 
 
 
 def _fix_input(graph: GraphProto, spec: NetworkSpec) -> tuple[str, int | None]:
-    """Check the one image input against the spec and fix its shape for inference; its name, and the file's batch."""
+    """Check the image input against the spec and fix its shape for inference; its name, and the file's batch size."""
     if len(graph.input) != 1:
         names = ", ".join(value.name for value in graph.input) or "none"
         raise DeepInsideError(f"{spec.file}: one image input is expected, found {len(graph.input)}: {names}")
@@ -431,7 +433,7 @@ def _fix_input(graph: GraphProto, spec: NetworkSpec) -> tuple[str, int | None]:
             f"found {kind} with {len(tensor.shape.dim)}"
         )
     wanted = (spec.input.count, *spec.input.size)
-    found = [dim.dim_value for dim in tensor.shape.dim]  # 0 stands for a free axis
+    found = [dim.dim_value for dim in tensor.shape.dim]  # 0 is a dynamic axis
     if any(size not in (0, want) for size, want in zip(found[1:], wanted, strict=True)):
         raise DeepInsideError(f"{spec.file}: the file takes {found[1:]} (C, H, W), but its spec says {list(wanted)}")
     for dim, size in zip(tensor.shape.dim, (found[0] or 1, *wanted), strict=True):
@@ -440,7 +442,7 @@ def _fix_input(graph: GraphProto, spec: NetworkSpec) -> tuple[str, int | None]:
 
 
 def _shapes(body: ModelProto, weights: Weights) -> dict[str, tuple[int, ...]]:
-    """Shape of every floating value of fully known shape, the batch as the file has it."""
+    """The shape of every float value whose shape is known, with the file's batch size."""
     try:
         inferred = shape_inference.infer_shapes(plain.for_inference(skeleton(body, weights)), data_prop=True)
     except (RuntimeError, shape_inference.InferenceError) as error:
@@ -456,8 +458,8 @@ def _shapes(body: ModelProto, weights: Weights) -> dict[str, tuple[int, ...]]:
     return known
 
 
-def _free_reshapes(graph: GraphProto, weights: Weights, shapes: Shapes, batch: int) -> None:
-    """Reshapes that hold the batch fast: to a matrix they become Flatten, others get 0 ("as it was") in front."""
+def _make_reshapes_dynamic(graph: GraphProto, weights: Weights, shapes: Shapes, batch: int) -> None:
+    """Reshapes with a fixed batch size: those to a matrix become Flatten, others get 0 ("unchanged") as first size."""
     for node in graph.node:
         if node.op_type != "Reshape" or node.input[0] not in shapes or node.output[0] not in shapes:
             continue
@@ -487,7 +489,7 @@ def _set_attribute(node: NodeProto, name: str, value: object) -> None:
     node.attribute.extend([*others, helper.make_attribute(name, value)])
 
 
-def _free_batch(graph: GraphProto) -> None:
+def _make_batch_dynamic(graph: GraphProto) -> None:
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
     del graph.value_info[:]
 
@@ -495,15 +497,15 @@ def _free_batch(graph: GraphProto) -> None:
 # --- padding -----------------------------------------------------------------------------------------------------
 
 
-def _state_padding(graph: GraphProto, shapes: Shapes) -> None:
-    """Write `auto_pad: SAME_…` out as pads, which is all onnx2torch understands."""
+def _write_explicit_pads(graph: GraphProto, shapes: Shapes) -> None:
+    """Replace `auto_pad: SAME_…` by explicit pads, since onnx2torch supports only these."""
     for node in graph.node:
         mode = attribute(node, "auto_pad", b"NOTSET")
         if node.op_type not in POOLS_AND_CONVS or mode not in (b"SAME_UPPER", b"SAME_LOWER"):
             continue
         kernel = attribute(node, "kernel_shape")
         if kernel is None or node.input[0] not in shapes:
-            raise DeepInsideError(f"{_where(node)} pads by {mode!r}, but its kernel or input size is not known")
+            raise DeepInsideError(f"{_where(node)} pads by {mode!r}, but its kernel or input size is unknown")
         _set_attribute(node, "pads", _same_pads(node, list(kernel), shapes[node.input[0]][2:], mode == b"SAME_UPPER"))
         _set_attribute(node, "auto_pad", "NOTSET")
 
@@ -520,7 +522,7 @@ def _same_pads(node: NodeProto, kernel: list[int], sizes: tuple[int, ...], upper
 
 
 def _rewrite_average_pools(body: ModelProto, weights: Weights, shapes: Shapes) -> None:
-    """AveragePool with unequal padding, which torch has not got: Pad, AveragePool, and the right divisor."""
+    """AveragePool with unequal padding, which torch lacks, becomes Pad, AveragePool and a factor for the divisor."""
     nodes: list[NodeProto] = []
     for node in body.graph.node:
         pads = list(attribute(node, "pads", []))
@@ -546,7 +548,7 @@ def _padded_average(
     first = _pad_node(node.input[0], padded, full, weights, version)
     if attribute(node, "count_include_pad", 0):
         return [first, pool]
-    pool.output[0] = f"{out}_whole"
+    pool.output[0] = f"{out}_undivided"
     weights[f"{out}_divisor"] = numpy_helper.from_array(
         _divisor(node, pads, shapes[node.input[0]][2:]), f"{out}_divisor"
     )
@@ -561,7 +563,7 @@ def _pad_node(source: str, target: str, pads: list[int], weights: Weights, versi
 
 
 def _divisor(node: NodeProto, pads: list[int], sizes: tuple[int, ...]) -> np.ndarray:
-    """(1, 1, H, W): the kernel's area over the number of true pixels under it at each place."""
+    """(1, 1, H, W): the kernel's area over the number of image pixels under it at each position."""
     kernel = list(attribute(node, "kernel_shape"))
     strides = list(attribute(node, "strides", [1, 1]))
     counts = []
@@ -575,18 +577,18 @@ def _divisor(node: NodeProto, pads: list[int], sizes: tuple[int, ...]) -> np.nda
 
 
 def _layers(kinds: Mapping[str, str], shapes: Shapes, same: Mapping[str, str], spec: NetworkSpec) -> tuple[Layer, ...]:
-    """All floating values with rows, named by the spec where it names them and by derivation elsewhere."""
+    """All float values with rows, named by the spec if it names them, else by a name derived from the value."""
     values = {value: kind for value, kind in kinds.items() if len(shapes.get(value, ())) >= 2}
-    declared = {same.get(value, value): name for name, value in reversed(spec.layers.items()) if value not in same}
-    derived = canonical_names({value: kind for value, kind in values.items() if value not in declared})
-    names = {value: declared.get(value) or derived[value] for value in values}
-    clashes = [name for value, name in derived.items() if name in declared.values()]
+    named = {same.get(value, value): name for name, value in reversed(spec.layers.items()) if value not in same}
+    derived = canonical_names({value: kind for value, kind in values.items() if value not in named})
+    names = {value: named.get(value) or derived[value] for value in values}
+    clashes = [name for value, name in derived.items() if name in named.values()]
     names.update({value: value for value, name in derived.items() if name in clashes})
     return tuple(Layer(names[value], value, kind, shapes[value]) for value, kind in values.items())
 
 
 def _rows_of_one(layers: Iterable[Layer], batch: int, single_image: bool) -> Iterator[Layer]:
-    """Layers with the shape of one image; `alone`, what has other rows than images keeps them, and goes elsewhere."""
+    """Layers with the shape of one image; layers whose rows are not images stay only with `single_image`."""
     for layer in layers:
         if layer.shape[0] == batch:
             yield replace(layer, shape=layer.shape[1:])

@@ -1,4 +1,4 @@
-"""Files that are damaged in unforeseen ways end in one sentence, too."""
+"""Turns every error over a damaged file into one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from deepinside.errors import DeepInsideError
 
 @contextmanager
 def one_sentence(file: str) -> Iterator[None]:
-    """Turn whatever libraries raise over a file into a `DeepInsideError` that names it; the cause stays attached.
+    """Turn any error that a library raises over a file into a `DeepInsideError` that names it, with the cause attached.
 
-    A `DeepInsideError` that names neither the file nor the network gets the file's name in front.
+    A `DeepInsideError` that does not name the file gets the file's name in front.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Where a file's class scores are: the last values before what turns them into probabilities or into an answer.
+"""Finds a file's class scores: the last values before probabilities or answers are computed from them.
 
-Files end in soft-max, log-soft-max or sigmoid, in one operator or written out, with operators between and behind that
-only rearrange or rescale numbers, and often in several outputs. What is found does not depend on how that is written.
+Files end in soft-max, log-soft-max or sigmoid, as one operator or several, mixed with operators that only rearrange or
+rescale numbers, and often have several outputs. The result does not depend on the notation.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +17,16 @@ from deepinside.networks.spec import Posterior
 Kind = Literal["softmax", "sigmoid", "answer"]
 
 LAYOUT = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast", "CastLike", "Identity", "Dropout")
-"""Operators that leave every number as it is."""
+"""Operators that change no number."""
 RESCALING = ("Log", "Exp", "Clip", "Mul", "Div", "Add", "Sub", "Max", "Min", "Round", "Neg", "Expand")
-"""Operators that may stand behind a soft-max; without one before them they belong to the scores."""
+"""Operators that may follow a soft-max; without a soft-max before them they belong to the scores."""
 ANSWERS = ("ArgMax", "TopK")
 NAMES = ("logit", "score", "class", "prob", "pred")
 
 
 @dataclass(frozen=True)
 class Head:
-    """What one output of a file comes from: `logits`, what was applied to them in order, and the values cut off.
+    """One output of a file: its `logits`, the `kinds` of operators applied to them in order, and the values to `cut`.
 
     `name` is the output's name in the file; `output` is the value in its place once Dropout and Identity are removed.
     """
@@ -39,7 +39,7 @@ class Head:
 
     @property
     def posterior(self) -> Posterior | None:
-        """How the file makes probabilities of the logits; None where it does not."""
+        """How the file makes probabilities of the logits; None if it does not."""
         return next((kind for kind in self.kinds if kind != "answer"), None)
 
 
@@ -49,7 +49,7 @@ def heads(graph: Graph, names: Sequence[str]) -> list[Head]:
 
 
 def head(graph: Graph, name: str, output: str) -> Head:
-    """Walk back from an output; what is only layout or scale is cut off where an activation stands before it."""
+    """Walk back from an output; layout and scale operators are cut off only if an activation precedes them."""
     kinds: list[Kind] = []
     cut: list[str] = []
     walked: list[str] = []
@@ -75,8 +75,8 @@ def passed(graph: Graph, node: NodeProto) -> str | None:
 
 
 def class_axis_second(graph: Graph, logits: str, shapes: Shapes) -> str | None:
-    """The same numbers with the classes along the second axis, before the layout was changed for the soft-max; None
-    where the graph has no such value."""
+    """The value with the classes along the second axis, before a layout change for the soft-max; None if there is
+    none."""
     shape = shapes.get(logits, ())
     count = prod(shape[1:]) if len(shape) > 1 else prod(shape)
     if not shape or (len(shape) > 1 and (shape[1] == count or max(shape[1:]) < count)):
@@ -92,7 +92,7 @@ def class_axis_second(graph: Graph, logits: str, shapes: Shapes) -> str | None:
 
 
 def activation(graph: Graph, node: NodeProto) -> tuple[Kind, str] | None:
-    """What an operator, or the operators that it completes, makes of which value."""
+    """The kind of activation that an operator completes, and the value it is applied to."""
     if node.op_type in ("Softmax", "LogSoftmax"):
         return "softmax", node.input[0]
     if node.op_type == "Sigmoid":
@@ -121,12 +121,12 @@ def log_softmax_written_out(graph: Graph, node: NodeProto) -> str | None:
         return None
     scores, *_ = node.input
     for value in graph.back_through(node.input[1], *LAYOUT, "Expand"):
-        log_sum = graph.maker(value, "ReduceLogSumExp")
-        if log_sum is not None and graph.same(log_sum.input[0], scores):
+        total = graph.maker(value, "ReduceLogSumExp")
+        if total is not None and graph.same(total.input[0], scores):
             return without_maximum(graph, scores)
         log = graph.maker(value, "Log")
-        total = None if log is None else reduction(graph, log.input[0], "ReduceSum")
-        power = None if total is None else exponential(graph, total)
+        summed = None if log is None else reduction(graph, log.input[0], "ReduceSum")
+        power = None if summed is None else exponential(graph, summed)
         if power is not None and graph.same(power, scores):
             return without_maximum(graph, scores)
     return None
@@ -160,7 +160,7 @@ def quotients(graph: Graph, node: NodeProto) -> Iterator[tuple[str, str]]:
 
 
 def one_of(graph: Graph) -> str:
-    """The name of a constant 1, for what has no numerator of its own."""
+    """The name of a constant 1, the numerator of a Reciprocal."""
     from onnx import helper
 
     graph.weights.setdefault("deepinside_one", helper.make_tensor("deepinside_one", 1, [], [1.0]))
@@ -197,7 +197,7 @@ def negated(graph: Graph, value: str) -> str | None:
 
 
 def is_total(graph: Graph, value: str, of: str) -> bool:
-    """Whether a value is the sum of another over some axis, put into shape or guarded against zero."""
+    """Whether a value is the sum of another over an axis, possibly reshaped or guarded against zero."""
     for place in graph.back_through(value, *LAYOUT, "Expand", "Clip", "Max", "Add"):
         total = reduction(graph, place, "ReduceSum", "ReduceL1")
         if total is not None and graph.same(total, of):
@@ -206,7 +206,7 @@ def is_total(graph: Graph, value: str, of: str) -> bool:
 
 
 def reduction(graph: Graph, value: str, *kinds: str) -> str | None:
-    """What is reduced to a value, which may have been rearranged since."""
+    """The input of the reduction that gives a value, possibly rearranged."""
     for place in graph.back_through(value, *LAYOUT, "Expand"):
         node = graph.maker(place, *kinds)
         if node is not None:
@@ -215,7 +215,7 @@ def reduction(graph: Graph, value: str, *kinds: str) -> str | None:
 
 
 def without_maximum(graph: Graph, value: str) -> str:
-    """s of s − max s, which is subtracted for the sake of large numbers only."""
+    """s of s − max s, which only avoids overflow."""
     node = graph.maker(value, "Sub")
     if node is None:
         return value
@@ -226,10 +226,10 @@ def without_maximum(graph: Graph, value: str) -> str:
 # --- several outputs ---------------------------------------------------------------------------------------------
 
 
-def chosen(graph: Graph, found: Sequence[Head], shapes: Shapes) -> Head:
-    """The head whose logits are the class scores: one number a class, best those that probabilities are made of.
+def choose(graph: Graph, found: Sequence[Head], shapes: Shapes) -> Head:
+    """The head whose logits are the class scores: one number per class, preferably with probabilities made of them.
 
-    Among several the one computed last: features and auxiliary classifiers come before what is made of them.
+    Of several the one computed last: features and auxiliary classifiers come earlier.
     """
 
     def rank(one: Head) -> tuple[object, ...]:
@@ -239,12 +239,11 @@ def chosen(graph: Graph, found: Sequence[Head], shapes: Shapes) -> Head:
 
     best = max(rank(one) for one in found)
     equal = [one for one in found if rank(one) == best]
-    # of scores and their probabilities, both given, the scores are what is spoken of
     return next((one for one in equal if one.posterior), equal[0])
 
 
 def looks_like_classes(shape: tuple[int, ...] | None) -> int:
-    """2 for (N, K) and (N, K, 1, 1), 1 for maps of classes and for what is not known, 0 for what cannot be scores."""
+    """2 for (N, K) and (N, K, 1, 1), 1 for maps of classes and unknown shapes, 0 for what cannot be scores."""
     if shape is None:
         return 1
     if len(shape) < 2 or prod(shape[1:]) < 2:
@@ -252,14 +251,14 @@ def looks_like_classes(shape: tuple[int, ...] | None) -> int:
     return 2 if max(shape[1:]) == prod(shape[1:]) else 1
 
 
-def account(found: Sequence[Head], taken: Head) -> str:
-    """One sentence on which of several outputs was taken, and why; empty where there is just one."""
+def choice_note(found: Sequence[Head], taken: Head) -> str:
+    """A sentence on which of several outputs was taken, and why; empty for a single output."""
     if len(found) == 1:
         return ""
     others = ", ".join(repr(one.name) for one in found if one is not taken)
     behind = {"softmax": "the values before its soft-max", "sigmoid": "the values before its sigmoid"}
     what = behind.get(taken.posterior or "", "its values")
-    why = "one number a class, computed last" if taken.posterior is None else "probabilities are made of them"
+    why = "one number per class, computed last" if taken.posterior is None else "probabilities are made of them"
     return (
         f"The file has {len(found)} outputs; the class scores are {what} of {taken.name!r} ({why}), not {others}; "
         f"another layer is taken where target names it."

@@ -1,4 +1,4 @@
-"""What every pass over a graph asks of it: who computes a value, who uses it, which values are constants."""
+"""Queries on a graph that all passes share: which node computes a value, which use it, which values are constants."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph and its weights to look things up in; it must not change meanwhile."""
+    """A graph and its weights, indexed for queries; the graph must not change meanwhile."""
 
     proto: GraphProto
     weights: Weights
 
     @cached_property
     def makers(self) -> dict[str, NodeProto]:
-        """By value, the node that computes it."""
+        """The node that computes each value."""
         return {value: node for node in self.proto.node for value in node.output if value}
 
     @cached_property
     def users(self) -> dict[str, int]:
-        """By value, how many inputs and outputs of the graph take it."""
+        """How many node inputs and graph outputs use each value."""
         counts: dict[str, int] = {}
         taken = [value for node in self.proto.node for value in node.input]
         for value in [*taken, *(out.name for out in self.proto.output)]:
@@ -49,7 +49,7 @@ class Graph:
         return [value for value in node.input if value and value not in self.weights]
 
     def constant(self, value: str) -> np.ndarray | None:
-        """A small constant as float64 or integers; None for what is computed or large."""
+        """A small constant as float64 or integers; None for computed values and large constants."""
         tensor = self.weights.get(value)
         if tensor is None or int(np.prod(tensor.dims)) > CONSTANT_AT_MOST:
             return None
@@ -57,7 +57,7 @@ class Graph:
         return found.astype(np.float64) if found.dtype.kind == "f" or found.dtype.itemsize == 2 else found
 
     def number(self, value: str) -> float | None:
-        """The one number that a constant consists of, however often; None where there are several, or none."""
+        """The number that fills a constant; None if it holds different numbers or none."""
         found = self.constant(value)
         if found is None or found.size == 0 or found.dtype.kind not in "fiub":
             return None
@@ -65,7 +65,7 @@ class Graph:
         return float(first) if (found == first).all() else None
 
     def ancestors(self, value: str) -> set[str]:
-        """All computed values that a value depends on, itself included."""
+        """All computed values that a value depends on, and the value itself."""
         found: set[str] = set()
         waiting = [value]
         while waiting:
@@ -76,23 +76,23 @@ class Graph:
         return found
 
     def back_through(self, value: str, *kinds: str) -> Iterator[str]:
-        """A value and what it was before operators of these kinds, as far as they go."""
+        """A value, then its source before each operator of these kinds."""
         yield value
         while (node := self.maker(value, *kinds)) is not None:
             value = node.input[0]
             yield value
 
     def same(self, one: str, other: str, depth: int = 6) -> bool:
-        """Whether two values are the same by name, or computed by the same operators from the same values."""
+        """Whether two values have the same name, or are computed by the same operators from the same values."""
         if one == other:
             return True
         first, second = self.makers.get(one), self.makers.get(other)
         if first is None or second is None:
             return self._equal_constants(one, other)
-        same_kind = first.op_type == second.op_type and sorted(map(str, first.attribute)) == sorted(
+        equal = first.op_type == second.op_type and sorted(map(str, first.attribute)) == sorted(
             map(str, second.attribute)
         )
-        if not same_kind or not depth or len(first.input) != len(second.input):
+        if not equal or not depth or len(first.input) != len(second.input):
             return False
         return all(self.same(a, b, depth - 1) for a, b in zip(first.input, second.input, strict=True))
 

@@ -1,4 +1,4 @@
-"""Converters to torch of operators that onnx2torch lacks, or knows only as older versions of ONNX define them."""
+"""Converters to torch for operators that onnx2torch lacks or supports only in older versions."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,19 +17,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NEWEST = 25
-"""The newest version of ONNX's operators that was looked at for what follows."""
+"""The newest opset that these converters were written for."""
 UNCHANGED = (
     "Acos", "Asin", "Atan", "Cast", "Celu", "Constant", "ConstantOfShape", "Conv", "ConvTranspose", "Cos",
     "Dropout", "Elu", "Equal", "EyeLike", "Flatten", "GlobalAveragePool", "GreaterOrEqual", "HardSigmoid", "HardSwish",
     "Identity", "InstanceNormalization", "IsInf", "IsNaN", "LessOrEqual", "MaxPool", "Round",
     "Shape", "Sin", "Softplus", "Softsign", "Squeeze", "Tan", "TopK", "Transpose", "Unsqueeze",
 )  # fmt: skip
-"""Operators whose newer versions only take more kinds of numbers."""
+"""Operators whose newer versions only accept more dtypes."""
 REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 
 
 def register() -> None:
-    """Make them known to onnx2torch, once."""
+    """Register the converters with onnx2torch, once."""
     if known("GlobalMaxPool", 1):
         return
     for kind in UNCHANGED:
@@ -62,7 +62,7 @@ def _all_versions() -> dict[str, set[int]]:
 
 
 def known(kind: str, version: int) -> bool:
-    """Whether this very version has a converter."""
+    """Whether this version has a converter."""
     return registry.OperationDescription("", kind, version) in registry._CONVERTER_REGISTRY
 
 
@@ -76,7 +76,7 @@ def _as_before(kind: str) -> None:
 
 
 def _put_before(kind: str, version: int, converter: Callable[..., Any]) -> None:
-    """`converter` where it can, onnx2torch's own elsewhere."""
+    """Use `converter` if it supports a node, else onnx2torch's own."""
     theirs = registry._CONVERTER_REGISTRY.pop(registry.OperationDescription("", kind, version))
 
     def either(node: Node, graph: Graph) -> Any:
@@ -89,13 +89,13 @@ def _put_before(kind: str, version: int, converter: Callable[..., Any]) -> None:
 
 
 def _result(module: nn.Module, node: Node, inputs: Sequence[str] | None = None) -> Any:
-    """The module, given the node's first input unless other `inputs` are named."""
+    """The module, applied to the node's first input or to `inputs`."""
     taken = tuple(node.input_values[:1] if inputs is None else inputs)
     return OperationConverterResult(module, OnnxMapping(inputs=taken, outputs=node.output_values))
 
 
 def _constant(node: Node, graph: Graph, place: int) -> Tensor | None:
-    """The input at that place, None where it is left out; it must not depend on the image."""
+    """The input at that position, None if it is omitted; it must not depend on the image."""
     name = node.input_values[place] if len(node.input_values) > place else ""
     if not name:
         return None
@@ -105,7 +105,7 @@ def _constant(node: Node, graph: Graph, place: int) -> Tensor | None:
 
 
 def _numbers(node: Node, graph: Graph, place: int, name: str) -> list[int] | None:
-    """Whole numbers that older versions give as an attribute and newer ones as an input."""
+    """Integers that are an attribute in older versions and an input in newer ones."""
     found = node.attributes.get(name)
     if found is not None:
         return list(found)
@@ -117,7 +117,7 @@ def _numbers(node: Node, graph: Graph, place: int, name: str) -> list[int] | Non
 
 
 class Elementwise(nn.Module):
-    """A function of each element by itself."""
+    """An element-wise function."""
 
     def __init__(self, compute: Callable[[Tensor], Tensor], name: str) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class ThresholdedRelu(nn.Module):
 
 
 class Shrink(nn.Module):
-    """x nearer to zero by `bias` where |x| > λ, 0 elsewhere."""
+    """x moved towards zero by `bias` where |x| > λ, 0 elsewhere."""
 
     def __init__(self, limit: float, bias: float) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ def _selu(node: Node, graph: Graph) -> Any:
 
 
 class CastLike(nn.Module):
-    """The numbers of one value in the kind of another's."""
+    """A value cast to the dtype of another."""
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         return x.to(like.dtype)
@@ -204,7 +204,7 @@ def _swish(node: Node, graph: Graph) -> Any:
 
 
 def _clip(node: Node, graph: Graph) -> Any:
-    """Clip with its limits as inputs, each of which may be left out."""
+    """Clip with its limits as inputs, both optional."""
     low, high = (_constant(node, graph, place) for place in (1, 2))
     floor, ceiling = (None if limit is None else float(limit) for limit in (low, high))
     if floor == 0 and ceiling is None:
@@ -215,10 +215,10 @@ def _clip(node: Node, graph: Graph) -> Any:
 
 
 def _matmul(node: Node, graph: Graph) -> Any:
-    """x W with weights W (inputs, outputs) of the file is a layer like any other."""
+    """x W with stored weights W (inputs, outputs) becomes a linear layer."""
     weights = _constant(node, graph, 1)
     if weights is None or weights.ndim != 2 or node.input_values[0] in graph.initializers:
-        raise NotImplementedError("MatMul of other things than an image's values and a matrix of weights")
+        raise NotImplementedError("MatMul other than of a value computed from the image and a matrix of weights")
     inputs, outputs = weights.shape
     layer = nn.Linear(inputs, outputs, bias=False, device="meta")
     layer.weight = nn.Parameter(weights.t().contiguous())
@@ -229,7 +229,7 @@ def _matmul(node: Node, graph: Graph) -> Any:
 
 
 class Reshape(nn.Module):
-    """To `shape`, in which 0 stands for the size as it was and −1 for what is left over."""
+    """To `shape`, in which 0 keeps the size and −1 is inferred."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -251,7 +251,7 @@ def _reshape(node: Node, graph: Graph) -> Any:
 
 
 class Expand(nn.Module):
-    """To at least `shape`, as broadcasting has it."""
+    """Broadcast to at least `shape`."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ def _expand(node: Node, graph: Graph) -> Any:
 
 
 class Pad(nn.Module):
-    """`pads` are ONNX's: the starts of all `axes`, then their ends; negative ones cut off."""
+    """`pads` as in ONNX: before all `axes`, then after them; negative pads crop."""
 
     MODES: ClassVar = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
@@ -278,7 +278,7 @@ class Pad(nn.Module):
         sides = self.sides(x.ndim)
         if self.mode == "constant":
             return F.pad(x, sides, value=self.value)
-        for axis in range(x.ndim):  # the library's own ways know two or three of the last axes, and no negative ones
+        for axis in range(x.ndim):  # torch's other modes support only the last axes and no negative pads
             x = self.along(x, axis, *sides[2 * (x.ndim - 1 - axis) :][:2])
         return x
 
@@ -292,7 +292,7 @@ class Pad(nn.Module):
         return found
 
     def along(self, x: Tensor, axis: int, before: int, after: int) -> Tensor:
-        """One axis padded by its values at these places."""
+        """One axis padded with values of its own."""
         if before == after == 0:
             return x
         size = x.shape[axis]
@@ -317,7 +317,7 @@ def _pad(node: Node, graph: Graph) -> Any:
 
 
 class Split(nn.Module):
-    """Along one axis, in pieces of the `sizes`, or in `count` pieces of which the last may be smaller."""
+    """Along one axis, in pieces of `sizes`, or in `count` pieces of which the last may be smaller."""
 
     def __init__(self, axis: int, sizes: Sequence[int] | None, count: int) -> None:
         super().__init__()
@@ -335,7 +335,7 @@ def _split(node: Node, graph: Graph) -> Any:
 
 
 class Slice(nn.Module):
-    """From `starts` to `ends` of some axes, in steps; a negative step goes backwards."""
+    """From `starts` to `ends` of some axes with a step, which may be negative."""
 
     def __init__(self, starts: list[int], ends: list[int], axes: Sequence[int], steps: Sequence[int]) -> None:
         super().__init__()
@@ -381,7 +381,7 @@ class SpaceToDepth(nn.Module):
 
 
 class Reduction(nn.Module):
-    """One number in the place of all those along `axes`, of every axis where none is named."""
+    """Reduces `axes`, by default all."""
 
     def __init__(self, kind: str, axes: Sequence[int] | None, keep: bool) -> None:
         super().__init__()
@@ -399,7 +399,7 @@ def _prod(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
 
 
 def _largest(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
-    """The gradient goes to the first of equal values, as in max-pooling, and not in parts to all."""
+    """The maximum; the gradient goes to the first of equal values, as in max-pooling, instead of being shared."""
     order = [axis for axis in range(x.ndim) if axis not in axes]
     flat = x.permute(*order, *axes).flatten(len(order)) if axes else x[..., None]
     found = flat.max(dim=-1).values
@@ -428,7 +428,7 @@ def _reduction(node: Node, graph: Graph) -> Any:
 
 
 class GroupNorm(nn.Module):
-    """Of mean 0 and variance 1 within groups of channels, then scaled and shifted. Wu & He 2018."""
+    """Group normalisation, Wu & He 2018: mean 0 and variance 1 within groups of channels, then scale and shift."""
 
     def __init__(self, groups: int, scale: Tensor, shift: Tensor, epsilon: float) -> None:
         super().__init__()
@@ -436,7 +436,7 @@ class GroupNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(scale), nn.Parameter(shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        times = x.shape[1] // len(self.weight)  # until version 18 one number stood for a group
+        times = x.shape[1] // len(self.weight)  # one number per group until opset 18
         scale, shift = (values.repeat_interleave(times) for values in (self.weight, self.bias))
         return F.group_norm(x, self.groups, scale, shift, self.epsilon)
 
@@ -449,7 +449,7 @@ def _group_norm(node: Node, graph: Graph) -> Any:
 
 
 class RMSNorm(nn.Module):
-    """x over the root of its mean square along the last axes, scaled. Zhang & Sennrich 2019."""
+    """RMS normalisation, Zhang & Sennrich 2019: x over its root mean square along the last axes, scaled."""
 
     def __init__(self, axis: int, scale: Tensor, epsilon: float) -> None:
         super().__init__()
@@ -467,7 +467,7 @@ def _rms_norm(node: Node, graph: Graph) -> Any:
 
 
 class MeanVarianceNorm(nn.Module):
-    """Of mean 0 and deviation 1 along `axes`."""
+    """Mean 0 and standard deviation 1 along `axes`."""
 
     def __init__(self, axes: Sequence[int]) -> None:
         super().__init__()
@@ -505,11 +505,11 @@ def _lp_normalisation(node: Node, graph: Graph) -> Any:
     return _result(LpNorm(node.attributes.get("axis", -1), node.attributes.get("p", 2)), node)
 
 
-# --- as older versions have it, where nothing new is asked for -----------------------------------------------------
+# --- converters of older versions, if no newer feature is used -----------------------------------------------------
 
 
 def _older(kind: str, version: int, **usual: Any) -> Callable[[Node, Graph], Any]:
-    """The converter of an older version; attributes that came later must be as they were before they could be set."""
+    """The converter of an older version; newer attributes must have their default values."""
 
     def convert(node: Node, graph: Graph) -> Any:
         for name, value in usual.items():
@@ -528,7 +528,7 @@ def _resize(node: Node, graph: Graph) -> Any:
 
 
 class Upsample(nn.Module):
-    """Maps made larger by any factor, as ONNX had it before Resize."""
+    """Maps enlarged by any factor, ONNX's operator before Resize."""
 
     def __init__(self, scales: Sequence[float], mode: str) -> None:
         super().__init__()
@@ -540,11 +540,11 @@ class Upsample(nn.Module):
 
 
 def _upsample(node: Node, graph: Graph) -> Any:
-    declared = node.attributes.get("scales")
-    scales = declared if declared is not None else [float(number) for number in _constant(node, graph, 1)]  # type: ignore[union-attr]
+    stated = node.attributes.get("scales")
+    scales = stated if stated is not None else [float(number) for number in _constant(node, graph, 1)]  # type: ignore[union-attr]
     mode = node.attributes.get("mode", "nearest")
     if list(scales[:2]) != [1, 1] or len(scales) != 4 or mode != "nearest":
-        raise NotImplementedError(f"Upsample by {scales}, mode {mode}: only maps, only the nearest pixel")
+        raise NotImplementedError(f"Upsample by {scales}, mode {mode}: only maps in the mode nearest are supported")
     return _result(Upsample(scales[2:], mode), node)
 
 
@@ -552,10 +552,10 @@ def _upsample(node: Node, graph: Graph) -> Any:
 
 
 class Quantise(nn.Module):
-    """round(x / scale) + zero, within the levels there are, as float32; the gradient passes as if nothing were rounded.
+    """round(x / scale) + zero, clamped to the integers' range, as float32.
 
-    Differs from the file's integers: floating numbers carry the levels, and rounding has the gradient of the identity
-    (the straight-through estimator, Bengio et al. 2013), because its own is zero everywhere.
+    Differs from the file: integers are stored as floats, and rounding has the gradient of the identity (the
+    straight-through estimator, Bengio et al. 2013), because its own is zero everywhere.
     """
 
     def __init__(self, scale: Tensor, zero: Tensor, axis: int) -> None:
@@ -585,7 +585,7 @@ class Dequantise(nn.Module):
 
 
 def along(values: Any, x: Tensor, axis: int) -> Tensor:
-    """One number, or numbers along one axis of `x`, in a shape that broadcasts."""
+    """Numbers along one axis of `x`, in a shape that broadcasts."""
     if values.numel() == 1:
         return values.reshape(())
     return values.reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)])
@@ -634,4 +634,4 @@ OWN: dict[str, Callable[[Node, Graph], Any]] = {
     "Upsample": _upsample,
 }
 INSTEAD_FROM = {"Clip": 11, "Expand": 8, "MatMul": 1, "Reshape": 5, "Selu": 1, "Slice": 1}
-"""Those that come before onnx2torch's own, from this version on: limits left out, shapes and weights known ahead."""
+"""Converters that replace onnx2torch's own from this version on: optional limits, constant shapes and weights."""

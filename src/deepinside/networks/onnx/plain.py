@@ -1,6 +1,6 @@
-"""Passes that write a graph in fewer ways without changing what it computes, before anything else is done to it.
+"""Passes that normalise a graph without changing what it computes; they run first.
 
-They keep the names of all values that stay, so that every one of them can be compared with the file's own.
+Values that remain keep their names, so each can be compared with the file's own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,36 +13,35 @@ Weights = dict[str, TensorProto]
 FLOAT = TensorProto.FLOAT
 OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 HALF_LIMITS: dict[int, float] = {TensorProto.FLOAT16: 1e-2, TensorProto.BFLOAT16: 5e-2}
-"""How far what a file computes in half precision may lie from float32, of a layer's largest value: rounding to 11 or 8
-binary digits at each of some dozens of layers."""
+"""The tolerance for half precision, relative to a layer's largest value: dozens of layers round to 11 or 8 bits."""
 QUANTISED_LIMIT = 5e-2
-"""The same for 8-bit integers: where float32 is next to the border of two of the 256 levels, the other one is taken,
-and the layers behind carry it on."""
+"""The same for 8-bit integers: a value close to the midpoint of two integers may be rounded to the other one, and later
+layers propagate the difference."""
 WRITTEN_OUT = ("AffineGrid", "Attention", "RotaryEmbedding", "SwiGLU")
-"""Operators without a converter whose definition ONNX itself writes out in others."""
+"""Operators without a converter that ONNX defines by other operators."""
 
 
-def with_functions_written_out(model: ModelProto, body: ModelProto) -> ModelProto:
-    """`body`, the graph of `model` without its weights, with its own functions and those of ONNX written out."""
+def with_inlined_functions(model: ModelProto, body: ModelProto) -> ModelProto:
+    """`body`, the graph of `model` without weights, with the model's functions and those of `WRITTEN_OUT` inlined."""
     if not model.functions and not any(node.op_type in WRITTEN_OUT for node in body.graph.node):
         return body
-    complete = ModelProto()
-    complete.CopyFrom(body)
-    complete.functions.extend(model.functions)
-    written = inliner.inline_local_functions(complete) if model.functions else complete
+    inlined = ModelProto()
+    inlined.CopyFrom(body)
+    inlined.functions.extend(model.functions)
+    inlined = inliner.inline_local_functions(inlined) if model.functions else inlined
     names = [("", kind) for kind in WRITTEN_OUT]
-    written = inliner.inline_selected_functions(written, names, exclude=False, inline_schema_functions=True)
-    for node in written.graph.node:
+    inlined = inliner.inline_selected_functions(inlined, names, exclude=False, inline_schema_functions=True)
+    for node in inlined.graph.node:
         node.domain = "" if node.domain == "ai.onnx" else node.domain
-    return written
+    return inlined
 
 
 OF_THE_SAME_SHAPE = ("GroupNormalization", "MeanVarianceNormalization", "RMSNormalization", "Swish", "Mish", "Gelu")
-"""Functions of ONNX that leave the shape as it is, which its inference of shapes does not always know."""
+"""Functions that keep the shape, although ONNX's shape inference does not always know it."""
 
 
 def for_inference(model: ModelProto) -> ModelProto:
-    """The model, changed in place: what only changes numbers is Identity, so that its shape is known."""
+    """The model, changed in place: operators of `OF_THE_SAME_SHAPE` become Identity, so their shapes are inferred."""
     for node in model.graph.node:
         if node.op_type in OF_THE_SAME_SHAPE:
             node.op_type = "Identity"
@@ -52,7 +51,7 @@ def for_inference(model: ModelProto) -> ModelProto:
 
 
 def without_empty_ends(graph: GraphProto) -> None:
-    """Optional inputs and outputs that are left out at the end are left out without a name for it."""
+    """Remove empty names of omitted inputs and outputs from the end of each node."""
     for node in graph.node:
         for names in (node.input, node.output):
             while len(names) > 1 and not names[-1]:
@@ -60,7 +59,7 @@ def without_empty_ends(graph: GraphProto) -> None:
 
 
 def without_allowzero(graph: GraphProto, weights: Mapping[str, TensorProto]) -> None:
-    """`allowzero` says what a 0 in the new shape means; where the shape is known and has none, it says nothing."""
+    """Remove `allowzero`, which defines a 0 in the new shape, from nodes whose shape is known and has no 0."""
     for node in graph.node:
         if node.op_type != "Reshape" or len(node.input) < 2 or node.input[1] not in weights:
             continue
@@ -71,9 +70,9 @@ def without_allowzero(graph: GraphProto, weights: Mapping[str, TensorProto]) -> 
 
 
 def chosen_branch(node: NodeProto, weights: Mapping[str, TensorProto]) -> list[NodeProto] | None:
-    """The nodes that an If of a known condition stands for, their last values under the If's own names.
+    """The nodes of the branch that an If with a constant condition takes, with the If's output names.
 
-    None where the node is no such If.
+    None for any other node.
     """
     if node.op_type != "If" or node.input[0] not in weights:
         return None
@@ -98,7 +97,7 @@ def _renamed(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
 
 
 def precision(graph: GraphProto, weights: Mapping[str, TensorProto]) -> tuple[float | None, tuple[str, ...]]:
-    """How far the file's own numbers may lie from float32, None where they are float32; and that in words."""
+    """The tolerance for a file that does not compute in float32, else None; and the sentence that says so."""
     limits = {TensorProto.DataType.Name(kind).lower(): HALF_LIMITS.get(kind) for kind in computing_in(graph, weights)}
     if any(node.op_type == "QuantizeLinear" for node in graph.node):
         limits["8-bit integers"] = QUANTISED_LIMIT
@@ -107,13 +106,13 @@ def precision(graph: GraphProto, weights: Mapping[str, TensorProto]) -> tuple[fl
         return None, ()
     words = (
         f"The file computes in {' and '.join(limits)}, the program in float32: "
-        f"the two agree to {max(known):g} of a layer's largest value, not to more."
+        f"the two agree to {max(known):g} of a layer's largest value."
     )
     return max(known), (words,)
 
 
 def kinds_of_numbers(graph: GraphProto, weights: Mapping[str, TensorProto]) -> set[int]:
-    """The kinds of floating numbers, other than float32, that a graph holds or turns numbers into."""
+    """The floating-point dtypes other than float32 in a graph and its casts."""
     found = {tensor.data_type for tensor in weights.values()}
     found |= {value.type.tensor_type.elem_type for value in graph.input}
     for node in graph.node:
@@ -124,7 +123,7 @@ def kinds_of_numbers(graph: GraphProto, weights: Mapping[str, TensorProto]) -> s
 
 
 def computing_in(graph: GraphProto, weights: Mapping[str, TensorProto]) -> set[Any]:
-    """The same, but not those kinds which only weights have, that are turned into float32 before they are used."""
+    """The same, without dtypes of weights that are cast to float32 before use."""
     cast = {node.input[0] for node in graph.node if node.op_type == "Cast" and _to(node) == FLOAT}
     used = {name for node in graph.node if node.op_type != "Cast" for name in node.input}
     stored = {name: tensor for name, tensor in weights.items() if name in used or name not in cast}
@@ -132,7 +131,7 @@ def computing_in(graph: GraphProto, weights: Mapping[str, TensorProto]) -> set[A
 
 
 def in_float32(graph: GraphProto, weights: Weights) -> None:
-    """Every floating number of another kind becomes float32; the names of all values stay. Weights are replaced."""
+    """Convert every other floating-point dtype to float32, in the graph and in `weights`; names stay."""
     for name, tensor in weights.items():
         if tensor.data_type in OTHER_FLOATS:
             weights[name] = as_float32(tensor)
@@ -148,12 +147,12 @@ def in_float32(graph: GraphProto, weights: Weights) -> None:
 
 
 def as_float32(tensor: TensorProto) -> TensorProto:
-    """The same numbers as float32."""
+    """The tensor as float32."""
     return numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
 
 
 def without_casts(graph: GraphProto, floating: Iterable[str]) -> None:
-    """Casts of floating numbers to float32 become Identity; `floating` are the values that are floating already."""
+    """Casts to float32 of `floating` values become Identity."""
     known = set(floating)
     for node in graph.node:
         if node.op_type == "Cast" and _to(node) == FLOAT and node.input[0] in known:
@@ -172,30 +171,30 @@ TO_CHANNELS_LAST = [0, 2, 3, 1]
 
 
 def channels_last(sizes: tuple[object, ...]) -> bool:
-    """Whether an image input of these sizes is (N, H, W, C), as Keras and TensorFlow have it."""
+    """Whether an image input of these sizes is (N, H, W, C), as in Keras and TensorFlow."""
     return len(sizes) == 4 and sizes[3] in (1, 3) and sizes[1] not in (1, 3)
 
 
 def sizes_of(value: ValueInfoProto) -> tuple[int | str, ...]:
-    """The sizes of an input: numbers, names of free axes, "?" for axes without a name."""
+    """The sizes of an input: numbers, names of dynamic axes, "?" for axes without a name."""
     return tuple(dim.dim_value or dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim)
 
 
 def with_channels_first(graph: GraphProto) -> None:
-    """An image input that is channels last becomes (N, C, H, W), its name the same.
+    """A channels-last image input becomes (N, C, H, W) under the same name.
 
-    Where the graph turns it around at once, that node goes; elsewhere the image is turned back for those who take it.
+    A Transpose of the input to channels first becomes Identity; other nodes get the input transposed back.
     """
     image = graph.input[0]
     if not channels_last(sizes_of(image)):
         return
     _reorder(image, TO_CHANNELS_FIRST)
-    turning = [node for node in graph.node if node.op_type == "Transpose" and node.input[0] == image.name]
-    transposed = [node for node in turning if _ints(node, "perm") == TO_CHANNELS_FIRST]
-    for node in transposed:
+    transposes = [node for node in graph.node if node.op_type == "Transpose" and node.input[0] == image.name]
+    to_first = [node for node in transposes if _ints(node, "perm") == TO_CHANNELS_FIRST]
+    for node in to_first:
         node.op_type = "Identity"
         del node.attribute[:]
-    users = [node for node in graph.node if image.name in node.input and node not in transposed]
+    users = [node for node in graph.node if image.name in node.input and node not in to_first]
     if users:
         back = f"{image.name}_channels_last"
         for node in users:
@@ -217,9 +216,9 @@ def _ints(node: NodeProto, name: str) -> list[int]:
 
 
 def for_one_image(graph: GraphProto, weights: Weights, shapes: Mapping[str, tuple[int, ...]], batch: int) -> None:
-    """A graph made for `batch` images takes one; `shapes` are those of its values as it was.
+    """Change a graph made for `batch` images to one image; `shapes` are those of its values before.
 
-    What it was made with is divided: sizes to reshape and expand to, and constants that hold the same for each image.
+    Divides the sizes of Reshape and Expand, and takes one row of constants that are the same for each image.
     """
     graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     for node in graph.node:
@@ -230,11 +229,11 @@ def for_one_image(graph: GraphProto, weights: Weights, shapes: Mapping[str, tupl
                 sizes[0] //= batch
                 node.input[1] = _stored(weights, f"{node.output[0]}_of_one", sizes)
         elif node.op_type in ("Concat", "Add", "Mul", "Sub"):
-            node.input[:] = [_same_for_all(weights, name, batch) for name in node.input]
+            node.input[:] = [_first_row(weights, name, batch) for name in node.input]
 
 
-def _same_for_all(weights: Weights, name: str, batch: int) -> str:
-    """Of a constant that repeats itself for each image what it holds for the first."""
+def _first_row(weights: Weights, name: str, batch: int) -> str:
+    """The first row of a constant that is the same for each image; other names are returned as they are."""
     if name not in weights or len(weights[name].dims) < 2 or weights[name].dims[0] != batch:
         return name
     rows = numpy_helper.to_array(weights[name])

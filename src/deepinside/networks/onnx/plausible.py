@@ -1,4 +1,4 @@
-"""Sizes that no network has: refused before anything of that size is computed, since that could take all memory."""
+"""Refuses implausible sizes before anything of that size is computed, which could exhaust the memory."""
 
 from collections.abc import Iterable, Mapping
 from math import prod
@@ -9,18 +9,18 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from deepinside.errors import DeepInsideError
 
 NUMBERS_AT_MOST = 1 << 28
-"""In one value of the graph for one image, or in one constant that is computed; VGG's largest matrix has 2^27."""
+"""The limit for one value of the graph and for one computed constant; VGG's largest matrix has 2^27."""
 WINDOW_AT_MOST = 4096
 """Pixels of a kernel, a stride, a padding or a normalised neighbourhood along one axis."""
 WINDOWS = {"kernel_shape": 1, "strides": 1, "dilations": 1, "size": 1, "pads": -WINDOW_AT_MOST}
-"""Attributes that measure windows, and the least that each may be."""
+"""Attributes that measure windows, and their smallest allowed values."""
 WINDOWED = ("Conv", "ConvTranspose", "AveragePool", "MaxPool", "LpPool", "LRN")
 GROWING = ("ConstantOfShape", "Expand", "Tile", "Range", "Pad", "Resize", "Upsample", "OneHot", "EyeLike", "Slice")
-"""Operators whose result may be larger than what they are given."""
+"""Operators whose result may be larger than their inputs."""
 
 
 def check(model: ModelProto, file: str) -> None:
-    """Raise `DeepInsideError` where windows or stored weights have impossible sizes, or a needed input has no name."""
+    """Raise `DeepInsideError` if windows or weights have impossible sizes, or a required input has no name."""
     versions = {entry.domain: entry.version for entry in model.opset_import}
     for node in nodes(model.graph):
         check_windows(node, file)
@@ -30,7 +30,7 @@ def check(model: ModelProto, file: str) -> None:
 
 
 def nodes(graph: GraphProto) -> Iterable[NodeProto]:
-    """All nodes, those of branches and loops included."""
+    """All nodes, including those of branches and loops."""
     for node in graph.node:
         yield node
         for item in node.attribute:
@@ -50,7 +50,7 @@ def check_windows(node: NodeProto, file: str) -> None:
 
 
 def check_inputs(node: NodeProto, versions: Mapping[str, int], file: str) -> None:
-    """An input that an operator cannot do without must have a name: onnxruntime does not check it."""
+    """Required inputs must have a name: onnxruntime does not check it."""
     version = versions.get(node.domain or "", versions.get("ai.onnx", 0))
     if version < 1 or not onnx.defs.has(node.op_type, version, node.domain):
         return
@@ -66,7 +66,7 @@ def check_inputs(node: NodeProto, versions: Mapping[str, int], file: str) -> Non
 
 
 def check_size(sizes: Iterable[int], what: str) -> None:
-    """Raise `DeepInsideError` where a value has a negative size or more numbers than any network's."""
+    """Raise `DeepInsideError` if a value has a negative size or more than `NUMBERS_AT_MOST` numbers."""
     sizes = list(sizes)
     if min(sizes, default=1) < 0 or prod(sizes) > NUMBERS_AT_MOST:
         raise DeepInsideError(
@@ -76,15 +76,15 @@ def check_size(sizes: Iterable[int], what: str) -> None:
 
 
 def check_result(one: ModelProto, inputs: Iterable[TensorProto]) -> None:
-    """Raise `DeepInsideError` where the one node of a model would compute too large a constant from these inputs."""
+    """Raise `DeepInsideError` if the single node of a model would compute too large a constant from its `inputs`."""
     (node,) = one.graph.node
     if node.op_type not in GROWING:
         return
-    single = ModelProto()
-    single.CopyFrom(one)
-    del single.graph.input[:]
-    single.graph.initializer.extend(inputs)
-    for value in shape_inference.infer_shapes(single, data_prop=True).graph.output:
+    model = ModelProto()
+    model.CopyFrom(one)
+    del model.graph.input[:]
+    model.graph.initializer.extend(inputs)
+    for value in shape_inference.infer_shapes(model, data_prop=True).graph.output:
         check_size((dim.dim_value for dim in value.type.tensor_type.shape.dim), f"the constant {value.name!r}")
 
 

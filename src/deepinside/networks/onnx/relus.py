@@ -1,11 +1,11 @@
-"""ReLUs however they are written: every spelling becomes Relu or Clip, and those that are part of a gate are told.
+"""Finds ReLUs in every notation, rewrites them as Relu or Clip, and tells those in gates apart.
 
 A ReLU is max(x, 0), with or without a ceiling. Exporters write it as Relu, Clip, Max, Min of Max, Where, PRelu with
-slope 0, x · (x > 0) and so on. Backwards a ruled ReLU differs from the gradient, so which operators are ReLUs has to be
-the same for all spellings of a network.
+slope 0, x · (x > 0) and so on. ReLU rules change the backward pass, so the same ReLUs must be found in all notations of
+a network.
 
-A gate is a factor that scales another signal: the hard sigmoid in hard-swish, the branch of squeeze-and-excitation.
-What clamps inside it is no ReLU of the network's main path.
+A gate is a factor that scales another signal: the hard sigmoid in hard-swish, the branch of squeeze-and-excitation. A
+clamp inside it is not a ReLU of the network's main path.
 """
 
 import math
@@ -22,11 +22,11 @@ BOUNDED = ("Sigmoid", "HardSigmoid", "Softmax", "Tanh", "Erf", "LogSoftmax")
 SCALING = ("Mul", "Div", "Add", "Sub", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Expand", "Transpose", "Identity")
 
 
-# --- one spelling ------------------------------------------------------------------------------------------------
+# --- one notation ------------------------------------------------------------------------------------------------
 
 
-def spell_out(body: ModelProto, weights: Weights, shapes: Shapes, version: int) -> None:
-    """Write every operator, or several in a row, that computes a ReLU as Relu or Clip; `body` is changed in place."""
+def rewrite_relus(body: ModelProto, weights: Weights, shapes: Shapes, version: int) -> None:
+    """Rewrite every operator, or chain of operators, that computes a ReLU as Relu or Clip, in place."""
     graph = Graph(body.graph, weights)
     for node in body.graph.node:
         found = spelled(graph, node, shapes)
@@ -36,7 +36,7 @@ def spell_out(body: ModelProto, weights: Weights, shapes: Shapes, version: int) 
 
 
 def spelled(graph: Graph, node: NodeProto, shapes: Shapes) -> tuple[str, Limits] | None:
-    """Source and limits of a ReLU that a node completes; None where it is none, or is written plainly already."""
+    """Source and limits of a ReLU that a node completes; None for another node, or a Relu or Clip on its own."""
     step = clamp(graph, node)
     if step is None or len(node.output) != 1 or not same_size(node, step[0], shapes):
         return None
@@ -54,12 +54,12 @@ def spelled(graph: Graph, node: NodeProto, shapes: Shapes) -> tuple[str, Limits]
 
 
 def same_size(node: NodeProto, source: str, shapes: Shapes) -> bool:
-    """Whether a node clamps a value of known float type and gives it back in its own shape."""
+    """Whether a node's source is a float value of known shape and its output has the same shape."""
     return source in shapes and shapes.get(node.output[0], shapes[source]) == shapes[source]
 
 
 def clamp(graph: Graph, node: NodeProto) -> tuple[str, Limits] | None:
-    """Source and limits of min(max(x, low), high), in whatever operator; None for any other operator."""
+    """Source and limits of min(max(x, low), high); None for any other operator."""
     kind = node.op_type
     if kind == "Relu" or is_flat_below_zero(graph, node):
         return node.input[0], (0.0, math.inf)
@@ -68,7 +68,7 @@ def clamp(graph: Graph, node: NodeProto) -> tuple[str, Limits] | None:
         return None if limits is None else (node.input[0], limits)
     if kind in ("Max", "Min"):
         return one_limit(graph, node)
-    source = {"Where": chosen, "Mul": masked, "Div": half_of_sum}.get(kind, lambda *_: None)(graph, node)
+    source = {"Where": where_source, "Mul": masked, "Div": half_of_sum}.get(kind, lambda *_: None)(graph, node)
     return None if source is None else (source, (0.0, math.inf))
 
 
@@ -81,7 +81,7 @@ def is_flat_below_zero(graph: Graph, node: NodeProto) -> bool:
 
 
 def clip_limits(graph: Graph, node: NodeProto) -> Limits | None:
-    """A Clip's limits, from its attributes (opset 6) or its inputs (11); None where they are computed."""
+    """A Clip's limits, from its attributes (opset 6) or inputs (opset 11); None if they are computed."""
     found = [attribute(node, "min", -math.inf), attribute(node, "max", math.inf)]
     for place, name in enumerate(list(node.input)[1:3]):
         if name:
@@ -102,7 +102,7 @@ def one_limit(graph: Graph, node: NodeProto) -> tuple[str, Limits] | None:
 
 
 def positive(graph: Graph, condition: str) -> tuple[str, bool] | None:
-    """x, and whether it is asked for x > 0 (or x ≥ 0) or for the opposite."""
+    """x of a condition x > 0 or x ≥ 0, with True, or of its opposite, with False."""
     node = graph.makers.get(condition)
     if node is None:
         return None
@@ -117,7 +117,7 @@ def positive(graph: Graph, condition: str) -> tuple[str, bool] | None:
     return (right, COMPARED[node.op_type] < 0) if graph.number(left) == 0 else None
 
 
-def chosen(graph: Graph, node: NodeProto) -> str | None:
+def where_source(graph: Graph, node: NodeProto) -> str | None:
     """x of where(x > 0, x, 0)."""
     asked = positive(graph, node.input[0])
     if asked is None:
@@ -172,7 +172,7 @@ def become_clamp(node: NodeProto, source: str, limits: Limits, weights: Weights,
 
 
 def gated(proto: GraphProto, weights: Weights, shapes: Shapes) -> frozenset[str]:
-    """The values of all Relu and Clip nodes that are no ReLU of the main path: in a gate, or a hard sigmoid."""
+    """The values of all Relu and Clip nodes that are not ReLUs of the main path: in a gate, or a hard sigmoid."""
     graph = Graph(proto, weights)
     main = main_path(graph, shapes)
     clamps = [node for node in proto.node if node.op_type in ("Relu", "Clip")]
@@ -180,7 +180,7 @@ def gated(proto: GraphProto, weights: Weights, shapes: Shapes) -> frozenset[str]
 
 
 def main_path(graph: Graph, shapes: Shapes) -> set[str]:
-    """All values that reach an output without being a gate's."""
+    """All values that reach an output other than through a gate."""
     found: set[str] = set()
     waiting = [value.name for value in graph.proto.output]
     while waiting:
@@ -196,16 +196,16 @@ def main_path(graph: Graph, shapes: Shapes) -> set[str]:
 
 
 def gate_of(graph: Graph, node: NodeProto, shapes: Shapes) -> str | None:
-    """The factor of a product that is its gate, if one of both is."""
+    """The factor of a product that is a gate; None if neither is."""
     data = graph.data(node)
     if node.op_type != "Mul" or len(data) != 2 or data[0] == data[1]:
         return None
-    first, second = (likeness(graph, value, node.output[0], shapes) for value in data)
+    first, second = (gate_evidence(graph, value, node.output[0], shapes) for value in data)
     return None if first == second else data[0] if first > second else data[1]
 
 
-def likeness(graph: Graph, value: str, product: str, shapes: Shapes) -> int:
-    """How much a factor is like a gate: 3 bounded, 2 one number for many, 1 clamped on both sides, 0 not."""
+def gate_evidence(graph: Graph, value: str, product: str, shapes: Shapes) -> int:
+    """The evidence that a factor is a gate: 3 bounded, 2 one number for many, 1 clamped on both sides, 0 none."""
     for place in scaled(graph, value):
         node = graph.makers[place]
         if node.op_type in BOUNDED or is_hard_sigmoid(graph, node):
@@ -218,7 +218,7 @@ def likeness(graph: Graph, value: str, product: str, shapes: Shapes) -> int:
 
 
 def scaled(graph: Graph, value: str) -> Iterator[str]:
-    """A computed value, and what it was before it was scaled, shifted or rearranged."""
+    """A computed value, then its sources before scaling, shifting or rearranging."""
     while (node := graph.makers.get(value)) is not None:
         yield value
         data = graph.data(node)
@@ -228,7 +228,7 @@ def scaled(graph: Graph, value: str) -> Iterator[str]:
 
 
 def is_hard_sigmoid(graph: Graph, node: NodeProto) -> bool:
-    """min(max(a·x + c/2, 0), c): straight through the middle of its range at x = 0, with numbers, not weights."""
+    """min(max(a·x + c/2, 0), c) with constants: at x = 0 it is in the middle of its range."""
     limits = clip_limits(graph, node) if node.op_type == "Clip" else None
     if limits is None or limits[0] != 0 or not math.isfinite(limits[1]):
         return False
@@ -237,7 +237,7 @@ def is_hard_sigmoid(graph: Graph, node: NodeProto) -> bool:
 
 
 def offset(graph: Graph, value: str) -> float | None:
-    """b of a·x + b where a and b are numbers written into the graph; None where there is no such thing."""
+    """b of a·x + b with constant numbers a and b; None if there is no such b."""
     scale, shift, found = 1.0, 0.0, False
     while (node := graph.maker(value, "Mul", "Div", "Add", "Sub")) is not None and len(graph.data(node)) == 1:
         (source,) = graph.data(node)

@@ -1,4 +1,4 @@
-"""Which module of the original network a node belongs to, as PyTorch's exporters write it down."""
+"""Reads from PyTorch's exports which module of the original network each node belongs to."""
 
 import ast
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,9 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def blocks(nodes: Iterable[NodeProto], layers: Mapping[str, str]) -> dict[str, str]:
-    """By a module's dotted name, such as `blocks.3.attn`, the layer that is its output: the last computed inside it.
+    """The output layer of each module by its dotted name, such as `blocks.3.attn`: the last layer computed inside it.
 
-    `layers` maps values of the graph to the names of layers.
+    `layers` maps values of the graph to names of layers.
     """
     found = {}
     for node in nodes:
@@ -21,7 +21,7 @@ def blocks(nodes: Iterable[NodeProto], layers: Mapping[str, str]) -> dict[str, s
 
 
 def scopes(node: NodeProto) -> list[str]:
-    """The dotted names of all modules around a node, the outermost first; none where nothing says so."""
+    """The dotted names of all modules around a node, outermost first; none if the file does not store them."""
     for entry in node.metadata_props:
         if entry.key == SCOPES:
             return [name for name in ast.literal_eval(entry.value)[:-1] if name]
@@ -29,7 +29,7 @@ def scopes(node: NodeProto) -> list[str]:
 
 
 def nested(name: str) -> list[str]:
-    """/layer1/layer1.0/conv1/Conv, a node of the older exporter, is in layer1, layer1.0 and layer1.0.conv1."""
+    """The modules in an older node name: /layer1/layer1.0/conv1/Conv is in layer1, layer1.0 and layer1.0.conv1."""
     found: list[str] = []
     for part in name.strip("/").split("/")[:-1]:
         outer = found[-1] if found else ""
