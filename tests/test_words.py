@@ -15,7 +15,7 @@ from deepinside.config.paths import ROOT
 PACKAGE = Path(deepinside.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted({path.relative_to(PACKAGE).parts[0] for path in MODULES})
-PENDING = {"networks", "techniques"}
+PENDING = {"techniques"}
 """Rooms that are not clean yet."""
 MARKED = [pytest.param(room, marks=pytest.mark.xfail) if room in PENDING else room for room in ROOMS]
 
