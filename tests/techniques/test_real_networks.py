@@ -1,4 +1,4 @@
-"""Real ImageNet weights, if they are there: networks recognise the class models and inversions converge."""
+"""Real ImageNet weights, if they are there: techniques at the experiments' settings, each judged by a number."""
 
 import math
 
@@ -7,11 +7,13 @@ import torch
 
 import deepinside as di
 from deepinside.api.results import Results
+from deepinside.config.composition import compose_dict
 from deepinside.config.paths import ROOT
 from deepinside.networks.network import Network
 
 SHARED = ROOT.parent / "shared"
 FILES = ("squeezenet1.0-9.onnx", "squeezenet1.0.onnx")
+PHOTO = SHARED / "data" / "photos" / "n02123045_tabby.jpg"
 CLASSES = ("n02056570", "n03085013", "n07720875")  # king penguin, computer keyboard, bell pepper
 pytestmark = pytest.mark.skipif(
     not all((SHARED / "models" / name).is_file() for name in FILES), reason="no networks with real weights here"
@@ -49,8 +51,50 @@ def test_class_models_of_few_steps_are_recognised_as_displayed(networks: dict[st
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_an_inversion_of_a_deep_layer_converges(networks: dict[str, Network], name: str) -> None:
-    photo = SHARED / "data" / "photos" / "n02123045_tabby.jpg"
-    found = di.inversion(networks[name], photo, layers="fire9/concat")  # fewer steps than the default do not converge
+    found = di.inversion(networks[name], PHOTO, layers="fire9/concat")  # fewer steps than the default do not converge
     error = found.metrics["fire9_concat/error"]
     assert math.isfinite(error)
     assert error < 0.3
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_bare_ascent_leaves_strokes_on_grey_that_the_network_recognises(
+    networks: dict[str, Network], name: str
+) -> None:
+    settings = compose_dict(["experiment=caffe_class_model_cat"])["variants"]["project"]
+    found = di.class_model(networks[name], "n02123045", **settings)
+    assert found.metrics["recognised_top5"] == 1
+    image = found.items[0].image
+    display = 255 * (image - image.min()) / (image.max() - image.min())
+    assert 3 < display.std() < 40, "neither uniform nor noise of high contrast"
+    assert (display - display.mean((1, 2), keepdim=True)).std() > 0.9 * display.std(), "grey, not the mean's colour"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_cat_is_found_and_its_map_is_not_blank(networks: dict[str, Network], name: str) -> None:
+    found = di.localisation(networks[name], PHOTO)
+    assert found.metrics["found"] == 1
+    assert 0.05 < found.metrics["mask_share"] < 0.9
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("rule", ["gradient", "guided"])
+def test_maps_mark_the_top_class(networks: dict[str, Network], name: str, rule: str) -> None:
+    found = di.saliency(networks[name], PHOTO, relu_rule=rule)
+    assert found.metrics["posterior"] > 0.3
+    assert 1e-4 < found.metrics["map_spread"] < 0.9, "neither a single pixel nor uniform"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_pixels_of_the_map_carry_the_class(networks: dict[str, Network], name: str) -> None:
+    found = di.faithfulness(networks[name], PHOTO, relu_rule="guided").metrics
+    assert found["insertion_area"] > found["random_insertion_area"]
+    assert found["deletion_area"] < found["random_deletion_area"] + 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_randomised_weights_change_the_gradient(networks: dict[str, Network], name: str) -> None:
+    found = di.randomisation(networks[name], PHOTO, rules=("gradient",), stages=3).metrics
+    assert found["gradient/rank_correlation_all"] < 0.7

@@ -31,7 +31,7 @@ class ForwardPass:
     def gradient(self, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
         """∂S_c/∂I at every photo, one target each; score per intensity, (N, C, H, W).
 
-        One backward pass for the photo_size batch. Simonyan et al. 2013, Sect. 3.1.
+        One backward pass for the complete batch. Simonyan et al. 2013, Sect. 3.1.
         """
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(self.objective(targets, kind).sum(), self.x, retain_graph=True)
@@ -45,7 +45,7 @@ class ForwardPass:
 def image_gradient(network: Network, x: Tensor, targets: Sequence[Target], kind: Objective = "score") -> Tensor:
     """∂S_c/∂I at every photo of `x` (N, C, H, W), one target each; score per intensity, same shape as `x`.
 
-    One backward pass for the photo_size batch. Simonyan et al. 2013, Sect. 3.1.
+    One backward pass for the complete batch. Simonyan et al. 2013, Sect. 3.1.
     """
     return ForwardPass(network, x, (target.layer for target in targets)).gradient(targets, kind)
 

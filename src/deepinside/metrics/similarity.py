@@ -1,6 +1,6 @@
-"""How alike two maps are: by the order of their pixels, and by structure.
+"""The similarity of two maps: rank correlation and structural similarity.
 
-The libraries are imported where they are called: they take a second, and most runs compare nothing.
+Libraries are imported where they are called: that takes a second, and most runs compare nothing.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ WINDOW = 7
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
-    """Spearman's rank correlation of two maps of one shape, -1 to 1; 0 where one of them is constant."""
+    """Spearman's rank correlation of two maps of equal shape, -1 to 1; 0 if one of them is constant."""
     from scipy.stats import spearmanr
 
     a, b = first.flatten().cpu().numpy(), second.flatten().cpu().numpy()
@@ -21,7 +21,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
 
 
 def blank(*maps: Tensor) -> str:
-    """Why these maps tell nothing, in a few words; empty where each of them tells something."""
+    """Why one of these maps is uninformative, in a few words; empty if none is."""
     if any(not bool(values.any()) for values in maps):
         return "zero everywhere"
     return "constant" if any(bool((values == values.flatten()[0]).all()) for values in maps) else ""
@@ -30,7 +30,7 @@ def blank(*maps: Tensor) -> str:
 def ssim(first: Tensor, second: Tensor) -> float:
     """Structural similarity (Wang et al. 2004) of two maps (H, W), each scaled to 0..1 first, at most 1.
 
-    As Adebayo et al. 2018, Sect. 3, compare maps, which have no scale in common.
+    Adebayo et al. 2018, Sect. 3, compare maps in this way, since their scales differ.
     """
     from skimage.metrics import structural_similarity
 
@@ -40,6 +40,6 @@ def ssim(first: Tensor, second: Tensor) -> float:
 
 
 def unit_range(values: Tensor) -> NDArray[np.float64]:
-    """The map moved and scaled to 0..1; a constant one to 0."""
+    """The map scaled linearly to 0..1; a constant map becomes 0."""
     array = values.cpu().double().numpy()
     return np.asarray((array - array.min()) / (np.ptp(array) or 1.0))

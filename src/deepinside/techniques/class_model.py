@@ -1,4 +1,4 @@
-"""The class model: the image a class score likes best (Simonyan et al. 2013, Sect. 2)."""
+"""The class model: the image that maximises a class score (Simonyan et al. 2013, Sect. 2)."""
 
 import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -41,7 +41,7 @@ MID_GREY = 127.5
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ClassModel:
-    """arg max over I of S_c(I) subject to RMS(I) ≤ contrast, I mean-subtracted, for every target in one batch.
+    """arg max over I of S_c(I) subject to RMS(I) ≤ contrast, I mean-subtracted, for all targets in one batch.
 
     `contrast` is in intensities (0–255). The solutions are those of the paper's S_c(I) − λ‖I‖₂²: λ is the constraint's
     multiplier, and the item's metric `equivalent_l2` reports it. Set `l2` (λ) to use the penalty instead; `contrast`
@@ -74,7 +74,7 @@ class ClassModel:
 
     @property
     def limit(self) -> float | None:
-        """The contrast limit; None where the penalty `l2` takes its place."""
+        """The contrast limit; None if the penalty `l2` is used instead."""
         return self.contrast if self.l2 is None else None
 
     @property
@@ -83,7 +83,7 @@ class ClassModel:
         return self.rotation > 0 or self.scaling > 0
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know a target, or the objective is not defined for it."""
+        """Raise DeepInsideError if the network does not have a target, or the objective is not defined for it."""
         if isinstance(self.optimiser, LBFGS) and (self.l2 is None or self.parametrisation != "pixels"):
             raise DeepInsideError(
                 "technique.optimiser: lbfgs needs a penalty and pixels, found a contrast limit or Fourier "
@@ -93,13 +93,13 @@ class ClassModel:
             check_objective(self.objective, resolve(target, network), network.target)
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
-        """One item a target: its class model, pixels 0-255, with the trace of every part of the gain."""
+        """One item per target: its class model, intensities 0–255, with the trace of every part of the objective."""
         return run_requests(self.optimisation_requests(network, batch, seeds))
 
     def optimisation_requests(
         self, network: Network, batch: ImageBatch, seeds: Seeds
     ) -> OptimisationRequests[TechniqueOutput]:
-        """The same as a generator that asks for its one optimisation, so that runs of a sweep can share a batch."""
+        """The same as a generator of optimisation requests, so that runs of a sweep can share a batch."""
         targets = [resolve(target, network) for target in self.targets]
         objective = ClassScoreObjective(
             network, self.objective, tuple(ClassModelSpec(self, target, seeds) for target in targets)
@@ -116,7 +116,7 @@ class ClassModel:
     def begin(self, network: Network, batch: ImageBatch, targets: Sequence[Target], seeds: Seeds) -> Tensor:
         """The start images, (targets, C, H, W).
 
-        zero: the zero image of zero-centred space, the paper's. mean: the training mean itself, as a network input.
+        zero: zero mean-subtracted pixels, as in the paper. mean: the mean itself as mean-subtracted pixels.
         noise: uniform in [0, `noise`). photo: the first photo of `images`.
         """
         zero = network.mean.new_zeros(len(targets), len(network.mean), *network.size)
@@ -130,7 +130,7 @@ class ClassModel:
         return zero
 
     def deviations(self) -> tuple[str, ...]:
-        """Where these settings leave the paper, one sentence each."""
+        """Deviations from the paper, one sentence each."""
         said = {
             "maximises the posterior, not the class score": self.objective != "score",
             f"starts from {self.start}, not from the zero image": self.start != "zero",
@@ -147,7 +147,7 @@ class ClassModel:
 
 @plain_dataclass(frozen=True)
 class ClassModelSpec:
-    """One class model to be found: its settings, its target, and where its random numbers come from."""
+    """One class model: its settings, target and random streams."""
 
     settings: ClassModel
     target: Target
@@ -158,7 +158,7 @@ class ClassModelSpec:
         return (2 * torch.rand(count, generator=stream(self.seeds, self.target, f"jitter {step}")) - 1).tolist()
 
     def offset(self, step: int, size: tuple[int, int]) -> tuple[int, int]:
-        """Differs from the paper: the image is moved a little before every step, which favours broad shapes."""
+        """Differs from the paper: the image is shifted a little before every step, which favours large shapes."""
         reach = self.settings.jitter * min(size)
         down, right = self.draws(step, 2) if reach else (0.0, 0.0)
         return round(down * reach), round(right * reach)
@@ -182,7 +182,7 @@ class ClassModelSpec:
 
 @plain_dataclass(frozen=True)
 class ClassScoreObjective:
-    """The gain of class models: of each its score minus its own penalties, with jitter from its own stream."""
+    """The objective: each class model's score minus its own penalties, transformed by its own random stream."""
 
     network: Network
     objective: Objective
@@ -207,7 +207,7 @@ class ClassScoreObjective:
         return score - penalty, {"score": score, "regulariser": penalty}
 
     def perturbed(self, x: Tensor, step: int, models: Sequence[ClassModelSpec]) -> Tensor:
-        """The images as the network gets them in this step: rotated, scaled and moved at random."""
+        """The network's input in this step: the images randomly rotated, scaled and shifted."""
         if any(model.settings.transforms for model in models):
             return regularisers.transform(x, [model.placement(step) for model in models])
         if any(model.settings.jitter for model in models):
@@ -234,12 +234,12 @@ def penalties(x: Tensor, settings: Sequence[ClassModel]) -> Tensor:
 
 
 def stream(seeds: Seeds, target: Target, name: str) -> torch.Generator:
-    """A target's own stream of random numbers, whatever other targets stand before it."""
+    """A target's own random stream, independent of the other targets."""
     return seeds.generator(target.channels[0], f"{name} of {target.name} in {target.layer}")
 
 
 def photo(batch: ImageBatch) -> Tensor:
-    """The first photo, (C, H, W); raises DeepInsideError where there is none."""
+    """The first photo, (C, H, W); raises DeepInsideError if there is none."""
     if not len(batch):
         raise DeepInsideError("technique.start=photo: expected a photo to start from, found none; set images.root.")
     return batch.pixels[0]
@@ -276,7 +276,7 @@ def depicted(target: Target, network: Network) -> str | None:
 def numbers(
     settings: ClassModel, network: Network, start: Tensor, images: Tensor, targets: Sequence[Target]
 ) -> Iterator[dict[str, float]]:
-    """The metrics of each image: its score, contrast and λ; for a class also how its posterior was gained."""
+    """The metrics of each image: its score, contrast and λ; for a class also its posterior (`against_others`)."""
     after = network_view(network, images, {network.target, *(target.layer for target in targets)})
     before, scores = (as_scores(one[network.target]) for one in (network_view(network, start, {network.target}), after))
     values = objective_values(after, targets, "score", network).tolist()
@@ -303,7 +303,7 @@ def equivalent_l2(settings: ClassModel, network: Network, images: Tensor, target
 
 
 def network_view(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-    """The activations of many images at once, as many in a pass as an optimisation takes."""
+    """The activations of many images, in micro-batches."""
     names = sorted(layers)
     with torch.no_grad():
         passes = [network.activations(some, names) for some in images.split(micro_batch_size(network.size))]
@@ -319,6 +319,6 @@ def against_others(before: Tensor, after: Tensor, target: Target, posterior: Pos
     """
     first, last = (class_posterior(scores, target, posterior)[0] for scores in (before, after))
     gained = (last[0] - last[1]) - (first[0] - first[1])
-    known = bool(gained) and posterior == "softmax"  # a sigmoid does not look at other classes
+    known = bool(gained) and posterior == "softmax"  # a sigmoid does not depend on other classes
     share = {"log_odds_share_of_other_classes": ((first[1] - last[1]) / gained).item()} if known else {}
     return {"posterior": last.softmax(0)[0].item(), **share}

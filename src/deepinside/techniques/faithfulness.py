@@ -1,8 +1,8 @@
-"""Deletion and insertion: does the class stand or fall with the pixels that a map calls important?
+"""Deletion and insertion: does the class depend on the pixels that a map ranks highest?
 
-Petsiuk, Das & Saenko 2018, "RISE", Sect. 4.1: pixels are taken out of the photo in the map's order, the most important
-first, and the posterior of the class is followed; or put into a blurred photo. A good map makes it fall early
-(deletion: a small area under the curve) or rise early (insertion: a large one).
+Petsiuk, Das & Saenko 2018, "RISE", Sect. 4.1: pixels are deleted from the photo, or inserted into a blurred photo, in
+the map's order, the highest first, and the posterior of the class is recorded. With a good map it falls early
+(deletion: a small area under the curve) or rises early (insertion: a large area).
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ Curves = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Faithfulness:
-    """Deletion and insertion curves of the saliency map, next to those of a random order of the pixels.
+    """Deletion and insertion curves of the saliency map, and of a random order of the pixels for comparison.
 
-    `target` is a class or group (see `deepinside.targets`), "top1" or "true". The pixels go in `steps` equal parts.
-    Deleted pixels take the training mean (zero in image space); insertion starts from the photo blurred by
+    `target` is a class or group (see `deepinside.targets`), "top1" or "true". Pixels are changed in `steps` equal
+    parts. Deleted pixels become the mean (zero in image space); insertion starts from the photo blurred by
     `blur` · its shorter side. `relu_rule` as in `deepinside.attribution.relu_rules`.
     """
 
@@ -42,12 +42,12 @@ class Faithfulness:
     blur: PositiveFloat = 0.05
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know the target, or the rule has no ReLU to act on."""
+        """Raise DeepInsideError if the network does not have the target, or the rule has no ReLU to act on."""
         target = check(self.target, network)
         check_rule(network, self.relu_rule, [network.target if target is None else target.layer])
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
-        """One item a photo: the photo, its map, the curves by share of pixels as traces, and their areas."""
+        """One item per photo: the photo, its map, the curves over the share of pixels as traces, and their areas."""
         if not len(batch):
             return TechniqueOutput(())
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
@@ -74,7 +74,7 @@ class Faithfulness:
         )
 
     def curves(self, network: Network, x: Tensor, maps: Tensor, targets: Sequence[Target], name: str) -> Curves:
-        """The posterior (N, steps + 1) as ever more pixels are deleted, or inserted, in the falling order of `maps`."""
+        """The posterior (N, steps + 1) while pixels are deleted, or inserted, in the descending order of `maps`."""
         order = ranks(maps)
         blurred = blur(x, self.blur * min(x.shape[2:]))
         shares = [step / self.steps for step in range(self.steps + 1)]
@@ -85,7 +85,7 @@ class Faithfulness:
 
 
 def ranks(maps: Tensor) -> Tensor:
-    """Each pixel's place in the falling order of its map, as a share 0..1 below 1; (N, H, W) as `maps`."""
+    """Each pixel's rank in the descending order of its map, divided by the number of pixels; (N, H, W) as `maps`."""
     flat = maps.flatten(1)
     places = flat.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return (places.to(maps) / flat.shape[1]).view(maps.shape)
@@ -102,12 +102,12 @@ def follow(
 
 
 def area(curve: Tensor) -> float:
-    """Area under a curve over 0..1, by trapezia."""
+    """Area under a curve over 0..1, by the trapezoidal rule."""
     return torch.trapezoid(curve.double(), dx=1 / (len(curve) - 1)).item()
 
 
 def item(photo: Photo, shown: Tensor, saliency: Tensor, curves: Curves, index: int, said: tuple[str, ...]) -> Item:
-    """One photo's map and curves; of a map that tells nothing no curves, for its pixels have no order."""
+    """One photo's map and curves; no curves for a blank map, because its pixels have no order."""
     photos = Panel("photo", shown, "photo", photo.stem)
     if why := blank(saliency):
         return Item(photo.stem, photo.stem, (photos, Panel("saliency", saliency, "magnitude", blank=why)), notes=said)

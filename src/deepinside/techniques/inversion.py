@@ -108,8 +108,8 @@ class Inversion:
         if not len(batch):
             return TechniqueOutput(())
         layers = chosen_layers(self.layers, network)
-        whole = (batch.pixels.shape[2], batch.pixels.shape[3])
-        photos = centre_crop(whole, network.size)[0].cut(batch.pixels, network.size)
+        photo_size = (batch.pixels.shape[2], batch.pixels.shape[3])
+        photos = centre_crop(photo_size, network.size)[0].cut(batch.pixels, network.size)
         found: list[Reconstruction] = []
         for group in self.groups(list(layers.values()), network):
             found += yield from self.invert(network, photos, self.targets(group, batch, seeds))

@@ -1,6 +1,6 @@
-"""From the saliency map to the object: a mask and a box, learnt from labels alone (Simonyan et al. 2013, Sect. 3.2).
+"""From the saliency map to the object: a mask and a box, without box supervision (Simonyan et al. 2013, Sect. 3.2).
 
-With box annotations, the boxes are scored next to network-free baselines.
+If there are box annotations, the boxes are scored together with network-free baselines.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,18 +38,18 @@ RED, BLUE, CYAN = (255.0, 0.0, 0.0), (0.0, 0.0, 255.0), (0.0, 255.0, 255.0)
 class Localisation:
     """Saliency map, colour models of its most and least salient pixels, one GraphCut, one connected piece, box.
 
-    `target` is a class or group (see `deepinside.targets`): "top5" cuts five objects out of each photo, "true | top1"
-    the one of its own class where that is known. `foreground` and `background` are the quantiles of the map above and
-    below which pixels make the two models, of `components` Gaussians each; `smoothness` is GraphCut's weight, for a
-    shorter side of 256 pixels. What keeps the cut from collapsing to a pixel (see
-    `graph_cut.Constraints`): pixels above the quantile `foreground_seeds` of the map are object,
-    those below `background_seeds` are not (null ties none), the mask must hold `least_mass` of the map on the pixels
-    of the foreground's colour model, else the smoothness is halved; `piece` "salient" takes the connected piece with
-    most of the map, "largest" that with most pixels. `threshold` is the quantile whose bounding box is the baseline
-    without colours; `usual_size`, width and height as shares of the photo's, that of the centred and the random box.
+    `target` is a class or group (see `deepinside.targets`): "top5" segments five objects per photo, "true | top1" that
+    of the photo's own class if it is known. The two colour models, of `components` Gaussians each, are fitted to the
+    pixels above the quantile `foreground` and below the quantile `background` of the map. `smoothness` is GraphCut's
+    weight, for a shorter side of 256 pixels. Constraints keep the cut from collapsing to a pixel (see
+    `graph_cut.Constraints`): pixels above the quantile `foreground_seeds` are object, those below `background_seeds`
+    are not (null: no such seeds); the smoothness is halved until the mask holds `least_mass` of the map on the pixels
+    of the foreground's colour model. `piece` "salient" keeps the connected component with most of the map, "largest"
+    that with most pixels. `threshold` is the quantile whose bounding box is the baseline without colours; `usual_size`
+    is the width and height, as shares of the photo's, of the centred and the random box.
 
-    Photos with boxes get their own class cut out too, and its numbers are the run's: a box of another class can never
-    be right (ILSVRC's rule), so nothing else need be looked at for the localisation error.
+    In photos with boxes their own class is segmented too, and the metrics are about it: a box of another class can
+    never be right (ILSVRC's rule), so no other class is needed for the localisation error.
     """
 
     target: TargetRequest = "top1"
@@ -75,13 +75,13 @@ class Localisation:
         return self
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know the target, or the rule has no ReLU to act on."""
+        """Raise DeepInsideError if the network does not have the target, or the rule has no ReLU to act on."""
         target = check(self.target, network)
         check_rule(network, self.relu_rule, [network.target if target is None else target.layer])
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
-        """One item a photo and class: the photo with the box found, the map with those marked, the pixels of the two
-        colour models, the mask. Photos of which one class is shown keep their name, others have the class after it."""
+        """One item per photo and class: the photo with the predicted box, the map with the annotated boxes, the pixels
+        of the two colour models, the mask. With several classes per photo, the item's name ends in the class."""
         if not len(batch):
             return TechniqueOutput(())
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
@@ -103,7 +103,7 @@ class Localisation:
         return TechniqueOutput(tuple(replace(one, notes=(*one.notes, *notes)) for one in items), self.deviations(batch))
 
     def targets(self, network: Network, batch: ImageBatch, scores: Tensor) -> list[list[Target]]:
-        """By photo: the targets asked for, and its own class if it has boxes that the network can see."""
+        """By photo: the requested targets, and its own class if it has boxes in the network's view."""
         found = for_batch(self.target, network, batch, scores)
         own = [own_class(network, photo) for photo in batch.photos]
         return [row if one is None or one in row else [*row, one] for row, one in zip(found, own, strict=True)]
@@ -115,7 +115,7 @@ class Localisation:
         saliency, net = Saliency(), forward.network
         crops = (ten_crops if self.crops == "ten" else centre_crop)((pixels.shape[2], pixels.shape[3]), net.size)
         everywhere = list(zip(*targets, strict=False))  # as many as every photo has; the rest is some photos' own
-        known = saliency.forward_windows(forward, middle, everywhere)
+        known = saliency.known_maps(forward, middle, everywhere)
         maps = zip(*saliency.averaged(net, pixels, everywhere, crops, known), strict=True)
         found = [[one.cpu() for one in of_photo] for of_photo in maps]
         further = [(place, target) for place, row in enumerate(targets) for target in row[len(everywhere) :]]
@@ -190,7 +190,7 @@ class Localisation:
         return picture
 
     def deviations(self, batch: ImageBatch) -> tuple[str, ...]:
-        """Where these settings leave the paper, one sentence each."""
+        """Deviations from the paper, one sentence each."""
         side = min(batch.pixels.shape[2:])
         said = {
             f"photos are cut up at a shorter side of {side} pixels, not the authors' 256": side != 256,
@@ -222,7 +222,7 @@ class Scene:
 
 
 def observe(network: Network, photo: Photo, scores: Tensor, seeds: Seeds) -> Scene:
-    """A photo to be cut up; `scores` (classes,)."""
+    """The scene of a photo; `scores` (classes,)."""
     levels = network.input.to_pixels(photo.pixels).cpu().float()
     height, width = levels.shape[1:]
     return Scene(

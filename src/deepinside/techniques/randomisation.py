@@ -1,8 +1,8 @@
-"""The randomisation test: does a map still look the same when what the network has learnt is taken away?
+"""The randomisation test: does a map change when the network's weights are randomised?
 
 Adebayo et al. 2018, "Sanity Checks for Saliency Maps", Sect. 3.1: weights are replaced by random ones layer by layer,
-from the class scores down (cascading), and the map is compared with that of the trained network. A map that stays
-alike does not depend on the weights, so it cannot explain what they do.
+from the class scores down (cascading), and the map is compared with that of the trained network. A map that does not
+change does not depend on the weights, so it cannot explain them.
 """
 
 import copy
@@ -39,7 +39,7 @@ class Randomisation:
     stages: PositiveInt = 8
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know the target, or a rule has no ReLU to act on."""
+        """Raise DeepInsideError if the network does not have the target, or a rule has no ReLU to act on."""
         target = check(self.target, network)
         try:
             for rule in self.rules:
@@ -48,7 +48,7 @@ class Randomisation:
             raise UnsuitableSettingError(error.problem, "rules", ("gradient",)) from None
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
-        """One item a photo and rule: its map, the map after each stage, and how alike they are at every stage."""
+        """One item per photo and rule: its map, the map after each stage, and their similarity at every stage."""
         if not len(batch):
             return TechniqueOutput(())
         forward, targets = forward_centre_crop(network, batch, self.target)
@@ -108,9 +108,9 @@ def randomised(network: Network, layers: Sequence[str], seeds: Seeds) -> Network
 
 
 def reinitialised(module: nn.Module, generator: torch.Generator) -> nn.Module:
-    """A copy with every parameter drawn from a normal distribution of the old one's mean and deviation.
+    """A copy whose parameters are drawn from normal distributions with the mean and deviation of the old ones.
 
-    So the scale of activations stays what it was, and only what was learnt is lost.
+    This keeps the scale of the activations.
     """
     new = copy.deepcopy(module)
     for parameter in new.parameters():
@@ -122,7 +122,7 @@ def reinitialised(module: nn.Module, generator: torch.Generator) -> nn.Module:
 def item(
     photo: Photo, shown: Tensor, rule: ReluRule, found: Mapping[str, Tensor], index: int, said: tuple[str, ...]
 ) -> Item:
-    """One photo's maps by one rule, and their likeness to the trained network's at every stage and on average."""
+    """One photo's maps by one rule, and their similarity to the trained network's at every stage and on average."""
     (_, own), *after = [(name, values[index]) for name, values in found.items()]
     ranks = torch.tensor([compared(rank_correlation, own, other) for _, other in after])
     structure = torch.tensor([compared(ssim, own, other) for _, other in after])
@@ -136,14 +136,14 @@ def item(
 
 
 def compared(measure: Callable[[Tensor, Tensor], float], own: Tensor, other: Tensor) -> float:
-    """How alike two maps are; NaN where one of them tells nothing, and so is like or unlike nothing."""
+    """The similarity of two maps; NaN if one of them is blank."""
     return math.nan if blank(own, other) else measure(own, other)
 
 
 def summary(name: str, values: Tensor) -> dict[str, float]:
     """The mean over the stages, the first stage (the top layer alone) and the last (every layer), of those there are.
 
-    Stages at which a map tells nothing (NaN) are left out.
+    Stages with a blank map (NaN) are left out.
     """
     there = values[~values.isnan()]
     found = {"top": values[:1], "all": values[-1:], "mean": there}

@@ -1,7 +1,7 @@
 """The saliency map: how much each pixel matters to the class score (Simonyan et al. 2013, Sect. 3.1).
 
-With another rule for the ReLUs the same code is DeconvNet or guided back-propagation (Sect. 4), from a class as
-from a unit of any layer.
+With another rule for the ReLUs, the same code computes DeconvNet and guided back-propagation maps (Sect. 4), of a class
+or of a unit of any layer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,12 +42,12 @@ def signed(gradient: Tensor, _: Tensor) -> Tensor:
 
 
 def input_times_gradient(gradient: Tensor, x: Tensor) -> Tensor:
-    """Σ over channels of w·I, (N, H, W), I mean-subtracted: each pixel's share of the linearised score (eq. 3)."""
+    """Σ over channels of w·I, (N, H, W), I mean-subtracted: each pixel's term of the linearised score (eq. 3)."""
     return (gradient * x).sum(1)
 
 
 def colour(gradient: Tensor, _: Tensor) -> Tensor:
-    """w itself, (N, C, H, W), signs and all: how pictures of DeconvNets are shown, about mid-grey."""
+    """w itself, (N, C, H, W), with its signs: DeconvNet pictures are displayed like this, about mid-grey."""
     return gradient
 
 
@@ -66,16 +66,16 @@ LOOKS: dict[Show, PanelKind] = {
 }
 
 Windows = dict[Crop, list[Tensor]]
-"""By crop a map of its window, (N, h, w) or (N, C, h, w), for each row of targets, one target a photo."""
+"""By crop, one map of its window, (N, h, w) or (N, C, h, w), for each row of targets, one target per photo."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Saliency:
     """w = ∂S_c/∂I at each photo, reduced to one map; over one centre crop or averaged over the paper's ten.
 
-    `target` is a class, group or unit (see `deepinside.targets`), "top1", "topK" for K maps a photo, or "true", or
-    several of these. `objective` other than "score" differentiates through the soft-max, as tools that forget to drop
-    it do. `relu_rule` other than "gradient" puts that rule into every rectifier (see `attribution.relu_rules`).
+    `target` is a class, group or unit (see `deepinside.targets`), "top1", "topK" for K maps per photo, "true", or
+    several of these. An `objective` other than "score" differentiates through the soft-max, like tools that do not
+    remove it. A `relu_rule` other than "gradient" applies to every ReLU (see `attribution.relu_rules`).
     """
 
     target: TargetRequest | tuple[TargetRequest, ...] = "top1"
@@ -85,8 +85,8 @@ class Saliency:
     relu_rule: ReluRule = "gradient"
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError where the network does not know a target, or the objective is not defined for it, or
-        the rule has no ReLU to act on."""
+        """Raise DeepInsideError if the network does not have a target, the objective is not defined for it, or the
+        rule has no ReLU to act on."""
         for request in self.requests():
             check_even(request)
             target = check(request, network)
@@ -98,15 +98,15 @@ class Saliency:
         return self.target if isinstance(self.target, tuple) else (self.target,)
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
-        """One item a photo: the photo, and one map (H, W), or (3, H, W) in colour, for each of its targets."""
+        """One item per photo: the photo, and one map (H, W), or (3, H, W) in colour, for each of its targets."""
         if not len(batch):
             return TechniqueOutput(())
         photo_size = (batch.pixels.shape[2], batch.pixels.shape[3])
         crops = (ten_crops if self.crops == "ten" else centre_crop)(photo_size, network.size)
-        ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
+        modified = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         (centre,) = centre_crop(photo_size, network.size)
         forward = ForwardPass(
-            ruled, centre.cut(batch.pixels, network.size), [network.target]
+            modified, centre.cut(batch.pixels, network.size), [network.target]
         )  # a rule changes no score
         scores = forward.scores
         names, targets = self.find_targets(network, batch, scores)
@@ -114,10 +114,10 @@ class Saliency:
         check_rule(network, self.relu_rule, layers)
         counts = [count_relus(network, layer) for layer in layers]
         notes = tuple(note for layer in layers for note in rule_notes(network, self.relu_rule, layer))
-        asked = list(zip(*targets, strict=True))
-        known = self.forward_windows(forward, centre, asked)
+        target_rows = list(zip(*targets, strict=True))
+        known = self.known_maps(forward, centre, target_rows)
         del forward  # frees its activations
-        maps = self.averaged(ruled, batch.pixels, asked, crops, known)
+        maps = self.averaged(modified, batch.pixels, target_rows, crops, known)
         rows = zip(batch.photos, names, targets, zip(*maps, strict=True), scores, strict=True)
         items = tuple(self.item(network, *row, float(min(counts)), notes) for row in rows)
         return TechniqueOutput(items, self.deviations())
@@ -136,34 +136,40 @@ class Saliency:
         return names if len(targets[0]) > 1 else [["saliency"] for _ in names], targets
 
     def maps(self, network: Network, x: Tensor, targets: Sequence[Target], crops: Sequence[Crop]) -> Tensor:
-        """One map a photo, (N, H, W) or (N, C, H, W), for one target a photo."""
+        """One map per photo, (N, H, W) or (N, C, H, W), for one target per photo."""
         return self.averaged(network, x, [targets], crops, {})[0]
 
     def averaged(
-        self, network: Network, x: Tensor, asked: Sequence[Sequence[Target]], crops: Sequence[Crop], known: Windows
+        self,
+        network: Network,
+        x: Tensor,
+        target_rows: Sequence[Sequence[Target]],
+        crops: Sequence[Crop],
+        known: Windows,
     ) -> list[Tensor]:
-        """For each row of targets one map a photo, averaged over crops; those of some crops may be known."""
+        """For each row of targets one map per photo, averaged over crops; `known` has the maps of some crops."""
         found = dict(known)
         for group in in_micro_batches([crop for crop in crops if crop not in found], len(x), network.size):
-            found |= self.windows_of_crops(network, x, group, asked)
+            found |= self.crop_maps(network, x, group, target_rows)
         photo_size = (x.shape[2], x.shape[3])
         return [
-            average_over_crops([found[crop][row] for crop in crops], crops, photo_size) for row in range(len(asked))
+            average_over_crops([found[crop][row] for crop in crops], crops, photo_size)
+            for row in range(len(target_rows))
         ]
 
-    def forward_windows(self, forward: ForwardPass, crop: Crop, asked: Sequence[Sequence[Target]]) -> Windows:
-        """The maps of a crop that was looked at already, or none where another layer is asked for."""
-        if any(target.layer not in forward.activations for row in asked for target in row):
+    def known_maps(self, forward: ForwardPass, crop: Crop, target_rows: Sequence[Sequence[Target]]) -> Windows:
+        """The maps of a crop from its forward pass; empty if that lacks the layer of a target."""
+        if any(target.layer not in forward.activations for row in target_rows for target in row):
             return {}
-        return {crop: [self.reduced(forward, row) for row in asked]}
+        return {crop: [self.reduced(forward, row) for row in target_rows]}
 
-    def windows_of_crops(
-        self, network: Network, x: Tensor, crops: Sequence[Crop], asked: Sequence[Sequence[Target]]
+    def crop_maps(
+        self, network: Network, x: Tensor, crops: Sequence[Crop], target_rows: Sequence[Sequence[Target]]
     ) -> Windows:
-        """The maps of some crops, all of them in one pass forwards."""
+        """The maps of some crops, in one forward pass."""
         windows = torch.cat([crop.cut(x, network.size) for crop in crops])
-        forward = ForwardPass(network, windows, (target.layer for row in asked for target in row))
-        maps = [self.reduced(forward, [*row] * len(crops)).split(len(x)) for row in asked]
+        forward = ForwardPass(network, windows, (target.layer for row in target_rows for target in row))
+        maps = [self.reduced(forward, [*row] * len(crops)).split(len(x)) for row in target_rows]
         return {crop: [of_row[place] for of_row in maps] for place, crop in enumerate(crops)}
 
     def reduced(self, forward: ForwardPass, targets: Sequence[Target]) -> Tensor:
@@ -186,7 +192,7 @@ class Saliency:
         return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said, prediction=prediction)
 
     def why_blank(self, network: Network, target: Target, values: Tensor, scores: Tensor) -> str:
-        """Why a map tells nothing, as far as can be known; empty where it tells something."""
+        """Why a map is uninformative, as far as can be determined; empty for other maps."""
         saturated = self.objective != "score" and target.layer == network.target
         if saturated and is_saturated(probability(scores, target, network.posterior)):
             return "rounding, the posterior is saturated"
@@ -196,7 +202,7 @@ class Saliency:
         return found
 
     def deviations(self) -> tuple[str, ...]:
-        """Where these settings leave the paper, one sentence each."""
+        """Deviations from the paper, one sentence each."""
         said = {
             "differentiates through the soft-max, not the class score": self.objective != "score",
             f"the ReLUs use the rule {self.relu_rule}, not gradient": (self.relu_rule != "gradient"),
@@ -207,8 +213,8 @@ class Saliency:
 
 
 def panel_name(request: str | int, target: Target) -> str:
-    """What a map of several is called: after what was asked for where that is one map a photo, else after its class."""
-    if ":" in target.name:  # a unit says itself what it is
+    """The name of one map of several: the request if it stands for one map per photo, else the class."""
+    if ":" in target.name:  # a unit's name is unique
         return safe_name(target.name)
     return f"saliency_{safe_name(str(request) if request in PER_PHOTO else target.name)}"
 
@@ -216,7 +222,7 @@ def panel_name(request: str | int, target: Target) -> str:
 def numbers(
     network: Network, targets: Sequence[Target], maps: Sequence[Tensor], scores: Tensor
 ) -> Iterator[tuple[str, float]]:
-    """The first target's score and posterior, where it is a class, and how its map is spread."""
+    """The first target's score and posterior, if it is a class, and its map's maximum and spread."""
     first = targets[0]
     if first.layer == network.target:
         yield "score", scores[list(first.channels)].mean().item()
@@ -224,6 +230,6 @@ def numbers(
     yield "map_max", maps[0].abs().max().item()
     if blank(maps[0]):
         return
-    # 1 where every pixel matters alike, 1/pixels where one pixel is all
+    # 1 if all pixels are equal, 1/pixels if a single pixel is not zero
     spread = maps[0].abs().sum().square() / maps[0].square().sum().clamp(min=1e-30) / maps[0].numel()
     yield "map_spread", spread.item()
