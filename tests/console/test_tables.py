@@ -21,7 +21,7 @@ FOUND: dict[str, Any] = {
     "metrics": {"score": 1.23456, "ten/score": 2.0},
     "claims": CLAIMS,
     "skipped": [{"name": "[bold]odd:cat:[/bold].jpg", "reason": "not an image"}],
-    "predictions": {"cat": {"image": "cat", "caption": "cat → tabby 40 % ✓"}},
+    "predictions": {"cat": {"image": "cat", "sentence": "cat → tabby 40 % ✓"}},
     "right": {"of": 1, "right": 1},
 }
 
@@ -32,7 +32,7 @@ def said(found: dict[str, Any], capsys: pytest.CaptureFixture[str], *how: str) -
 
 
 def seen(count: int) -> dict[str, Any]:
-    captions = {f"p{i}": {"image": f"p{i}", "caption": f"p{i} → cat"} for i in range(count)}
+    captions = {f"p{i}": {"image": f"p{i}", "sentence": f"p{i} → cat"} for i in range(count)}
     return {**FOUND, "count": count, "predictions": captions, "claims": [], "skipped": []}
 
 
@@ -76,7 +76,7 @@ def test_five_lines_on_images_at_most(
 
 
 def test_items_of_one_image_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    same = {name: {"image": "cat", "caption": "cat → tabby 40 %"} for name in ("cat_conv1", "cat_conv2")}
+    same = {name: {"image": "cat", "sentence": "cat → tabby 40 %"} for name in ("cat_conv1", "cat_conv2")}
     lines = said({**seen(0), "count": 2, "predictions": same}, capsys)
     assert lines[:2] == ["fig2_saliency · net · 1 image · 3.1 s", "  cat → tabby 40 %"]
     assert len(lines) == 3

@@ -32,3 +32,8 @@ def test_long_names_of_files_are_broken_where_their_parts_meet() -> None:
     assert text_metrics.fit("the top-1 class of all", text_metrics.width("the top-1 class", TYPE), TYPE).startswith(
         "the top-1"
     )
+
+
+def test_a_number_stays_with_its_per_cent_sign() -> None:
+    room = text_metrics.width("seen as tabby 26", TYPE)
+    assert text_metrics.fit("seen as tabby 26 %", room, TYPE) == "seen as tabby\n26 %"

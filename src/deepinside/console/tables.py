@@ -85,7 +85,7 @@ def size(found: Mapping[str, Any]) -> str:
 
 def sightings(found: Mapping[str, Any]) -> list[str]:
     """What the network sees in the images, in at most `MOST` lines."""
-    lines = list(dict.fromkeys(one["caption"] for one in found.get("predictions", {}).values()))
+    lines = list(dict.fromkeys(one["sentence"] for one in found.get("predictions", {}).values()))
     right, further = found.get("right") or {"of": 0}, found.get("count", 0) > len(lines) or len(lines) > MOST
     if right["of"] > 1 and further:
         lines = [*lines[: MOST - 1], f"… {right['right']} of {right['of']} with a known class are right"]

@@ -45,7 +45,11 @@ class FigureGrid:
 
     def __init__(self, rows: Sequence[Row], title: str, settings: "FigureSettings") -> None:
         self.rows, self.settings, self.fonts = rows, settings, Fonts()
-        self.left = MARGIN + (text_metrics.height(self.fonts.name, 2) + GAP / 2 if any(row.name for row in rows) else 0)
+        self.name_lines = max(
+            2, *(lines(text_metrics.fit(row.name, settings.inches, self.fonts.name, 3)) for row in rows)
+        )
+        margin = text_metrics.height(self.fonts.name, self.name_lines) + GAP / 2
+        self.left = MARGIN + (margin if any(row.name for row in rows) else 0)
         self.inches = self.size_of_pictures()
         self.width = max(self.right_of(row) for row in rows) + MARGIN
         self.title = text_metrics.fit(title, self.width - 2 * MARGIN, self.fonts.title) if settings.titled else ""
@@ -141,7 +145,8 @@ class FigureGrid:
             self.write(self.left, y, words, self.fonts.block, ha="left")
         top = y + heading + above
         if row.name:
-            self.write_upwards(top + tall / 2, text_metrics.fit(row.name, tall, self.fonts.name), self.fonts.name)
+            words = text_metrics.fit(row.name, tall, self.fonts.name, self.name_lines)
+            self.write_upwards(top + tall / 2, words, self.fonts.name)
         x = self.left
         for cell in row.cells:
             self.draw_cell(cell, x, top, tall)

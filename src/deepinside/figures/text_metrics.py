@@ -62,9 +62,10 @@ def fit(text: str, room: float, kind: FontProperties, lines: int = 2) -> str:
 
 
 def pieces(text: str, room: float, kind: FontProperties) -> list[str]:
-    """Split `text` where a line may end: before a space, and in words over half a line also after _, - and /."""
+    """Split `text` where a line may end: before a space, except that of a per cent sign, and in words over half a line
+    also after _, - and /."""
     found = []
-    for word in re.split(r"(?=\s)", text):
+    for word in re.split(r"(?=\s(?!%))", text):
         long = width(word, kind) > room / 2
         found += re.split(r"(?<=\w[_/-])(?=\w)", word) if long else [word]
     return [piece for piece in found if piece]

@@ -27,8 +27,8 @@ PHOTOGRAPHS = {
 Public domain: astronaut and hubble (NASA), rocket (SpaceX), grace_hopper (US Navy); CC0: camera, chelsea and coffee;
 CC BY 2.0: china (danielbuechele) and flower (vultilion); motorcycle: Middlebury stereo data set, 2014.
 """
-DEPICTED = {"chelsea": "n02123045", "coffee": "n07920052"}
-"""What they show, a tabby and an espresso, as WordNet ids; ImageNet has no class for the others."""
+DEPICTED = {"chelsea": "n02123045", "coffee": "n07920052", "grace_hopper": "n03763968"}
+"""What they show as WordNet ids: a tabby, an espresso, a military uniform. The others show no one class of ImageNet."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -91,13 +91,9 @@ class ItemTable:
         }
 
     def right(self) -> dict[str, int]:
-        """The number of items of known class, and of those whose best class it is."""
-        verdicts = [
-            prediction.right
-            for prediction in self.predictions
-            if prediction is not None and prediction.right is not None
-        ]
-        return {"of": len(verdicts), "right": sum(verdicts)}
+        """The number of images of known class, and of those whose best class it is."""
+        images = {one.image: one.right for one in self.predictions if one is not None and one.right is not None}
+        return {"of": len(images), "right": sum(images.values())}
 
     def write(self, path: Path) -> None:
         """Write compressed Parquet. The same rows give the same bytes."""
@@ -140,6 +136,7 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
     target = prediction.target or ClassProbability("")
     return {
         "image": prediction.image,
+        "sentence": prediction.caption,
         "target": prediction.request,
         "target_name": target.name or None,
         "target_index": target.index,
