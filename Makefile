@@ -1,7 +1,7 @@
 # deepinside. The two main commands are `make reproduce` and `make test`; both create .venv if needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce report verify reference models test test-all bench bench-check lint format docs docs-pictures timings notebook site clean
+.PHONY: help setup reproduce report verify reference models test test-all bench bench-check lint format docs docs-pictures timings coverage notebook site clean
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
@@ -96,6 +96,9 @@ docs-pictures: $(READY) ## make the pictures of docs/
 
 timings: $(READY) ## write docs/timings.md from the results of make reproduce
 	@$(BIN)/python tools/results_tables.py --timings $(RESULTS)
+
+coverage: $(EVERYTHING) ## try the missing architectures of docs/coverage.md; hours, may be interrupted
+	@OMP_NUM_THREADS=1 $(BIN)/python tools/network_coverage.py run
 
 notebook: $(READY) ## run docs/tour.ipynb and store its outputs
 	@OMP_NUM_THREADS=1 $(BIN)/python tools/notebook.py

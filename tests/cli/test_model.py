@@ -176,6 +176,27 @@ def test_fetch_prints_where_the_file_is(
     assert set(asked) == {"squeezenet"}
 
 
+def test_a_dry_run_prints_every_mirror_in_order_and_fetches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPINSIDE_CACHE", str(tmp_path))
+    monkeypatch.setattr(deepinside.networks.fetch, "fetch", lambda *_, **__: pytest.fail("a dry run fetches"))
+    assert main(["fetch", "--all", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(", ")[2] for line in lines if line.startswith("tinycaffenet: ")] == ["built in"]
+    place = lines.index("caffenet: caffenet-12.onnx, 244 MB, not downloaded")
+    path = "validated/vision/classification/caffenet/model/caffenet-12.onnx"
+    assert lines[place + 1 : place + 4] == [
+        "  https://huggingface.co/onnxmodelzoo/caffenet-12/resolve/main/caffenet-12.onnx",
+        f"  https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/{path}",
+        f"  https://media.githubusercontent.com/media/onnx/models/main/{path}",
+    ]
+    (tmp_path / "caffenet-12.onnx").write_bytes(b"")
+    assert main(["fetch", "caffenet", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "caffenet: caffenet-12.onnx, 244 MB, in the cache\n"
+
+
 def test_fetch_of_an_unknown_network_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "squeezent"]) == 1
     assert "squeezenet, " in capsys.readouterr().err

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepinside.config.libraries import library_name
 from deepinside.errors import DeepInsideError
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ def _parser() -> ArgumentParser:
     convert.set_defaults(run=_convert)
 
     fetch = commands.add_parser("fetch", help="download a network's file into the cache and verify it")
-    fetch.add_argument("name", metavar="NAME")
+    chosen = fetch.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("name", metavar="NAME", nargs="?")
+    chosen.add_argument("--all", action="store_true", help="every network of `list` that has an address")
+    fetch.add_argument("--dry-run", action="store_true", help="print what would be fetched, and from where")
     fetch.set_defaults(run=_fetch)
 
     known = commands.add_parser("list", help="list the known networks and where their files are")
@@ -133,10 +137,30 @@ def _convert(chosen: Namespace) -> None:
 
 
 def _fetch(chosen: Namespace) -> None:
-    from deepinside.networks.load import load, locate
     from deepinside.networks.spec import find_spec
 
-    spec = find_spec(str(_known().get(chosen.name, chosen.name)))
+    names = sorted(_known()) if chosen.all else [chosen.name]
+    specs = [find_spec(str(_known().get(name, name))) for name in names]
+    for spec in specs:
+        if chosen.dry_run:
+            _say_what_would_be_fetched(spec)
+        elif spec.urls or not chosen.all:
+            _fetch_one(spec)
+
+
+def _say_what_would_be_fetched(spec: "NetworkSpec") -> None:
+    size = f", {spec.bytes / 1e6:.0f} MB" if spec.bytes else ""
+    print(f"{spec.name}: {spec.file}{size}, {_where(spec)}")
+    for url in spec.urls if _where(spec) == "not downloaded" else ():
+        print(f"  {url}")
+
+
+def _fetch_one(spec: "NetworkSpec") -> None:
+    from deepinside.networks.load import load, locate
+
+    if library_name(spec.file):
+        print(load(spec, reverify=True))
+        return
     path = locate(spec)
     network = load(spec, reverify=True)
     print(path)
