@@ -11,7 +11,7 @@ import graphs
 import numpy as np
 import onnx
 import pytest
-from corridor import metrics, small
+from corridor import OWN_NETWORK, metrics, small
 from graphs import filters, node
 from omegaconf import DictConfig, OmegaConf
 
@@ -65,10 +65,6 @@ def test_says_what_it_is_and_how_to_run_it(name: str) -> None:
     header = [line for line in lines[: lines.index("defaults:")] if line.startswith("#")]
     assert any(line.strip("# ").startswith(f"deepinside experiment={name}") for line in header)
     assert any("Takes" in line for line in header)
-
-
-OWN_NETWORK = {"mahendran_table1": "hog_sift"}
-"""Experiments on layers that no other network has."""
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

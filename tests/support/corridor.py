@@ -17,6 +17,8 @@ from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
 from deepinside.types import ImageBatch, Item, Panel, Photo, Seeds, TechniqueOutput
 
+OWN_NETWORK = {"mahendran_table1": "hog_sift"}
+"""Experiments on layers that no other network has."""
 SMALL = {"steps": 3, "restarts": 1, "stages": 2, "limit": 1, "threads": 1}
 """The most that a setting of this name may be in a test."""
 

@@ -18,7 +18,7 @@ import caffe_nets
 import numpy as np
 import pytest
 import torch
-from corridor import small
+from corridor import OWN_NETWORK, small
 from PIL import Image
 
 from deepinside.cli import model as model_command
@@ -152,6 +152,8 @@ def here(words: list[str]) -> list[str]:
     own = {path.stem for path in Path("conf_models").glob("*.yaml")} if Path("conf_models").is_dir() else set()
     named = [word for word in kept if word.startswith("network=")]
     if named and set(named[0].removeprefix("network=").split(",")) <= own | {"tinycaffenet"}:
+        return kept
+    if any(word.removeprefix("experiment=") in OWN_NETWORK for word in kept):
         return kept
     return [*(word for word in kept if word not in named), "network=tinycaffenet"]
 
