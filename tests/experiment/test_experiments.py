@@ -113,7 +113,7 @@ def no_relus(bench: Path) -> str:
 
 def advice(*words: str) -> list[str] | None:
     """Runs a command, made small; the overrides that its error tells the user to add, or None if it succeeds."""
-    config = small(cli.compose_plain([*words, "runtime.report=false"]))
+    config = small(compose_dict([*words, "runtime.report=false"]))
     try:
         assert cli.execute(config)["status"] == "done"
     except di.DeepInsideError as error:
