@@ -4,7 +4,7 @@ statement and the threshold. One module per paper.
 Importing this package registers all claims. Claims that fail are reported with their numbers.
 """
 
-from deepinside.claims import adebayo, mahendran, simonyan
+from deepinside.claims import adebayo, deconvnet, mahendran, simonyan
 from deepinside.claims.registry import (
     CLAIMS,
     Evidence,
@@ -24,6 +24,7 @@ __all__ = [
     "adebayo",
     "check_known",
     "check_measurable",
+    "deconvnet",
     "evaluate",
     "mahendran",
     "simonyan",

@@ -1,5 +1,6 @@
 """Claims of Mahendran & Vedaldi 2014 (arXiv 1412.0035) on what representations preserve of a photo, as code."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -139,6 +140,53 @@ def distances(evidence: Evidence, layer: str) -> Values:
 def ratio_of_means(values: Values) -> Values:
     """The mean of the first column over that of the second."""
     return np.asarray(values[..., 0].mean(-1) / values[..., 1].mean(-1))
+
+
+@claim
+@needs(require_two_layers)
+def first_layer_inverts_photographically(evidence: Evidence) -> Measurement:
+    """Structural similarity of the photo and its reconstruction from the shallowest inverted layer."""
+    return Measurement(evidence.values(next(iter(by_depth(evidence, "ssim").values()))))
+
+
+@claim
+def inversion_error_grows_with_lambda(evidence: Evidence) -> Measurement:
+    """Normalised error under the largest weight of total variation minus that under the smallest."""
+    strong, weak = (evidence.values(only(evidence, name, "error")) for name in ("lambda_100", "lambda_1"))
+    return Measurement(strong - weak)
+
+
+@claim
+def smooth_variation_inverts_better(evidence: Evidence) -> Measurement:
+    """PSNR of reconstructions with total variation's exponent β = 2 minus that with β = 1, in dB."""
+    smooth, spikes = (evidence.values(only(evidence, name, "psnr")) for name in ("lambda_10", "beta_1"))
+    return Measurement(smooth - spikes)
+
+
+@claim
+def inversions_from_any_start_match_the_code(evidence: Evidence) -> Measurement:
+    """Normalised error from the worst of several random starts."""
+    names = [name for name in sorted(evidence.columns) if re.search(r"/error_restart_\d+$", name)]
+    if len(names) < 2:
+        raise NotMeasuredError("it needs technique.restarts of at least 2")
+    return Measurement(evidence.values(*names).max(1, keepdims=True))
+
+
+@claim
+def inversions_of_one_code_differ_in_pixels(evidence: Evidence) -> Measurement:
+    """Root mean square difference of the reconstructions from two random starts, in intensities."""
+    names = [name for name in evidence.columns if name.endswith("/restarts_apart")]
+    if not names:
+        raise NotMeasuredError("it needs technique.restarts of at least 2")
+    return Measurement(evidence.values(*names).mean(1, keepdims=True))
+
+
+def only(evidence: Evidence, variant: str, measure: str) -> str:
+    """The name of a variant's only metric of this kind. Raises NotMeasuredError if there are none or several."""
+    found = [name for name in evidence.columns if name.startswith(f"{variant}/") and name.endswith(f"/{measure}")]
+    if len(found) != 1:
+        raise NotMeasuredError(f"it needs one inverted layer in the variant {variant}, found {len(found)}")
+    return found[0]
 
 
 def largest_mean(values: Values) -> Values:

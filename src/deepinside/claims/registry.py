@@ -40,7 +40,8 @@ class Statement:
     """An entry of `configs/claims.yaml`: what the paper says and how it is judged.
 
     `measure` names the number, `unit` is what is resampled, and the claim holds if the number is `direction`
-    `threshold`. `date` and `reason` say when and why the threshold was set. With the direction `≈` the threshold is a
+    `threshold`. `date` and `reason` say when and why the threshold was set; `known` is true if the number was already
+    known on tinycaffenet at that time, so that only other networks test it. With the direction `≈` the threshold is a
     number that the paper prints, and `standard_error` is its own.
     """
 
@@ -53,6 +54,7 @@ class Statement:
     date: date
     reason: str
     standard_error: float = Field(default=0.0, ge=0)
+    known: bool = False
 
 
 @cache

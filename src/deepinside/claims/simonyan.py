@@ -1,7 +1,9 @@
 """Claims of Simonyan, Vedaldi & Zisserman 2013, and of those who replicated it, as code."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,8 @@ from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import measure
 from deepinside.segmentation.boxes import SIZES
 from deepinside.targets import Target
-from deepinside.types import ImageBatch, Seeds
+from deepinside.techniques.saliency import Saliency
+from deepinside.types import ImageBatch, Photo, Seeds
 
 
 @claim
@@ -108,6 +111,32 @@ def ratio_of_means(values: Values) -> Values:
 
 
 @claim
+def class_models_are_confident(evidence: Evidence) -> Measurement:
+    """The posterior of the class, for the class model of each class."""
+    return Measurement(evidence.values("paper/posterior"))
+
+
+@claim
+def class_models_transfer(evidence: Evidence) -> Measurement:
+    """Whether another network has each class model's class as its first answer."""
+    if evidence.judge is None:
+        raise NotMeasuredError("it needs another network; set judge=NETWORK")
+    return Measurement(evidence.values("paper/judge_top1"))
+
+
+@claim
+def class_model_from_noise_scores_the_same(evidence: Evidence) -> Measurement:
+    """Class score of class models that start from noise, divided by that of those that start from zero."""
+    return Measurement(evidence.values("noise/score", "zero/score"), ratio_of_means)
+
+
+@claim
+def class_model_from_a_photo_scores_the_same(evidence: Evidence) -> Measurement:
+    """Class score of class models that start from a photo, divided by that of those that start from zero."""
+    return Measurement(evidence.values("photo/score", "zero/score"), ratio_of_means)
+
+
+@claim
 def soft_max_mixes_classes(evidence: Evidence) -> Measurement:
     """Rank correlation of the maps of the class score and of the posterior."""
     need_softmax(evidence.network)
@@ -118,6 +147,78 @@ def soft_max_mixes_classes(evidence: Evidence) -> Measurement:
 def ten_crops_agree_with_one(evidence: Evidence) -> Measurement:
     """Rank correlation of the map averaged over ten crops with that of the centre crop."""
     return Measurement(evidence.values("rank_correlation/ten~centre"))
+
+
+@claim
+def saliency_is_class_specific(evidence: Evidence) -> Measurement:
+    """Rank correlation of one photo's maps for cats and for dogs."""
+    return Measurement(evidence.values("rank_correlation/cats~dogs"))
+
+
+@claim
+def saliency_costs_one_backward_pass(evidence: Evidence) -> Measurement:
+    """The number of backward passes through the network that the map of one crop takes."""
+    found = [t for t in evidence.techniques.values() if isinstance(t, Saliency) and t.crops == "centre"]
+    if not found:
+        raise NotMeasuredError("it needs a variant with technique.crops=centre")
+    counts = [backward_passes(found[0], evidence.network, photo, evidence.seeds) for photo in evidence.batch.photos]
+    return Measurement(np.array(counts, dtype=np.float64)[:, None], largest, exact=True)
+
+
+def backward_passes(technique: Saliency, network: Network, photo: Photo, seeds: Seeds) -> int:
+    """The number of backward passes that reach the network's input while the technique maps one photo."""
+    passes: list[Tensor] = []
+    counting = copy.copy(network)
+    # the network is frozen; the copy passes every input through a function that notes its backward passes
+    object.__setattr__(
+        counting, "activations", lambda x, layers: network.activations(BackwardCounter.apply(x, passes), layers)
+    )
+    technique(counting, ImageBatch((photo,), photo.pixels[None].to(network.mean)), seeds)
+    return len(passes)
+
+
+class BackwardCounter(torch.autograd.Function):
+    """The identity; appends every gradient that passes through it to a list."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, passes: list[Tensor]) -> Tensor:
+        ctx.passes = passes
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        ctx.passes.append(gradients[0])
+        return gradients[0], None
+
+
+@claim
+def saliency_marks_what_the_score_needs(evidence: Evidence) -> Measurement:
+    """Area under the deletion curve by the gradient map minus that by a random order of the pixels."""
+    return difference(evidence, "gradient/deletion_area", "gradient/random_deletion_area")
+
+
+@claim
+def saliency_marks_what_suffices(evidence: Evidence) -> Measurement:
+    """Area under the insertion curve by the gradient map minus that by a random order of the pixels."""
+    return difference(evidence, "gradient/insertion_area", "gradient/random_insertion_area")
+
+
+def difference(evidence: Evidence, first: str, second: str) -> Measurement:
+    """The mean difference of two metrics of the same items."""
+    values = evidence.values(first, second)
+    return Measurement(values[:, :1] - values[:, 1:])
+
+
+@claim
+def deconvnet_differs_at_relu(evidence: Evidence) -> Measurement:
+    """Rank correlation of the gradient's map and the DeconvNet's."""
+    return Measurement(evidence.values("rank_correlation/gradient~deconvnet"))
+
+
+@claim
+def guided_maps_are_more_concentrated(evidence: Evidence) -> Measurement:
+    """Spread of the guided map minus that of the gradient (1: every pixel counts alike)."""
+    return difference(evidence, "guided/map_spread", "gradient/map_spread")
 
 
 @claim
@@ -192,6 +293,22 @@ def saliency_points_at_the_object(evidence: Evidence) -> Measurement:
     if "concentration" not in evidence.columns:
         raise NotMeasuredError(NO_BOXES)
     return Measurement(evidence.values("concentration"))
+
+
+@claim
+def saliency_points_better_than_the_centre(evidence: Evidence) -> Measurement:
+    """The pointing game: hits of the map's maximum minus hits of the photo's centre."""
+    if "pointing" not in evidence.columns:
+        raise NotMeasuredError(NO_BOXES)
+    return difference(evidence, "pointing", "pointing_centre")
+
+
+@claim
+def saliency_localises_by_top5(evidence: Evidence) -> Measurement:
+    """ILSVRC's top-5 localisation error of GraphCut's boxes."""
+    if "graph_cut/top5_error" not in evidence.columns:
+        raise NotMeasuredError(NO_BOXES)
+    return Measurement(evidence.values("graph_cut/top5_error"))
 
 
 NO_BOXES = "these photos have no box annotations; set images.root and images.annotations"

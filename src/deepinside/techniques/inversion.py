@@ -95,9 +95,10 @@ class Inversion:
         """One item per photo: the photo, then one reconstruction per layer, `reconstruction_LAYER`, intensities 0–255.
 
         Metrics: `LAYER/error`, the normalised squared error of the representation, and with several restarts
-        `LAYER/error_restart_K` of each; `LAYER/step_scale`, the final step as a share of the optimiser's, where it was
-        halved. A layer that is zero everywhere for a photo has no normalised error; that photo is not reconstructed
-        from it, and a note says so.
+        `LAYER/error_restart_K` of each and `LAYER/restarts_apart`, the root mean square difference of the first two
+        images in intensities; `LAYER/step_scale`, the final step as a share of the optimiser's, where it was halved. A
+        layer that is zero everywhere for a photo has no normalised error; that photo is not reconstructed from it, and
+        a note says so.
         """
         return run_requests(self.optimisation_requests(network, batch, seeds))
 
@@ -177,6 +178,7 @@ class Inversion:
             metrics |= {f"{name}/step_scale": best.step_scale} if best.step_scale < 1 else {}
             if self.restarts > 1:
                 metrics |= {f"{name}/error_restart_{one.target.restart + 1}": one.error for one in tried}
+                metrics[f"{name}/restarts_apart"] = (tried[0].image - tried[1].image).square().mean().sqrt().item()
         return Item(stem, stem, tuple(panels), metrics, trace, tuple(notes))
 
     def deviations(self, network: Network) -> tuple[str, ...]:
