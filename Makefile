@@ -5,8 +5,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
-# the two slowest experiments run in parallel with the others, each side on one core
-LONG ?= caffe_class_model_cat,mahendran_inversion_caffenet
+# the slowest experiments run in parallel with the others, each side on one core
+LONG ?= caffe_class_model_cat,mahendran_inversion_caffenet,mahendran_layers
 # the experiment that has a network of its own
 HOG_SIFT ?= mahendran_table1
 OTHERS ?= glob(*,exclude=[$(LONG),$(HOG_SIFT)])

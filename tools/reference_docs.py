@@ -133,7 +133,7 @@ def experiments() -> str:
 
 def claim_list() -> str:
     rows = [
-        [code(name), each.claim, f"{each.measure} {each.direction} {each.threshold:g}", each.source, f"{each.date}"]
+        [code(name), each.claim, f"{each.measure} {each.direction} {each.threshold:g}", each.source, f"{each.date}{', value known' * each.known}"]
         for name, each in sorted(claims.statements().items())
     ]
     said = "Values of `claims`; each is measured at the end of a run and judged as `configs/claims.yaml` says."

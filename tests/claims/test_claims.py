@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import torch
 import toys
+from torch import nn
 
 from deepinside import claims
-from deepinside.claims import CLAIMS, Evidence, NotMeasuredError, check_known, evaluate, statements
+from deepinside.claims import CLAIMS, Evidence, NotMeasuredError, check_known, deconvnet, evaluate, statements
+from deepinside.claims.deconvnet import convolved_with_flipped_kernels, unpooled_at_switches
 from deepinside.claims.registry import PATH
-from deepinside.claims.simonyan import fit_slope, taylor_orders
+from deepinside.claims.simonyan import backward_passes, fit_slope, taylor_orders
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
-from deepinside.types import Seeds
+from deepinside.techniques.saliency import Saliency
+from deepinside.types import Photo, Seeds
 
 
 def evidence(network: Network, **metrics: float | list[float]) -> Evidence:
@@ -125,3 +128,118 @@ def test_no_statement_or_threshold_is_written_twice() -> None:
     assert len(told) == len(set(told))
     ids = [line.split(":")[0] for line in PATH.read_text(encoding="utf-8").splitlines() if re.match(r"\w+:", line)]
     assert len(ids) == len(set(ids)) == len(CLAIMS)
+
+
+# ---- one by one, on items whose verdict is known ----
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics", "estimate", "verdict"),
+    [
+        ("class_models_are_confident", {"paper__posterior": 0.95}, 0.95, "holds"),
+        ("class_models_are_confident", {"paper__posterior": 0.5}, 0.5, "fails"),
+        ("class_model_from_noise_scores_the_same", {"noise__score": 19.0, "zero__score": 20.0}, 0.95, "holds"),
+        ("class_model_from_noise_scores_the_same", {"noise__score": 10.0, "zero__score": 20.0}, 0.5, "fails"),
+        ("class_model_from_a_photo_scores_the_same", {"photo__score": 30.0, "zero__score": 20.0}, 1.5, "holds"),
+        ("class_model_from_a_photo_scores_the_same", {"photo__score": 10.0, "zero__score": 20.0}, 0.5, "fails"),
+        ("saliency_is_class_specific", {"rank_correlation__cats_to_dogs": 0.5}, 0.5, "holds"),
+        ("saliency_is_class_specific", {"rank_correlation__cats_to_dogs": 1.0}, 1.0, "fails"),
+        ("saliency_marks_what_the_score_needs",
+         {"gradient__deletion_area": 0.25, "gradient__random_deletion_area": 0.5}, -0.25, "holds"),
+        ("saliency_marks_what_the_score_needs",
+         {"gradient__deletion_area": 0.5, "gradient__random_deletion_area": 0.5}, 0, "fails"),
+        ("saliency_marks_what_suffices",
+         {"gradient__insertion_area": 0.75, "gradient__random_insertion_area": 0.5}, 0.25, "holds"),
+        ("saliency_marks_what_suffices",
+         {"gradient__insertion_area": 0.25, "gradient__random_insertion_area": 0.5}, -0.25, "fails"),
+        ("saliency_points_better_than_the_centre", {"pointing": 1.0, "pointing_centre": 0.0}, 1, "holds"),
+        ("saliency_points_better_than_the_centre", {"pointing": 0.0, "pointing_centre": 1.0}, -1, "fails"),
+        ("saliency_localises_by_top5", {"graph_cut__top5_error": [0.0] * 40 + [1.0] * 10}, 0.2, "holds"),
+        ("saliency_localises_by_top5", {"graph_cut__top5_error": 1.0}, 1, "fails"),
+        ("deconvnet_differs_at_relu", {"rank_correlation__gradient_to_deconvnet": 0.25}, 0.25, "holds"),
+        ("deconvnet_differs_at_relu", {"rank_correlation__gradient_to_deconvnet": 0.75}, 0.75, "fails"),
+        ("guided_maps_are_more_concentrated",
+         {"guided__map_spread": 0.25, "gradient__map_spread": 0.5}, -0.25, "holds"),
+        ("guided_maps_are_more_concentrated", {"guided__map_spread": 0.5, "gradient__map_spread": 0.25}, 0.25, "fails"),
+        ("gradient_changes_with_the_top_layer", {"gradient__rank_correlation_top": 0.25}, 0.25, "holds"),
+        ("gradient_changes_with_the_top_layer", {"gradient__rank_correlation_top": 0.75}, 0.75, "fails"),
+        ("inversion_error_grows_with_lambda", {"lambda_1__p__error": 0.25, "lambda_100__p__error": 0.5}, 0.25, "holds"),
+        ("inversion_error_grows_with_lambda", {"lambda_1__p__error": 0.5, "lambda_100__p__error": 0.5}, 0, "fails"),
+        ("smooth_variation_inverts_better", {"lambda_10__p__psnr": 20.0, "beta_1__p__psnr": 18.0}, 2, "holds"),
+        ("smooth_variation_inverts_better", {"lambda_10__p__psnr": 18.0, "beta_1__p__psnr": 20.0}, -2, "fails"),
+        ("inversions_from_any_start_match_the_code",
+         {"p__error_restart_1": 0.0625, "p__error_restart_2": 0.125}, 0.125, "holds"),
+        ("inversions_from_any_start_match_the_code",
+         {"p__error_restart_1": 0.0625, "p__error_restart_2": 0.5}, 0.5, "fails"),
+        ("inversions_of_one_code_differ_in_pixels", {"p__restarts_apart": 20.0}, 20, "holds"),
+        ("inversions_of_one_code_differ_in_pixels", {"p__restarts_apart": 1.0}, 1, "fails"),
+    ],
+)  # fmt: skip
+def test_verdicts_of_further_claims(
+    tmp_path: Path, name: str, metrics: dict[str, float], estimate: float, verdict: str
+) -> None:
+    found = evaluate(name, evidence(linear(tmp_path), **metrics))
+    assert (found.estimate, found.verdict) == (pytest.approx(estimate), verdict)
+    with pytest.raises(NotMeasuredError):
+        evaluate(name, evidence(linear(tmp_path)))
+
+
+def test_a_judge_is_needed_to_tell_whether_class_models_transfer(tmp_path: Path) -> None:
+    network = linear(tmp_path)
+    seen = evidence(network, paper__judge_top1=[1.0] * 12)
+    with pytest.raises(NotMeasuredError, match="set judge=NETWORK"):
+        evaluate("class_models_transfer", seen)
+    found = evaluate("class_models_transfer", replace(seen, judge=network))
+    assert (found.estimate, found.n, found.unit, found.verdict) == (1, 12, "class", "holds")
+    assert found.interval == pytest.approx((0.7354, 1), abs=1e-4)
+
+
+@pytest.mark.parametrize(("crops", "count"), [("centre", 1), ("ten", 10)])
+def test_backward_passes_are_counted(tmp_path: Path, crops: str, count: int) -> None:
+    network = toys.caffe(tmp_path)
+    side = network.size[0] + 4
+    photo = Photo("p", torch.rand(3, side, side) * 100, "")
+    technique = Saliency(crops=crops)  # type: ignore[arg-type]
+    passes = backward_passes(technique, network, photo, Seeds(0))
+    assert passes == count if crops == "centre" else 1 < passes <= count  # several crops may share a pass
+
+
+def test_a_map_of_one_crop_costs_one_pass(tmp_path: Path) -> None:
+    seen = evidence(toys.caffe(tmp_path))
+    found = evaluate("saliency_costs_one_backward_pass", replace(seen, techniques={"centre": Saliency()}))
+    assert (found.estimate, found.n, found.exact, found.verdict) == (1, 6, True, "holds")
+    with pytest.raises(NotMeasuredError, match="crops=centre"):
+        evaluate("saliency_costs_one_backward_pass", replace(seen, techniques={"ten": Saliency(crops="ten")}))
+
+
+LAYERS = [
+    nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2),
+    nn.Conv2d(4, 6, (3, 5), stride=(1, 3), padding=(0, 2), dilation=(2, 1)),
+    nn.MaxPool2d(3, 2),
+    nn.MaxPool2d(2, 2, padding=1),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_what_a_deconvnet_does_is_the_gradient(layer: nn.Module) -> None:
+    x = torch.randn(2, 4, 12, 13, dtype=torch.float64, requires_grad=True)
+    layer = layer.double()
+    above = layer(x)
+    signal = torch.randn_like(above)
+    (gradient,) = torch.autograd.grad(above, x, signal)
+    written_out = convolved_with_flipped_kernels if isinstance(layer, nn.Conv2d) else unpooled_at_switches
+    torch.testing.assert_close(written_out(layer, x.detach(), signal), gradient)
+
+
+def test_deconvnets_layers_on_a_network_and_where_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("deconvnet_is_gradient_at_convolutions", "deconvnet_is_gradient_at_max_pooling")
+    seen = evidence(toys.caffe(tmp_path))
+    for name in names:
+        found = evaluate(name, seen)
+        assert (found.exact, found.n, found.verdict) == (True, 6, "holds")
+        with pytest.raises(NotMeasuredError, match="no layer of type"):
+            evaluate(name, evidence(linear(tmp_path)))
+    monkeypatch.setattr(deconvnet, "unpooled_at_switches", lambda layer, x, signal: torch.zeros_like(x))
+    assert evaluate(names[1], seen).verdict == "fails"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepinside.metrics.intervals import confidence_interval, mean, share_interval, t_interval
+from deepinside.metrics.intervals import confidence_interval, mean, share, share_interval, t_interval
 
 
 def test_for_many_units_the_bootstrap_is_the_normal_interval() -> None:
@@ -35,7 +35,7 @@ def test_fewer_than_six_units_have_no_interval() -> None:
 def test_a_share_is_never_certain() -> None:
     """All of n right: the lower limit is the p with p^n = 2.5 %."""
     hits = np.ones((12, 1))
-    assert confidence_interval(hits, mean, 0) == pytest.approx((0.025 ** (1 / 12), 1))
+    assert confidence_interval(hits, share, 0) == pytest.approx((0.025 ** (1 / 12), 1))
     assert share_interval(np.array([0.0, 1, 1, 1, 0, 1, 1, 1, 1, 1])) == pytest.approx((0.4439, 0.9748), abs=1e-3)
 
 

@@ -146,9 +146,25 @@ def test_values_that_span_two_powers_of_ten_are_drawn_on_a_logarithmic_axis(valu
 def test_one_line_a_combination_of_the_other_axes() -> None:
     runs = [run({"score": l2 + seed}, l2=l2, seed=seed) for seed in (0, 1) for l2 in (0.5, 0.25)]
     assert figure.by_others(runs, "score", "l2", axes_of(runs)) == {
-        "seed=0": {"0.5": 0.5, "0.25": 0.25},
-        "seed=1": {"0.5": 1.5, "0.25": 1.25},
+        "seed=0": {"0.5": [0.5], "0.25": [0.25]},
+        "seed=1": {"0.5": [1.5], "0.25": [1.25]},
     }
+    assert figure.by_others(runs, "score", "l2", {"l2": [0.5, 0.25]}) == {"": {"0.5": [0.5, 1.5], "0.25": [0.25, 1.25]}}
+
+
+def test_seeds_are_averaged_with_their_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two values of l2 with three seeds each: two points and two bars, and no axis of seeds."""
+    places: list[Any] = []
+    draw = figure.draw_metric
+    monkeypatch.setattr(figure, "draw_metric", lambda place, *told: (places.append(place), draw(place, *told)))
+    runs = [run({"score": l2 + seed}, l2=l2, seed=seed) for seed in (0, 1, 2) for l2 in (1, 2)]
+    figure.save_metrics(runs, axes_of(runs), "name", tmp_path / "metrics.png")
+    (place,) = places
+    (line,) = place.lines
+    assert line.get_xydata().tolist() == [[1, 2], [2, 3]]
+    low, high = place.collections[0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
+    assert len(place.collections) == 2
 
 
 def drawn_metric(runs: list[Run], axis: str) -> Any:

@@ -51,7 +51,13 @@ def test_the_record_is_written_and_replaced_whole(tmp_path: Path) -> None:
         folder = record.write(tmp_path, sweep)
     assert folder == tmp_path / "sweeps" / "name"
     assert [path.name for path in folder.parent.iterdir()] == ["name"]
-    assert {path.name for path in folder.iterdir()} == {"sweep.json", "sweep.csv", "figure.png", "metrics.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "sweep.json",
+        "sweep.csv",
+        "seeds.csv",
+        "figure.png",
+        "metrics.png",
+    }
     found = json.loads((folder / "sweep.json").read_text())
     assert (found["schema"], found["name"], found["command"]) == (1, "name", "deepinside -m seed=1,2")
     assert found["axes"] == {"seed": [1, 2]}
@@ -68,6 +74,20 @@ def test_what_goes_wrong_leaves_the_old_record(tmp_path: Path) -> None:
         (aside / "new").touch()
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.rglob("*")] == ["sweep", "old"]
+
+
+def test_means_over_seeds_by_everything_else() -> None:
+    runs = [
+        Run({"seed": seed, "l2": l2}, "f", *NAMES, "done", None, 1.0, {"score": l2 + seed})
+        for l2 in (1, 5) for seed in (0, 1, 2)
+    ]  # fmt: skip
+    runs.append(Run({"seed": 3, "l2": 1}, None, *NAMES, "failed"))
+    runs.append(Run({"seed": 0, "l2": 9}, "f", *NAMES, "done", metrics={"score": 7}))
+    first, second, alone = csv.DictReader(record.means_csv(Sweep("n", "c", runs)).splitlines())
+    assert (first["l2"], first["experiment"], first["n"], first["score"]) == ("1", "seen", "3", "2.0")
+    assert (float(first["score/low"]), float(first["score/high"])) == pytest.approx((-0.484, 4.484), abs=1e-3)
+    assert (second["n"], second["score"]) == ("3", "6.0")
+    assert (alone["n"], alone["score"], alone["score/low"]) == ("1", "7.0", "")
 
 
 def test_a_row_a_run_with_empty_cells_where_it_has_no_value() -> None:

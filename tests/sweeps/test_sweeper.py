@@ -40,10 +40,11 @@ def asked(bench: Path) -> Iterator[Any]:
     (bench / "experiments" / "mine.yaml").write_text(MINE)
     catalogue.publish()
 
-    def runs(*words: str, **params: Any) -> list[tuple[str, ...]]:
-        one = GridSweeper(None, params)
+    def runs(*words: str, zipped: tuple[str, ...] = (), **params: Any) -> list[tuple[str, ...]]:
+        one = GridSweeper(None, params, zipped)
         one.loader = GlobalHydra.instance().config_loader()
-        return [run for command in one.commands(list(words)) for run in sweeper.combinations(one.parsed(command))]
+        commands = [one.parsed(command) for command in one.commands(list(words))]
+        return [run for command in commands for run in sweeper.combinations(command, one.zipped)]
 
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         yield runs
@@ -78,6 +79,23 @@ def record(bench: Path) -> dict[str, Any]:
 )  # fmt: skip
 def test_every_combination_is_a_run(words: list[str], runs: list[str], asked: Any) -> None:
     assert [" ".join(run) for run in asked(*words)] == runs
+
+
+def test_zipped_keys_advance_together(asked: Any) -> None:
+    found = asked("network=a,b", "seed=1,2", "technique.l2=3,4", zipped=("seed", "technique.l2"))
+    assert {frozenset(run) for run in found} == {
+        frozenset({f"network={network}", f"seed={seed}", f"technique.l2={seed + 2}"})
+        for network in "ab"
+        for seed in (1, 2)
+    }
+    assert len(found) == 4
+
+
+def test_zipped_keys_need_as_many_values(asked: Any) -> None:
+    with pytest.raises(DeepInsideError, match=r"same number .*seed with 2, technique\.l2 with 0"):
+        asked("seed=1,2", zipped=("seed", "technique.l2"))
+    with pytest.raises(DeepInsideError, match="found seed with 2, network with 3"):
+        asked("seed=1,2", "network=a,b,c", zipped=("seed", "network"))
 
 
 def test_what_cannot_be_listed_is_refused(asked: Any) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from deepinside.attribution.gradients import forward_centre_crop, image_gradient
 from deepinside.attribution.relu_rules import MASKS, ReluRule, ReluWithRule, find_relus, replace_relus, without_relus
 from deepinside.claims.registry import Evidence, Measurement, NotMeasuredError, claim
-from deepinside.metrics.intervals import Values
+from deepinside.metrics.intervals import Values, share
 from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import measure
 from deepinside.segmentation.boxes import SIZES
@@ -121,7 +121,7 @@ def class_models_transfer(evidence: Evidence) -> Measurement:
     """Whether another network has each class model's class as its first answer."""
     if evidence.judge is None:
         raise NotMeasuredError("it needs another network; set judge=NETWORK")
-    return Measurement(evidence.values("paper/judge_top1"))
+    return Measurement(evidence.values("paper/judge_top1"), share)
 
 
 @claim
@@ -308,7 +308,7 @@ def saliency_localises_by_top5(evidence: Evidence) -> Measurement:
     """ILSVRC's top-5 localisation error of GraphCut's boxes."""
     if "graph_cut/top5_error" not in evidence.columns:
         raise NotMeasuredError(NO_BOXES)
-    return Measurement(evidence.values("graph_cut/top5_error"))
+    return Measurement(evidence.values("graph_cut/top5_error"), share)
 
 
 NO_BOXES = "these photos have no box annotations; set images.root and images.annotations"

@@ -25,14 +25,19 @@ def mean(values: Values) -> Values:
     return np.asarray(values[..., 0].mean(-1))
 
 
+def share(values: Values) -> Values:
+    """The share of ones in the first column of zeros and ones."""
+    return mean(values)
+
+
 def confidence_interval(values: Values, statistic: Statistic, seed: int) -> Interval | None:
     """The 95 % interval of `statistic` of `values` (units, columns), resampling units; None below `LEAST_UNITS`.
 
-    The mean of values that are all 0 or 1 gets the Clopper–Pearson interval: a bootstrap of equal values has no width.
+    A `share` gets the Clopper–Pearson interval: a bootstrap of equal values has no width.
     """
     if len(values) < LEAST_UNITS:
         return None
-    if statistic is mean and np.isin(values[:, 0], (0, 1)).all():
+    if statistic is share:
         return share_interval(values[:, 0])
     return bootstrap_interval(values, statistic, seed)
 

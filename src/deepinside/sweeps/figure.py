@@ -7,12 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from deepinside import figures
+from deepinside.metrics.intervals import t_interval
 from deepinside.results import folder as results
-from deepinside.sweeps.runs import Run
+from deepinside.sweeps.runs import SEED, Run
 
 Axes = Mapping[str, Sequence[Any]]
 
@@ -150,9 +152,12 @@ def what_is_shown(runs: Sequence[Run], root: Path) -> str:
 def save_metrics(runs: Sequence[Run], axes: Axes, title: str, path: Path) -> None:
     """Plot every metric against every axis, one line per combination of the other axes. No axes or metrics, no file.
 
+    Seeds are averaged if there is another axis; bars show the mean's 95 % interval over seeds.
+
     Numeric values are joined by lines, on a logarithmic axis if they span two powers of ten; other values get dots.
     """
     done = [run for run in runs if run.status == "done"]
+    axes = {key: values for key, values in axes.items() if key != SEED or len(axes) == 1}
     metrics = list(dict.fromkeys(name for run in done for name in run.metrics))
     cells = [(metric, axis) for metric in metrics for axis in axes if drawn(done, metric, axis)]
     if not cells:
@@ -178,9 +183,13 @@ def draw_metric(place: Any, runs: Sequence[Run], metric: str, axis: str, axes: A
     positions = {results.value_text(value): float(value) if numeric else i for i, value in enumerate(values)}
     curves = by_others(runs, metric, axis, axes)
     for name, points in curves.items():
-        pairs = sorted((positions[x], y) for x, y in points.items())
+        pairs = sorted((positions[x], np.array(found)) for x, found in points.items())
         style = "o-" if numeric else "o"
-        place.plot(*zip(*pairs, strict=True), style, markersize=3, linewidth=0.8, label=figures.plain(name))
+        means = [found.mean() for _, found in pairs]
+        where = [x for x, _ in pairs]
+        (line,) = place.plot(where, means, style, markersize=3, linewidth=0.8, label=figures.plain(name))
+        for x, (low, high) in ((x, t_interval(found) or (math.nan, math.nan)) for x, found in pairs):
+            place.vlines(x, low, high, colors=line.get_color(), linewidth=0.8)
     if numeric:
         name, options = scale([float(value) for value in values])
         place.set_xscale(name, **options)
@@ -194,13 +203,13 @@ def draw_metric(place: Any, runs: Sequence[Run], metric: str, axis: str, axes: A
         place.legend(fontsize=5, framealpha=0.5)
 
 
-def by_others(runs: Sequence[Run], metric: str, axis: str, axes: Axes) -> dict[str, dict[str, float]]:
-    """The metric against the axis: `{label of the other axes: {value on this axis: metric}}`."""
-    curves: dict[str, dict[str, float]] = {}
+def by_others(runs: Sequence[Run], metric: str, axis: str, axes: Axes) -> dict[str, dict[str, list[float]]]:
+    """The metric against the axis: `{label of the other axes: {value on this axis: metric of every seed}}`."""
+    curves: dict[str, dict[str, list[float]]] = {}
     for run in runs:
         if metric in run.metrics and axis in run.overrides:
             name = label(run, {key: values for key, values in axes.items() if key != axis}).replace("\n", ", ")
-            curves.setdefault(name, {})[value_of(run, axis)] = run.metrics[metric]
+            curves.setdefault(name, {}).setdefault(value_of(run, axis), []).append(run.metrics[metric])
     return curves
 
 

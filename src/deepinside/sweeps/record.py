@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from deepinside.metrics.intervals import t_interval
 from deepinside.results import folder as results
 from deepinside.sweeps import figure
-from deepinside.sweeps.runs import Run, Sweep
+from deepinside.sweeps.runs import SEED, Run, Sweep, repetitions
 from deepinside.types import safe_name
 
 SCHEMA = 1
@@ -44,11 +48,16 @@ def as_found(overrides: Mapping[str, Any], folder: Path | None, root: Path, name
 
 
 def write(root: Path, sweep: Sweep) -> Path:
-    """Write `sweep.json`, `sweep.csv`, `figure.png` and, if there are metrics and axes, `metrics.png`."""
+    """Write `sweep.json`, `sweep.csv`, `figure.png` and, if there are metrics and axes, `metrics.png`.
+
+    If the seed is an axis, also `seeds.csv`, means over seeds.
+    """
     folder = root / "sweeps" / sweep.name
     with replacing(folder) as temporary:
         results.write_json(temporary / "sweep.json", as_json(sweep))
         (temporary / "sweep.csv").write_text(as_csv(sweep), encoding="utf-8", newline="")
+        if SEED in sweep.axes:
+            (temporary / "seeds.csv").write_text(means_csv(sweep), encoding="utf-8", newline="")
         figure.save_grid(sweep.runs, sweep.axes, root, sweep.name, temporary / "figure.png")
         figure.save_metrics(sweep.runs, sweep.axes, sweep.name, temporary / "metrics.png")
     return folder
@@ -84,6 +93,31 @@ def as_csv(sweep: Sweep) -> str:
         told = [cell(run.overrides.get(key)) for key in overrides]
         table.writerow([*told, *(cell(getattr(run, name)) for name in COLUMNS), *(run.metrics.get(m) for m in metrics)])
     return buffer.getvalue()
+
+
+def means_csv(sweep: Sweep) -> str:
+    """One row per combination of all keys but the seed: n, and of every metric the mean and its 95 % interval.
+
+    The interval is Student's, over seeds; it is empty for a single seed.
+    """
+    keys = [key for key in sweep.axes if key != SEED]
+    metrics = list(dict.fromkeys(name for run in sweep.runs for name in run.metrics))
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    ends = [f"{name}{end}" for name in metrics for end in ("", "/low", "/high")]
+    table.writerow([*keys, "experiment", "network", "n", *ends])
+    for group in repetitions(sweep.runs):
+        told = [cell(group[0].overrides.get(key)) for key in keys]
+        found = [mean_cells([run.metrics[m] for run in group if m in run.metrics]) for m in metrics]
+        table.writerow([*told, group[0].experiment, group[0].network, len(group), *chain.from_iterable(found)])
+    return buffer.getvalue()
+
+
+def mean_cells(values: Sequence[float]) -> tuple[Any, Any, Any]:
+    """Mean and interval, None for what is not defined."""
+    if not values:
+        return None, None, None
+    return (float(np.mean(values)), *(t_interval(np.array(values)) or (None, None)))
 
 
 def cell(value: Any) -> str:

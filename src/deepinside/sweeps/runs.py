@@ -42,6 +42,19 @@ class Sweep:
         return {key: found for key, found in values.items() if len(found) > 1 or not everywhere[key]}
 
 
+SEED = "seed"
+
+
+def repetitions(runs: Sequence[Run]) -> list[list[Run]]:
+    """The finished runs that differ in their seed alone, in groups."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        others = [f"{key}={results.value_text(value)}" for key, value in run.overrides.items() if key != SEED]
+        if run.status == "done":
+            groups.setdefault((run.experiment, run.network, *others), []).append(run)
+    return list(groups.values())
+
+
 def distinct(values: Sequence[Any]) -> list[Any]:
     """The distinct values in order; also works for lists and mappings, which cannot be hashed."""
     return list({results.value_text(value): value for value in values}.values())

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product, zip_longest
+from itertools import chain, product, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +45,14 @@ class Job:
 class GridSweeper(Sweeper):
     """Runs every combination of the given values, like Hydra's basic sweeper, and records every outcome.
 
+    The keys of `zip` advance together: of two keys with three values each, three runs instead of nine.
+
     All configurations are composed before the first run starts, so an error in one refuses the sweep. A failed or lost
     run is recorded, and the others continue. Raises DeepInsideError after writing the record if any run is not done.
     """
 
-    def __init__(self, max_batch_size: int | None, params: Mapping[str, Any]) -> None:
-        self.max_batch_size, self.params = max_batch_size, params
+    def __init__(self, max_batch_size: int | None, params: Mapping[str, Any], zip: Sequence[str] = ()) -> None:
+        self.max_batch_size, self.params, self.zipped = max_batch_size, params, tuple(zip)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.loader, self.master = hydra_context.config_loader, config
@@ -63,7 +65,8 @@ class GridSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        jobs = [self.job(words) for command in self.commands(arguments) for words in combinations(self.parsed(command))]
+        commands = [self.parsed(command) for command in self.commands(arguments)]
+        jobs = [self.job(words) for command in commands for words in combinations(command, self.zipped)]
         jobs[0].root.mkdir(parents=True, exist_ok=True)
         positions = position_words(jobs)
         batch_size = self.max_batch_size or len(jobs)
@@ -167,8 +170,11 @@ def position_words(jobs: Sequence[Job]) -> list[str]:
     return words
 
 
-def combinations(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
-    """The overrides of every run: the product of all keys' values. The last mention of a key counts."""
+def combinations(overrides: Sequence[Override], zipped: Sequence[str] = ()) -> list[tuple[str, ...]]:
+    """The overrides of every run: the product of all keys' values, of which the `zipped` advance together.
+
+    The last mention of a key counts.
+    """
     choices: dict[str, list[str]] = {}
     for override in overrides:
         key, swept = override.get_key_element(), override.is_sweep_override()
@@ -176,7 +182,18 @@ def combinations(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
             raise DeepInsideError(f"{override.input_line}: expected values that can be listed, found an interval.")
         values = override.sweep_string_iterator() if swept else ()
         choices[key] = [f"{key}={value}" for value in values] if swept else [str(override.input_line)]
-    return list(product(*choices.values()))
+    check_zipped(choices, zipped)
+    rows = [list(zip(*(choices[key] for key in zipped), strict=True))] if zipped else []
+    rows += [[(word,) for word in words] for key, words in choices.items() if key not in zipped]
+    return [tuple(chain.from_iterable(parts)) for parts in product(*rows)]
+
+
+def check_zipped(choices: Mapping[str, Sequence[str]], zipped: Sequence[str]) -> None:
+    """Raise DeepInsideError unless every zipped key is swept, all over the same number of values."""
+    counts = {key: len(choices.get(key, ())) for key in zipped}
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        found = ", ".join(f"{key} with {count}" for key, count in counts.items())
+        raise DeepInsideError(f"hydra.sweeper.zip: expected keys with the same number of values, found {found}.")
 
 
 def words_of(params: Mapping[str, Any]) -> list[str]:
