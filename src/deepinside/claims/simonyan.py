@@ -167,28 +167,28 @@ def saliency_costs_one_backward_pass(evidence: Evidence) -> Measurement:
 
 def backward_passes(technique: Saliency, network: Network, photo: Photo, seeds: Seeds) -> int:
     """The number of backward passes that reach the network's input while the technique maps one photo."""
-    passes: list[Tensor] = []
+    gradients: list[Tensor] = []
     counting = copy.copy(network)
     # the network is frozen; the copy passes every input through a function that notes its backward passes
     object.__setattr__(
-        counting, "activations", lambda x, layers: network.activations(BackwardCounter.apply(x, passes), layers)
+        counting, "activations", lambda x, layers: network.activations(BackwardCounter.apply(x, gradients), layers)
     )
     technique(counting, ImageBatch((photo,), photo.pixels[None].to(network.mean)), seeds)
-    return len(passes)
+    return len(gradients)
 
 
 class BackwardCounter(torch.autograd.Function):
     """The identity; appends every gradient that passes through it to a list."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, passes: list[Tensor]) -> Tensor:
-        ctx.passes = passes
+    def forward(ctx: Any, x: Tensor, gradients: list[Tensor]) -> Tensor:
+        ctx.gradients = gradients
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        ctx.passes.append(gradients[0])
-        return gradients[0], None
+    def backward(ctx: Any, *signal: Tensor) -> tuple[Tensor, None]:
+        ctx.gradients.append(signal[0])
+        return signal[0], None
 
 
 @claim
