@@ -115,6 +115,28 @@ def network() -> str:
 def fields(kind: type) -> str:
     """A class's keys without YAMLs."""
     rows = [
+        [
+            code(key),
+            words(info),
+            "required" if info.is_required() else value(info.get_default(call_default_factory=True)),
+        ]
+        for key, info in kind.__pydantic_fields__.items()  # type: ignore[attr-defined]
+    ]
+    return table(["key", "type", "default"], rows)
+
+
+def experiments() -> str:
+    found = {path.stem: catalogue.read(path) for path in sorted((ROOT / "experiments").glob("*.yaml"))}
+    rows = [[f"[{name}](../experiments/{name}.yaml)", e["title"], e["source"]] for name, e in found.items()]
+    return f"## experiment\n\n{table(['experiment=', '', 'source'], rows)}"
+
+
+def set_on(stated: claims.Statement) -> str:
+    return f"{stated.date}, value known" if stated.known else f"{stated.date}"
+
+
+def claim_list() -> str:
+    rows = [
         [code(name), each.claim, f"{each.measure} {each.direction} {each.threshold:g}", each.source, set_on(each)]
         for name, each in sorted(claims.statements().items())
     ]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from deepinside.claims.registry import Evidence, Measurement, NotMeasuredError, claim, needs
+from deepinside.claims.simonyan import ratio_of_means
 from deepinside.errors import DeepInsideError
 from deepinside.metrics.intervals import Values
 from deepinside.metrics.similarity import rank_correlation
@@ -135,11 +136,6 @@ def distances(evidence: Evidence, layer: str) -> Values:
         found = evidence.network.activations(batch.pixels, [layer])[layer].flatten(1).double()
     own = np.sqrt(relative) * found.norm(dim=1).cpu().numpy()
     return (own / float(torch.pdist(found).mean()))[:, None]
-
-
-def ratio_of_means(values: Values) -> Values:
-    """The mean of the first column over that of the second."""
-    return np.asarray(values[..., 0].mean(-1) / values[..., 1].mean(-1))
 
 
 @claim
