@@ -15,9 +15,6 @@ from deepinside.config.paths import ROOT
 PACKAGE = Path(deepinside.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted({path.relative_to(PACKAGE).parts[0] for path in MODULES})
-PENDING = {"techniques"}
-"""Rooms that are not clean yet."""
-MARKED = [pytest.param(room, marks=pytest.mark.xfail) if room in PENDING else room for room in ROOMS]
 
 PARTS = {
     "again", "alike", "anew", "aside", "beside", "brought", "climb", "climbs", "complaints", "conclude", "departure",
@@ -97,7 +94,7 @@ def test_prose_is_comments_docstrings_and_messages() -> None:
     assert [word for text in prose(source) for word in phrases(text)] == ["anew", "lies", "nobody"]
 
 
-@pytest.mark.parametrize("room", MARKED)
+@pytest.mark.parametrize("room", ROOMS)
 def test_names_are_the_field_s(room: str) -> None:
     found = {}
     for path in (path for path in MODULES if path.relative_to(PACKAGE).parts[0] == room):
@@ -107,7 +104,7 @@ def test_names_are_the_field_s(room: str) -> None:
     assert not found
 
 
-@pytest.mark.parametrize("room", MARKED)
+@pytest.mark.parametrize("room", ROOMS)
 def test_docstrings_comments_and_messages_are_in_plain_english(room: str) -> None:
     paths = [path for path in MODULES if path.relative_to(PACKAGE).parts[0] == room]
     texts = {path: " ".join(prose(path.read_text(encoding="utf-8"))) for path in paths}

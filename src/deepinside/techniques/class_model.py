@@ -250,10 +250,10 @@ def item(
 ) -> Item:
     """One class model with its metrics; the mean is added back for display, as in the paper."""
     trace = {name: values[index] for name, values in found.trace.items()}
-    look: PanelKind = "photo" if settings.display == "clip" else "stretched"
+    kind: PanelKind = "photo" if settings.display == "clip" else "stretched"
     # stretching would exaggerate the mean's colour
-    shown = (found.images[index] + (network.mean if look == "photo" else MID_GREY)).cpu()
-    panel = Panel("class_model", shown, look, f"score {metrics['score']:.1f}")
+    shown = (found.images[index] + (network.mean if kind == "photo" else MID_GREY)).cpu()
+    panel = Panel("class_model", shown, kind, f"score {metrics['score']:.1f}")
     return Item(
         safe_name(target.name),
         target.name,
@@ -306,8 +306,8 @@ def network_view(network: Network, images: Tensor, layers: Iterable[str]) -> dic
     """The activations of many images, in micro-batches."""
     names = sorted(layers)
     with torch.no_grad():
-        passes = [network.activations(some, names) for some in images.split(micro_batch_size(network.size))]
-    return {name: torch.cat([one[name] for one in passes]) for name in names}
+        batches = [network.activations(some, names) for some in images.split(micro_batch_size(network.size))]
+    return {name: torch.cat([one[name] for one in batches]) for name in names}
 
 
 def against_others(before: Tensor, after: Tensor, target: Target, posterior: Posterior) -> dict[str, float]:
