@@ -44,7 +44,12 @@ deepinside --cfg job experiment=fig1_class_models network=tinycaffenet
 
 
 def page() -> str:
-    parts = [START, top(), *map(section, sorted(set(SECTIONS) - {"network"})), *map(technique, yamls("technique"))]
+    parts = [
+        START,
+        top(),
+        *map(section, sorted(set(SECTIONS) - {"network", "story"})),
+        *map(technique, yamls("technique")),
+    ]
     groups = sorted(path.name for path in (ROOT / "configs" / "technique").iterdir() if path.is_dir())
     parts += [section(f"technique/{group}") for group in groups]
     return "\n".join([*parts, network(), experiments(), claim_list()]).rstrip() + "\n"

@@ -68,6 +68,15 @@ def test_says_what_it_is_and_how_to_run_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
+def test_tells_what_it_asks_and_what_came_out(name: str) -> None:
+    story = read_experiment(OmegaConf.to_container(on_tiny(name), resolve=True)).story  # type: ignore[arg-type]
+    sentences = (story.question, story.paper, story.ours, story.difference)
+    assert story.question.endswith("?") and story.link.startswith("https://")
+    assert all(len(words) > 30 and words[-1] in ".?" and "  " not in words for words in sentences)
+    assert len(set(sentences)) == 4
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_runs_small(name: str, bench: Path) -> None:
     network = OWN_NETWORK.get(name, "tinycaffenet")
     config = small(on(name, network))

@@ -82,6 +82,7 @@ def test_merging_leaves_the_base_alone() -> None:
         ({"runtime__precision": "float16"}, ("runtime.precision:", "'float64', 'bf16' or 'tf32'", "'float16'")),
         ({"runtime__device": "abacus"}, ("runtime.device:", "this machine has no such device", "'abacus'")),
         ({"network__targett": "fc8"}, ("network.targett: no such key", "target")),
+        ({"story": {"link": "javascript:alert(1)"}}, ("story.link:", "https://")),
         ({"network__input__size": [64]}, ("network.input.size",)),
     ],
 )

@@ -53,6 +53,12 @@ def test_where_and_how_fast_do_not_count_as_differences() -> None:
     assert results.changed_keys({**DEFAULTS, **there}, {**DEFAULTS, **here}) == {"runtime.device": "cuda"}
 
 
+def test_what_the_report_says_does_not_count_as_a_difference() -> None:
+    told = {"name": "a", "seed": 0, "story": {"question": "Why?", "link": ""}}
+    assert results.identity(told) == results.identity({"name": "a", "seed": 0, "story": {}}) == {"name": "a", "seed": 0}
+    assert "history.a" in results.identity({"history": {"a": 1}})
+
+
 def test_a_long_place_is_cut_and_stays_unlike_others(tmp_path: Path) -> None:
     long, other = config(targets=["x" * 200]), config(targets=["x" * 199 + "y"])
     names = {results.folder_for(tmp_path, settings, DEFAULTS).name for settings in (long, other)}

@@ -152,6 +152,21 @@ class Save:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Story:
+    """What an experiment is about, in sentences for the report; no part of a run's identity.
+
+    `question` is what it asks, `paper` what the paper's figure or table shows, `link` the paper's address, `ours` what
+    the embedded network shows, and `difference` why the two differ.
+    """
+
+    question: str = ""
+    paper: str = ""
+    link: str = Field(default="", pattern="^(https://.*)?$")
+    ours: str = ""
+    difference: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Experiment:
     """A network, images, a technique in one or more variants, the claims to measure and the figure to draw.
 
@@ -171,9 +186,13 @@ class Experiment:
     seed: NonNegativeInt
     judge: NetworkSpec | None = None
     deviations: tuple[str, ...] = ()
+    story: Story = Story()
 
 
-SECTIONS = {"network": NetworkSpec, "images": ImageSettings, "figure": FigureSettings, "save": Save, "runtime": Runtime}
+SECTIONS = {
+    "network": NetworkSpec, "images": ImageSettings, "figure": FigureSettings, "save": Save, "runtime": Runtime,
+    "story": Story,
+}  # fmt: skip
 """The sections of the configuration with a fixed schema."""
 
 

@@ -30,6 +30,8 @@ TARGET = re.compile(r"(^|\.)targets?$")
 FIGURE = "figure."
 KEPT_BY_FIGURE = "figure.limit"
 """The figure's settings change how results are drawn, except the limit: it also decides what is saved."""
+STORY = "story."
+"""The sentences that the report shows."""
 
 
 def folder_for(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Path:
@@ -86,7 +88,9 @@ def target_text(value: Any) -> Any:
 
 def decides(key: str) -> bool:
     """Whether a setting, by its dotted key, determines what a run computes and saves."""
-    return key not in NOT_IDENTITY and (not f"{key}.".startswith(FIGURE) or key == KEPT_BY_FIGURE)
+    if key in NOT_IDENTITY or f"{key}.".startswith(STORY):
+        return False
+    return key == KEPT_BY_FIGURE or not f"{key}.".startswith(FIGURE)
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
