@@ -330,7 +330,7 @@ def test_a_killed_fetch_leaves_a_part_that_the_next_continues(place: Place) -> N
     code = (
         "from deepinside.networks.fetch import fetch\n"
         "from types import SimpleNamespace as S\n"
-        f"fetch(S(name='net', file='net.onnx', urls=({url!r},), sha256={DIGEST!r}, bytes={len(PAYLOAD)}))"
+        f"fetch(S(name='net', file='net.onnx', urls=({url!r},), sha256={DIGEST!r}, md5=None, bytes={len(PAYLOAD)}))"
     )
     environment = {**os.environ, "DEEPINSIDE_CACHE": str(place.cache)}
     child = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)

@@ -26,6 +26,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from deepinside.errors import DeepInsideError
+from deepinside.images import archives
+from deepinside.images.load import UnreadableImage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +82,7 @@ class Annotation:
 
 
 def read_annotations(path: Path) -> dict[str, Annotation]:
-    """The annotations in a file, or in every file of an accepted format below a folder, by photo.
+    """The annotations in a file, or in every file of an accepted format below a folder or in an archive, by photo.
 
     A photo's key is its name without the suffix, for COCO with the folders in `file_name`; `find` looks one up. The
     format is recognised by content. Boxes without area are dropped and logged; boxes are clipped to the photo; COCO's
@@ -88,10 +90,10 @@ def read_annotations(path: Path) -> dict[str, Annotation]:
     skipped, unless none is left), a damaged file, and a photo that two files describe differently.
     """
     files = _candidates(path)
-    read = ((file, _read_file(file)) for file in files)
+    read = ((file, _read_file(file, contents)) for file, contents in files)
     found = [(file, annotations) for file, annotations in read if annotations is not None]
     if not found:
-        what = f"None of {len(files)} files in {path} is" if path.is_dir() else f"{path} is not"
+        what = f"{path} is not" if [path] == [file for file, _ in files] else f"None of {len(files)} files in {path} is"
         raise DeepInsideError(f"{what} an annotation file; accepted are {ACCEPTED}.")
     return _merge(found)
 
@@ -103,18 +105,27 @@ def find(annotations: Mapping[str, Annotation], photo: PurePath) -> Annotation |
     return next((annotations[key] for key in keys if key in annotations), None)
 
 
-def _candidates(path: Path) -> list[Path]:
+def _candidates(path: Path) -> list[tuple[Path, Callable[[], bytes]]]:
+    """The files that may hold annotations, and how to read each."""
+    inside = archives.split(path) or ((path, ()) if path.is_file() and archives.suffix(path.name) else None)
+    if inside is not None:
+        archive, pattern = inside
+        found = [(archive.joinpath(*m.parts), m.read) for _, m in archives.matching(archives.members(archive), pattern)]
+        return sorted((row for row in found if row[0].suffix.lower() in SUFFIXES), key=lambda row: row[0])
     if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        return [(path, path.read_bytes)]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    return [(file, file.read_bytes) for file in files]
 
 
-def _read_file(path: Path) -> dict[str, Annotation] | None:
+def _read_file(path: Path, contents: Callable[[], bytes]) -> dict[str, Annotation] | None:
     """The annotations of one file, None if it has no accepted format."""
     try:
-        data = path.read_bytes()
+        data = contents()
     except OSError as error:
         raise DeepInsideError(f"The annotations {path} cannot be read: {error.strerror}.") from error
+    except UnreadableImage as error:
+        raise DeepInsideError(f"The annotations {path} cannot be read: {error.reason}.") from error
     reader = _recognise(data)
     return None if reader is None else reader(path, data)
 

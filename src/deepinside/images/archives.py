@@ -6,13 +6,16 @@ with the same name one is lost, and its tar takes 1500 times as long to read one
 archive is copied once to an unnamed temporary file, which is deleted with the process.
 """
 
+import fnmatch
+import glob
 import lzma
+import re
 import shutil
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -87,6 +90,25 @@ def suffix(root: str) -> str | None:
     """The archive suffix of the name; None if it is no archive."""
     name = root.partition("?")[0] if is_url(root) else root
     return next((end for end in SUFFIXES if name.lower().endswith(end)), None)
+
+
+def split(path: Path) -> tuple[Path, tuple[str, ...]] | None:
+    """An archive and the parts of a path inside it, as in `photos.zip/val/images`; None for any other path."""
+    for parent in path.parents:
+        if suffix(parent.name) and parent.is_file():
+            return parent, path.relative_to(parent).parts
+    return None
+
+
+def matching(found: Sequence[Member], pattern: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Member]]:
+    """The members in the folders that `pattern` names, or that it names themselves; each with its parts below the
+    pattern's last folder without a wildcard."""
+    tests = [re.compile(fnmatch.translate(part)).match for part in pattern]
+    fixed = next((place for place, part in enumerate(pattern) if glob.has_magic(part)), len(pattern))
+    for member in found:
+        parts = member.parts
+        if len(parts) >= len(tests) and all(test(part) for test, part in zip(tests, parts, strict=False)):
+            yield parts[min(fixed, len(parts) - 1) :], member
 
 
 def members(path: Path) -> list[Member]:

@@ -12,12 +12,29 @@ from deepinside.errors import DeepInsideError
 from deepinside.images.annotations import Annotation, find, read_annotations
 from deepinside.images.archives import is_url, remote_text
 from deepinside.images.names import user_path
+from deepinside.networks.spec import NetworkSpec, read_groups, read_labels
 from deepinside.networks.text import read_text
 
 WNID = re.compile(r"n\d{8}(?!\d)")
 
 Marked = tuple[str | None, Annotation | None]
 """A photo's label and the boxes of that label."""
+
+
+class Classes:
+    """The names of a network's classes: WordNet ids, names, each of their synonyms, and groups of classes."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        labels = read_labels(spec)
+        names = {name.strip().casefold() for label in labels for name in (label.name, *label.name.split(","))}
+        self.network = spec.name
+        self.names = names | {label.wnid for label in labels} | set(read_groups(spec, labels))
+
+    def __contains__(self, label: str) -> bool:
+        return label in self.names or label.casefold() in self.names
+
+    def __str__(self) -> str:
+        return self.network
 
 
 def labeller(labels: str | None, photos: Sequence[tuple[Path, PurePath]]) -> Callable[[Path, PurePath], str | None]:

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
+from deepinside.images.datasets import Dataset
 from deepinside.networks.spec import InputConvention
 
 PHOTOGRAPHS = {
@@ -37,7 +38,8 @@ class ImageSettings:
 
     root: a folder, one image, a glob such as `photos/n02*/*.jpg`, a `.txt` file with one path per line, relative to
     the list's folder (`#` starts a comment), or a `.zip`, `.tar`, `.tar.gz`, `.tar.bz2` or `.tar.xz` of photos, which
-    is read like a folder, without unpacking; also a URL of one of these (https://, s3://, gs://, …).
+    is read like a folder, without unpacking; also a folder or glob inside an archive (`photos.zip/val/images`), or a
+    URL of one of these (https://, s3://, gs://, …).
     recursive: include sub-folders.
     names: photographs that come with scikit-image, scikit-learn and matplotlib, placed before those of `root`.
     resize: `square` stretches to the size; `short_side_crop` scales the photo without distortion and takes the largest
@@ -49,7 +51,10 @@ class ImageSettings:
     start of its name), or a file or URL of lines `name label`, separated by a tab, a comma or a space.
     annotations: boxes and labels of the objects: a file or a folder of files in a format of
     `deepinside.images.annotations`. A photo without a label takes that of its largest box; boxes with other labels are
-    dropped.
+    dropped. Label files and annotations may be in an archive.
+    dataset: a declared data set, which is fetched once, see `deepinside.images.datasets`; `split` is one of its splits.
+    unknown_classes: `skip` leaves out photos with a label that the network does not have, and says so; `keep` keeps
+    them, so that techniques that need the photo's own class refuse them.
     """
 
     root: str | None = None
@@ -62,6 +67,9 @@ class ImageSettings:
     batch: PositiveInt = 16
     labels: str | None = None
     annotations: str | None = None
+    unknown_classes: Literal["keep", "skip"] = "keep"
+    dataset: Dataset | None = None
+    split: str | None = None
 
     @field_validator("names")
     @classmethod
@@ -72,10 +80,35 @@ class ImageSettings:
         return names
 
     @model_validator(mode="after")
+    def _photos_have_one_source(self) -> Self:
+        if self.dataset is not None and self.root is not None:
+            raise ValueError("root: the photos are those of the data set; add images=none to take your own")
+        if self.dataset is not None and self.split not in self.dataset.splits:
+            raise ValueError(f"split: expected one of {', '.join(self.dataset.splits)}, found {self.split}")
+        return self
+
+    @model_validator(mode="after")
     def _short_side_is_used(self) -> Self:
         if self.short_side is not None and self.resize != "short_side_crop":
             raise ValueError("short_side needs resize=short_side_crop")
         return self
+
+
+def in_place(settings: ImageSettings) -> ImageSettings:
+    """The settings with the paths of the data set's files, which are fetched if they are missing."""
+    data = settings.dataset
+    if data is None or settings.split is None:
+        return settings
+    split = data.splits[settings.split]
+    labels = split.labels if split.labels in (None, "folder", "stem") else data.place(split.labels)
+    return replace(
+        settings,
+        dataset=None,
+        split=None,
+        root=data.place(split.root),
+        labels=settings.labels or labels,
+        annotations=settings.annotations or (split.annotations and data.place(split.annotations)),
+    )
 
 
 def as_declared(settings: ImageSettings, convention: InputConvention) -> ImageSettings:

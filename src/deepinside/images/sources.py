@@ -7,16 +7,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from deepinside.errors import DeepInsideError
 from deepinside.images import archives
 from deepinside.images.annotations import Annotation
-from deepinside.images.labels import annotate, labeller
+from deepinside.images.labels import Classes, annotate, labeller
 from deepinside.images.load import file_bytes
 from deepinside.images.names import shown, unique_stems, user_path
-from deepinside.images.settings import DEPICTED, PHOTOGRAPHS, ImageSettings
+from deepinside.images.settings import DEPICTED, PHOTOGRAPHS, ImageSettings, in_place
+from deepinside.networks.spec import NetworkSpec
 from deepinside.networks.text import read_text
 
 # HEIC cannot be decoded, but such photos should be reported as unreadable, not ignored
@@ -56,24 +58,55 @@ class Found(NamedTuple):
     depicts: str | None = None
 
 
-def listed(settings: ImageSettings) -> list[Source]:
+class Listing(list[Source]):
+    """Photos in order. `notes` say which were left out."""
+
+    notes: tuple[str, ...] = ()
+
+
+def listed(settings: ImageSettings, network: NetworkSpec | None = None) -> Listing:
     """Every photo that the settings name, in order: by name for a folder, an archive or a glob, as written for a list.
 
     The same photos in a folder, a zip and a tar of that folder's name have the same names, order and labels. `limit`
-    changes no stem. Raises DeepInsideError if there is nothing to read; without `root` and `names` the list is empty.
+    changes no stem. `network` is needed for `unknown_classes=skip`. Raises DeepInsideError if there is
+    nothing to read; without `root`, `dataset` and `names` the list is empty.
     """
+    translated = settings.dataset.classes if settings.dataset is not None else {}
+    settings = in_place(settings)
     found = [] if settings.root is None else _find(settings)
-    known = labeller(settings.labels, [(each.path, each.below) for each in found])
+    label_of = labeller(settings.labels, [(each.path, each.below) for each in found])
     rows = [
         *((Found(_shipped(name), PurePath(name), depicts=DEPICTED.get(name)), None) for name in settings.names),
-        *((each, known(each.path, each.below)) for each in found),
+        *((each, label_of(each.path, each.below)) for each in found),
     ]
     stems = unique_stems([each.below for each, _ in rows])
     objects = annotate(settings.annotations, [(each.path, label) for each, label in rows])
-    return [
-        Source(each.path, stem, shown(each.below), label, marked, each.member, each.depicts)
+    sources = [
+        Source(
+            each.path, stem, shown(each.below), translated.get(label or "", label), marked, each.member, each.depicts
+        )
         for (each, _), stem, (label, marked) in zip(rows, stems, objects, strict=True)
-    ][: settings.limit]
+    ]
+    known = None if network is None or settings.unknown_classes == "keep" else Classes(network)
+    return _of_known_classes(sources, known, settings.limit)
+
+
+def _of_known_classes(sources: Sequence[Source], classes: Classes | None, limit: int | None) -> Listing:
+    """The first `limit` photos without a label or with one of `classes`; None leaves none out."""
+    kept = [each for each in sources if classes is None or each.label is None or each.label in classes]
+    found = Listing(kept[:limit])
+    if len(kept) < len(sources):
+        others = sorted({each.label or "" for each in sources} - {each.label or "" for each in kept})
+        found.notes = (
+            f"{len(sources) - len(kept)} of {len(sources)} photos are left out: they show {len(others)} classes that "
+            f"{classes} does not have, such as {', '.join(others[:3])}.",
+        )
+        if not kept:
+            raise DeepInsideError(
+                f"images: expected photos of classes of {classes}, found none among {len(sources)}; their classes are "
+                f"{', '.join(others[:3])} and the like: choose another network, or images.unknown_classes=keep."
+            )
+    return found
 
 
 def fingerprint(sources: Sequence[Source]) -> str:
@@ -113,6 +146,8 @@ def _find(settings: ImageSettings) -> list[Found]:
         return _in_folder(root, recursive=settings.recursive)
     if root.is_file() and archives.suffix(root.name):
         return _in_archive(root, recursive=settings.recursive)
+    if inside := archives.split(root):
+        return _inside_archive(*inside, recursive=settings.recursive)
     if root.is_file():
         return _in_list(root) if root.suffix.lower() == ".txt" else [Found(root, PurePath(root.name))]
     if glob.has_magic(str(root)):
@@ -145,6 +180,18 @@ def _in_archive(root: Path, *, recursive: bool) -> list[Found]:
     return _members(f"The archive {root}", archives.members(root), folder, recursive=recursive)
 
 
+def _inside_archive(archive: Path, pattern: tuple[str, ...], *, recursive: bool) -> list[Found]:
+    """The photos in the folders of an archive that `pattern` names; it may have wildcards."""
+    fixed = tuple(takewhile(lambda part: not glob.has_magic(part), pattern))
+    depth = len(pattern) - len(fixed)
+    found = [
+        (parts, member)
+        for parts, member in archives.matching(archives.members(archive), pattern)
+        if recursive or len(parts) <= depth + 1
+    ]
+    return _photos_of(f"{archive}/{'/'.join(pattern)}", found, archive.joinpath(*fixed), recursive=recursive)
+
+
 def _behind_url(url: str, *, recursive: bool) -> list[Found]:
     """The photos of a remote archive, folder or glob, or the one photo at the URL."""
     place = url.partition("://")[2].partition("?")[0].rstrip("/")
@@ -158,18 +205,23 @@ def _behind_url(url: str, *, recursive: bool) -> list[Found]:
 
 
 def _members(place: str, members: Sequence[archives.Member], folder: Path, *, recursive: bool) -> list[Found]:
-    photos = [(member.parts, member) for member in members]
-    listed = [
+    listed = [(member.parts, member) for member in members if recursive or len(member.parts) == 1]
+    return _photos_of(place, listed, folder, recursive=recursive)
+
+
+def _photos_of(
+    place: str, members: Sequence[tuple[tuple[str, ...], archives.Member]], folder: Path, *, recursive: bool
+) -> list[Found]:
+    photos = [
         (parts, member)
-        for parts, member in photos
+        for parts, member in members
         if parts and _is_photo(parts[-1]) and not any(part.startswith(".") for part in parts)
-        and (recursive or len(parts) == 1)
-    ]  # fmt: skip
-    if not listed:
+    ]
+    if not photos:
         raise DeepInsideError(_none_in(place, recursive=recursive))
     return [
         Found(folder.joinpath(*parts), PurePath(*parts), member)
-        for parts, member in sorted(listed, key=lambda row: row[0])
+        for parts, member in sorted(photos, key=lambda row: row[0])
     ]
 
 

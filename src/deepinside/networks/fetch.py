@@ -1,6 +1,6 @@
-"""Download a network's file once into the cache folder: resumable, with retries, several mirrors and a hash check.
+"""Download a file of a network or a data set once into the cache folder: resumable, from several mirrors, hash-checked.
 
-A download stays in `<file>.<start of its SHA-256>.incoming/` until it is complete and verified. A killed program
+A download stays in `<file>.<start of its hash>.incoming/` until it is complete and verified. A killed program
 leaves a part to resume from or a finished file, never half a file under the final name.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import pooch
@@ -34,7 +34,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Fetchable(Protocol):
-    """The attributes of a `NetworkSpec` that a download needs."""
+    """The attributes of a `NetworkSpec` or a `DataFile` that a download needs; `md5` only where no SHA-256 is known."""
 
     @property
     def name(self) -> str: ...
@@ -45,7 +45,28 @@ class Fetchable(Protocol):
     @property
     def sha256(self) -> str | None: ...
     @property
+    def md5(self) -> str | None: ...
+    @property
     def bytes(self) -> int | None: ...
+
+
+class Hash(NamedTuple):
+    """A file's declared hash; `algorithm` is sha256 or md5."""
+
+    algorithm: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{HASHES[self.algorithm]} {self.digest}"
+
+
+HASHES = {"sha256": "SHA-256", "md5": "MD5"}
+
+
+def declared_hash(spec: Fetchable) -> Hash | None:
+    """The SHA-256 if it is declared, else the MD5, else None."""
+    known = {"sha256": spec.sha256, "md5": spec.md5}
+    return next((Hash(algorithm, digest) for algorithm, digest in known.items() if digest), None)
 
 
 class _MirrorError(Exception):
@@ -81,11 +102,14 @@ def fetch(spec: Fetchable, *, cache: Path | None = None, attempts: int = 5, back
 
 
 def verify(path: Path, spec: Fetchable) -> Path:
-    """Return `path` if its SHA-256 is the declared one. Raises DeepInsideError otherwise and leaves the file alone."""
-    found = pooch.file_hash(str(path), alg="sha256")
-    if spec.sha256 is not None and found != spec.sha256:
+    """Return `path` if its hash is the declared one. Raises DeepInsideError otherwise and leaves the file alone."""
+    declared = declared_hash(spec)
+    if declared is None:
+        return path
+    found = pooch.file_hash(str(path), alg=declared.algorithm)
+    if found != declared.digest:
         raise DeepInsideError(
-            f"{spec.name}: {path} should have SHA-256 {spec.sha256}{_size_note(spec)}, found {found} "
+            f"{spec.name}: {path} should have {declared}{_size_note(spec)}, found {found} "
             f"({path.stat().st_size} bytes); move it away to have it fetched, or put the right file there."
         )
     return path
@@ -106,15 +130,16 @@ def _alone(lock_file: Path) -> Iterator[None]:
 
 
 def _from_mirrors(spec: Fetchable, path: Path, attempts: int, backoff: float) -> Path:
-    incoming = path.with_name(f"{path.name}.{(spec.sha256 or 'unverified')[:12]}.incoming")
-    if spec.sha256 is None:  # the part may belong to another file
+    declared = declared_hash(spec)
+    incoming = path.with_name(f"{path.name}.{(declared.digest if declared else 'unverified')[:12]}.incoming")
+    if declared is None:  # the part may belong to another file
         shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir(exist_ok=True)
     download = _Download(incoming / "part", spec.name, spec.bytes, attempts, backoff)
     said, offline = [], []
     for url in spec.urls:
         try:
-            _retrieve(url, incoming / path.name, spec.sha256, download).replace(path)
+            _retrieve(url, incoming / path.name, declared, download).replace(path)
         except _MirrorError as error:
             said.append(f"{url}: {error}")
             offline.append(error.offline)
@@ -130,35 +155,41 @@ def _from_mirrors(spec: Fetchable, path: Path, attempts: int, backoff: float) ->
     raise DeepInsideError(f"{spec.name}: {path.name} could not be fetched ({reasons}); {_by_hand(spec, path)}")
 
 
-def _retrieve(url: str, path: Path, sha256: str | None, download: "_Download", *, overwrite: bool = True) -> Path:
+def _retrieve(url: str, path: Path, declared: Hash | None, download: "_Download", *, overwrite: bool = True) -> Path:
     """Pooch checks the hash and moves the file into place. A resumed download with a wrong hash restarts once."""
     pooch.get_logger().setLevel(logging.WARNING)
     download.continued = False
     try:
-        return Path(pooch.retrieve(url, sha256, fname=path.name, path=path.parent, downloader=download))
+        known = declared and ":".join(declared)
+        return Path(pooch.retrieve(url, known, fname=path.name, path=path.parent, downloader=download))
     except ValueError as error:  # the wrong hash; pooch has removed the file
         if download.continued and overwrite:
-            return _retrieve(url, path, sha256, download, overwrite=False)
-        raise _MirrorError(_wrong_bytes(str(error))) from None
+            return _retrieve(url, path, declared, download, overwrite=False)
+        raise _MirrorError(_wrong_bytes(str(error), declared)) from None
 
 
-def _wrong_bytes(message: str) -> str:
-    found = re.search(r"but got (\w+)", message)
-    return f"its file has SHA-256 {found.group(1)}, not the declared one" if found else message
+def _wrong_bytes(message: str, declared: Hash | None) -> str:
+    found = re.search(r"but got (?:\w+:)?(\w+)", message)
+    if found is None or declared is None:
+        return message
+    return f"its file has {HASHES[declared.algorithm]} {found[1]}, not the declared one"
 
 
 def _unreachable(spec: Fetchable, path: Path) -> str:
     hosts = " and ".join(dict.fromkeys(urlsplit(url).netloc for url in spec.urls))
-    digest = f" with SHA-256 {spec.sha256}" if spec.sha256 else ""
     return (
-        f"{path}: expected the file of {spec.name} here{digest}, found none, and {hosts} cannot be reached; "
+        f"{path}: expected the file of {spec.name} here{_hash_note(spec)}, found none, and {hosts} cannot be reached; "
         f"fetch {spec.urls[0]} where there is a connection{_size_note(spec)} and place it as that path."
     )
 
 
 def _by_hand(spec: Fetchable, path: Path) -> str:
-    digest = f" with SHA-256 {spec.sha256}" if spec.sha256 else ""
-    return f"without a connection, get the file elsewhere and place it as {path}{digest}{_size_note(spec)}."
+    return f"without a connection, get the file elsewhere and place it as {path}{_hash_note(spec)}{_size_note(spec)}."
+
+
+def _hash_note(spec: Fetchable) -> str:
+    declared = declared_hash(spec)
+    return f" with {declared}" if declared else ""
 
 
 def _size_note(spec: Fetchable) -> str:

@@ -218,6 +218,11 @@ class NetworkSpec:
         return value
 
     @property
+    def md5(self) -> None:
+        """Networks are declared with their SHA-256."""
+        return
+
+    @property
     def local_file(self) -> Path:
         """The path of a file that was placed by hand: next to the YAML, or in conf_models/."""
         return (Path(self.folder) if self.folder else conf_models()) / self.file

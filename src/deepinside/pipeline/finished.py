@@ -7,6 +7,7 @@ from typing import Any
 from deepinside.config.settings import construct
 from deepinside.images.settings import ImageSettings
 from deepinside.images.sources import Source, fingerprint, listed
+from deepinside.networks.spec import NetworkSpec
 from deepinside.results import folder as results
 
 
@@ -26,7 +27,9 @@ def known(config: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
     left = folder.with_name(f"{folder.name}.part")
     if config["runtime"].get("overwrite") or left.exists() or not results.is_done(folder):
         return None
-    photos = listed(construct(ImageSettings, config["images"], "images"))
+    settings = construct(ImageSettings, config["images"], "images")
+    network = None if settings.unknown_classes == "keep" else construct(NetworkSpec, config["network"], "network")
+    photos = listed(settings, network)
     found = results.finished_result(folder, config, inputs(config["network"].get("sha256"), photos))
     if found is None or not figure_is_current(config, folder):
         return None

@@ -18,7 +18,7 @@ from deepinside.experiment.schema import Experiment, read_experiment
 from deepinside.figures import redraw
 from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
-from deepinside.images.sources import Source, listed
+from deepinside.images.sources import Listing, Source, listed
 from deepinside.metrics.aggregation import blank_note, means, means_by_group, numbers
 from deepinside.metrics.intervals import Values
 from deepinside.metrics.recognition import with_recognition
@@ -47,7 +47,7 @@ class Run:
 
     experiment: Experiment
     network: Network
-    photos: Sequence[Source]
+    photos: Listing
     config: Mapping[str, Any]
     folder: Path
     judge: Network | None = None
@@ -80,12 +80,12 @@ def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return execute(Run(experiment, network, photos, config, folder, judge))
 
 
-def read(config: Mapping[str, Any]) -> tuple[Experiment, list[Source]]:
+def read(config: Mapping[str, Any]) -> tuple[Experiment, Listing]:
     """The experiment and its photos. Raises DeepInsideError for errors that can be found without loading anything."""
     experiment = read_experiment(config)
     claims.check_known(experiment.claims)
     loaded_size(experiment.images, experiment.network.input)
-    return experiment, listed(experiment.images)
+    return experiment, listed(experiment.images, experiment.network)
 
 
 @contextmanager
@@ -407,7 +407,7 @@ def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
         claims=list(evaluate_claims(run, found, columns, table.texts["group"])),
         deviations=[*run.experiment.deviations, *run.network.deviations, *found.deviations],
         skipped=[asdict(skipped) for skipped in found.skipped],
-        notes=[*run.network.notes, *found.notes],
+        notes=[*run.network.notes, *run.photos.notes, *found.notes],
     )
 
 
