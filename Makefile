@@ -1,5 +1,6 @@
 # deepinside. The two main commands are `make reproduce` and `make test`; both create .venv if needed.
 SHELL := /bin/bash
+, := ,
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce report verify reference models test test-all bench bench-check lint format docs docs-pictures timings coverage notebook site clean
 
@@ -9,7 +10,10 @@ NETWORK ?= tinycaffenet
 LONG ?= caffe_class_model_cat,mahendran_inversion_caffenet,mahendran_layers
 # the experiment that has a network of its own
 HOG_SIFT ?= mahendran_table1
-OTHERS ?= glob(*,exclude=[$(LONG),$(HOG_SIFT)])
+# with DATA=tiny_imagenet, localisation is measured on that data set: configs/images/ lists them
+DATA ?=
+LOCALISATION := localisation_error
+OTHERS ?= glob(*,exclude=[$(LONG),$(HOG_SIFT)$(if $(DATA),$(,)$(LOCALISATION))])
 RESULTS ?= results
 BIN := .venv/bin
 READY := .venv/ready
@@ -47,9 +51,9 @@ $(SITE): $(READY)
 
 setup: $(READY) ## create .venv from the exact pins of constraints.txt
 
-reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims
-	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" "network=$$2" 'runtime.results=$(RESULTS)' runtime.threads=1 runtime.report=false; }; \
-	two() { run '$(OTHERS)' '$(NETWORK)'; others=$$?; run '$(HOG_SIFT)' hog_sift; return $$(($$? + others)); }; \
+reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims; DATA=tiny_imagenet localises there
+	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" "network=$$2" $${3:+"$$3"} 'runtime.results=$(RESULTS)' runtime.threads=1 runtime.report=false; }; \
+	two() { run '$(OTHERS)' '$(NETWORK)'; others=$$?; $(if $(DATA),run '$(LOCALISATION)' '$(NETWORK)' 'images=$(DATA)' || others=1;) run '$(HOG_SIFT)' hog_sift; return $$(($$? + others)); }; \
 	run '$(LONG)' '$(NETWORK)' & two; others=$$?; wait $$!; long=$$?; \
 	$(BIN)/deepinside-results claims --results '$(RESULTS)' --network '$(NETWORK)'; \
 	$(BIN)/deepinside-results report --results '$(RESULTS)'; exit $$((others + long))

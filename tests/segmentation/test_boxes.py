@@ -81,7 +81,10 @@ def test_box_scores_put_the_baselines_beside():
         "whole_image/iou": 0.25,
         "graph_cut/right": 1.0,
         "whole_image/right": 0.0,
+        "graph_cut/box_accuracy": 1.0,
+        "whole_image/box_accuracy": 0.0,
     }
+    assert m.box_scores({"a": (0, 0, 10, 6)}, (0, 0, 10, 10))["a/box_accuracy"] == pytest.approx(2 / 3)
 
 
 def test_whole_image_is_right_exactly_from_half_the_area_on():
@@ -153,3 +156,57 @@ def test_bad_boxes_are_refused(bad):
 def test_bad_maps_are_refused(bad):
     with pytest.raises(DeepInsideError, match="saliency map"):
         m.map_scores(bad, (0, 0, 1, 1))
+
+
+# ---- MaxBoxAccV2 -----------------------------------------------------------------------------------------------------
+
+
+def two_peaks() -> np.ndarray:
+    """A peak of height 1 in an area of 0.5, which is the object, and another of 0.8 far from it."""
+    saliency = np.zeros((20, 20))
+    saliency[2:12, 2:12] = 0.5
+    saliency[5:7, 5:7] = 1
+    saliency[15:18, 15:18] = 0.8
+    return saliency
+
+
+def test_every_piece_above_the_threshold_has_its_box():
+    assert m.component_boxes(two_peaks(), 0.4).tolist() == [[2, 2, 12, 12], [15, 15, 18, 18]]
+    assert m.component_boxes(two_peaks(), 0.9).tolist() == [[5, 5, 7, 7]]
+    assert m.component_boxes(np.ones((4, 6)), 0.5).tolist() == [[0, 0, 6, 4]]
+    diagonal = np.eye(4)
+    assert m.component_boxes(diagonal, 0.5).tolist() == [[0, 0, 4, 4]]  # 8 neighbours
+
+
+def test_max_box_accuracy_of_a_map_whose_boxes_are_known():
+    truth = (2, 2, 12, 12)
+    assert m.level_overlaps(two_peaks(), truth, (0.4, 0.9)).tolist() == [1.0, 0.04]
+    assert m.map_box_accuracy(two_peaks(), truth, (0.4, 0.4, 0.4)) == 1
+    assert m.map_box_accuracy(two_peaks(), truth, (0.4, 0.4, 0.9)) == pytest.approx(2 / 3)
+    assert m.map_box_accuracy(two_peaks(), (2, 2, 12, 8), (0.4, 0.4, 0.4)) == pytest.approx(2 / 3)  # IoU 0.6
+    assert m.map_box_accuracy(3 * two_peaks(), truth, (0.4, 0.9, 0.9)) == pytest.approx(1 / 3)  # the scale is no matter
+    assert m.map_box_accuracy(two_peaks(), [(0, 0, 1, 1), truth], (0.4, 0.4, 0.4)) == 1
+
+
+def test_the_best_level_of_each_iou_is_where_most_photos_reach_it():
+    overlaps = np.array([[0.35, 0.1, 0.9], [0.4, 0.6, 0.2], [0.45, 0.6, 0.2]])
+    assert m.best_levels(overlaps, (0.1, 0.2, 0.3)) == (0.1, 0.2, 0.3)
+    assert m.best_levels(np.ones((2, 3)), (0.1, 0.2, 0.3)) == (0.1, 0.1, 0.1)
+
+
+def test_the_gaussian_at_the_centre_is_symmetric_and_gives_centred_boxes():
+    gaussian = m.centre_gaussian((20, 40))
+    assert np.allclose(gaussian, gaussian[::-1, ::-1])
+    assert gaussian[9, 19] == gaussian.max()
+    ((x0, y0, x1, y1),) = m.component_boxes(gaussian, 0.3)
+    assert (x0 + x1, y0 + y1) == (40, 20)
+    assert (x1 - x0) / 40 == pytest.approx((y1 - y0) / 20, abs=0.06)
+
+
+def test_the_energy_pointing_game_of_a_constant_map_is_the_share_of_area():
+    for box in random_boxes(20, 12, 5):
+        scores = m.map_scores(np.full((12, 12), 3.0), box)
+        assert scores["mass_inside"] == pytest.approx(m.area(box)[0] / 144)
+        assert scores["mass_inside"] == pytest.approx(scores["area_inside"])
+    left = m.map_scores(np.ones((12, 12)), (0, 0, 6, 12))
+    assert left["mass_centre"] == pytest.approx(0.5)

@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from deepinside.errors import DeepInsideError
 
 Array = NDArray[np.float64]
+
+DELTAS = (0.3, 0.5, 0.7)
+"""The IoUs over which MaxBoxAccV2 averages."""
+LEVELS = tuple(step / 50 for step in range(1, 50))
+"""The thresholds of a map from which one is chosen, in shares of its range."""
 
 SIZES = ("object 0–25 %", "object 25–50 %", "object 50–100 %")
 """How much of the photo its object covers; the names sort by it."""
@@ -85,13 +91,58 @@ def localised(answers: Sequence[Answer], truth: Sequence[Answer], *, top: int = 
 
 
 def box_scores(boxes: Mapping[str, ArrayLike], truth: ArrayLike, *, threshold: float = 0.5) -> dict[str, float]:
-    """For each named box, of the method or a baseline: `name/iou`, and `name/right`, 1 if IoU ≥ threshold.
+    """For each named box, of the method or a baseline: `name/iou`, `name/right`, 1 if IoU ≥ threshold, and
+    `name/box_accuracy`, the share of `DELTAS` that the IoU reaches.
 
     The class is taken as known, so only the box is measured.
     """
     overlaps = {name: best_iou(box, truth) for name, box in boxes.items()}
     scores = {f"{name}/iou": overlap for name, overlap in overlaps.items()}
-    return scores | {f"{name}/right": float(overlap >= threshold) for name, overlap in overlaps.items()}
+    scores |= {f"{name}/right": float(overlap >= threshold) for name, overlap in overlaps.items()}
+    return scores | {
+        f"{name}/box_accuracy": float((overlap >= np.array(DELTAS)).mean()) for name, overlap in overlaps.items()
+    }
+
+
+# ---- MaxBoxAccV2 -----------------------------------------------------------------------------------------------------
+
+
+def component_boxes(saliency: ArrayLike, level: float) -> Array:
+    """(K, 4): the boxes of the connected pieces (8 neighbours) where the map, scaled to 0..1, is at least `level`.
+
+    The piece of a constant map is the whole image.
+    """
+    values = _map(saliency)
+    low, high = values.min(), values.max()
+    mask = values >= low + level * (high - low)
+    pieces = ndimage.find_objects(ndimage.label(mask, np.ones((3, 3)))[0])
+    return np.array([(x.start, y.start, x.stop, y.stop) for y, x in pieces], dtype=np.float64)
+
+
+def level_overlaps(saliency: ArrayLike, truth: ArrayLike, levels: Sequence[float] = LEVELS) -> Array:
+    """(levels,): the largest IoU of a piece's box with an annotated box, at each threshold."""
+    return np.array([iou(component_boxes(saliency, level), truth).max() for level in levels])
+
+
+def best_levels(overlaps: ArrayLike, levels: Sequence[float] = LEVELS) -> tuple[float, ...]:
+    """For each of `DELTAS` the threshold at which most photos reach that IoU; the lowest of equals. `overlaps` is
+    (photos, levels). Choose on other photos than those that are measured."""
+    hits = np.asarray(overlaps)[None] >= np.array(DELTAS)[:, None, None]
+    return tuple(levels[place] for place in hits.mean(1).argmax(1))
+
+
+def map_box_accuracy(saliency: ArrayLike, truth: ArrayLike, levels: Sequence[float]) -> float:
+    """MaxBoxAccV2 of one photo (Choe et al. 2020): the share of `DELTAS` that a piece's box reaches, each at its own
+    threshold of `levels`. The mean over photos is the measure; there the threshold is chosen on the test photos, here
+    beforehand."""
+    return float((level_overlaps(saliency, truth, levels) >= np.array(DELTAS)).mean())
+
+
+def centre_gaussian(shape: tuple[int, ...]) -> Array:
+    """(h, w): a Gaussian at the centre, its deviation a quarter of each side: the baseline of Choe et al. 2020 that
+    needs no network."""
+    y, x = (((np.arange(side) + 0.5) / side - 0.5) / 0.25 for side in shape)
+    return np.asarray(np.exp(-0.5 * (y[:, None] ** 2 + x[None] ** 2)))
 
 
 # ---- maps ------------------------------------------------------------------------------------------------------------
@@ -116,7 +167,10 @@ def pointing(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0) -
 
 
 def mass_inside(saliency: ArrayLike, boxes: ArrayLike) -> float:
-    """Share of the map's sum in the boxes, 0..1; for a map of zeros that of a constant map."""
+    """Share of the map's sum in the boxes, 0..1: the energy-based pointing game (Wang et al. 2020).
+
+    For a map of zeros that of a constant map.
+    """
     values = _map(saliency)
     within = inside(values.shape, boxes)
     total = values.sum()
@@ -127,8 +181,8 @@ def map_scores(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0)
     """The map's `pointing` and `mass_inside`, and the same without a map.
 
     `pointing_centre` points at the image's centre. `area_inside` is the boxes' share of the area: the score of a random
-    point and the mass of a constant map. `concentration` is mass over area, 1 for a constant map; absent if no pixel's
-    centre is in a box.
+    point and the mass of a constant map; `mass_centre` is the mass of `centre_gaussian`. `concentration` is mass over
+    area, 1 for a constant map; absent if no pixel's centre is in a box.
     """
     values = _map(saliency)
     share = float(inside(values.shape, boxes).mean())
@@ -138,6 +192,7 @@ def map_scores(saliency: ArrayLike, boxes: ArrayLike, *, tolerance: float = 0.0)
         "pointing": pointing(values, boxes, tolerance=tolerance),
         "pointing_centre": float(_within(middle, boxes, tolerance)),
         "mass_inside": mass,
+        "mass_centre": mass_inside(centre_gaussian(values.shape), boxes),
         "area_inside": share,
     }
     return scores | ({"concentration": mass / share} if share > 0 else {})

@@ -46,7 +46,9 @@ class Localisation:
     are not (null: no such seeds); the smoothness is halved until the mask holds `least_mass` of the map on the pixels
     of the foreground's colour model. `piece` "salient" keeps the connected component with most of the map, "largest"
     that with most pixels. `threshold` is the quantile whose bounding box is the baseline without colours; `usual_size`
-    is the width and height, as shares of the photo's, of the centred and the random box.
+    is the width and height, as shares of the photo's, of the centred and the random box. `map_levels` and
+    `centre_levels` are the thresholds of MaxBoxAccV2 for the IoUs 0.3, 0.5 and 0.7, as shares of the map's range, for
+    the map and for a Gaussian at the centre; tools/localisation_levels.py chooses them on other photos.
 
     In photos with boxes their own class is segmented too, and the metrics are about it: a box of another class can
     never be right (ILSVRC's rule), so no other class is needed for the localisation error.
@@ -65,6 +67,8 @@ class Localisation:
     piece: Literal["salient", "largest"] = "salient"
     threshold: Share = 0.95
     usual_size: tuple[Share, Share] = (0.72, 0.68)
+    map_levels: tuple[Share, Share, Share] = (0.14, 0.12, 0.08)
+    centre_levels: tuple[Share, Share, Share] = (0.36, 0.3, 0.16)
 
     @model_validator(mode="after")
     def _quantiles_are_in_order(self) -> Self:
@@ -159,6 +163,7 @@ class Localisation:
         numbers = {"mask_share": float(cut.mask.mean()), "found": float(cut.found)}
         if marked and not blank(saliency):
             numbers |= scores_of_boxes(scene, boxes) | scoring.map_scores(saliency.numpy(), scene.truth)
+            numbers |= self.box_accuracies(saliency, scene.truth)
         return Item(
             name,
             name,
@@ -167,6 +172,14 @@ class Localisation:
             notes=target_notes(scene.photo, target),
             group=scoring.size_bin(numbers["object_share"]) if "object_share" in numbers else None,
         )
+
+    def box_accuracies(self, saliency: Tensor, truth: Tensor) -> dict[str, float]:
+        """MaxBoxAccV2 of the map and of the Gaussian at the centre, at thresholds that were chosen beforehand."""
+        centre = scoring.centre_gaussian(tuple(saliency.shape))
+        return {
+            "map/box_accuracy": scoring.map_box_accuracy(saliency.numpy(), truth, self.map_levels),
+            "centre_gaussian/box_accuracy": scoring.map_box_accuracy(centre, truth, self.centre_levels),
+        }
 
     def panels(
         self, scene: "Scene", target: Target, saliency: Tensor, cut: Segmentation, *, marked: bool
