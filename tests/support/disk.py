@@ -125,3 +125,13 @@ def put_everything(root: Path) -> None:
     put_failure(root, "fig2/net/seed=3", 'seed: expected <b>"more"</b>.')
     (root / "fig2" / "net" / "seed=4.part").mkdir()
     put_sweep(root)
+
+
+def put_numbers(
+    root: Path, name: str, *, score: float, status: str = "done", measured: float = 1.0, verdict: str = "holds"
+) -> None:
+    folder = root / name / "net" / "default"
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = {**CLAIM, "id": "c", "estimate": measured, "interval": [measured, 3.0], "verdict": verdict}
+    found: dict[str, Any] = {"experiment": name, "network": "net", "status": status, "seconds": 1.0}
+    (folder / "metrics.json").write_text(json.dumps({**found, "metrics": {"score": score}, "claims": [claim]}))

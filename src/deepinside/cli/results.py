@@ -1,108 +1,23 @@
 """The console script `deepinside-results`: tables of claims, the report, and comparison with committed numbers."""
 
 import argparse
-import fnmatch
-import json
-import math
-import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
+from deepinside.cli import diff
 from deepinside.console import tables
-from deepinside.console.claims import MARKS, count_text, estimate_text
+from deepinside.console.claims import MARKS, count_text, estimate_text, threshold_text
 from deepinside.errors import DeepInsideError
-from deepinside.results.folder import is_done, read_config, read_metrics, write_json
+from deepinside.results.folder import read_config
+from deepinside.results.regression import OWN_NETWORKS, REFERENCE_NETWORK, compare, update_reference
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from deepinside.html_report.claim_table import Cell, ClaimRow
     from deepinside.html_report.runs import Run
-
-REFERENCE_KEYS = ("experiment", "network", "metrics", "claims")
-REFERENCE_NETWORK = "tinycaffenet"
-OWN_NETWORKS = ("hog_sift",)
-"""Networks that only their own experiments use, so their results count whatever network the others run on."""
-SHOWN = ("fig1_class_models",)
-"""The experiments whose figures are also kept, because the README shows them."""
-
-
-def results_of(root: Path, network: str) -> dict[str, dict[str, Any]]:
-    """`metrics.json` of every experiment's complete default run on `network`, or its own, under `root`."""
-    known = (network, *OWN_NETWORKS)
-    folders = sorted(folder for name in known for folder in root.glob(f"*/{name}/default") if is_done(folder))
-    return {folder.parts[-3]: read_metrics(folder) or {} for folder in folders}
-
-
-def update_reference(root: Path, reference: Path, network: str) -> None:
-    """Write the numbers of `root` as the reference."""
-    found = results_of(root, network)
-    if not found:
-        raise DeepInsideError(f"expected complete results for {network} in {root}, found none; run `make reproduce`.")
-    reference.mkdir(parents=True, exist_ok=True)
-    for name, metrics in found.items():
-        write_json(reference / f"{name}.json", {key: metrics[key] for key in REFERENCE_KEYS})
-        if name in SHOWN:
-            (reference / "figures").mkdir(exist_ok=True)
-            shutil.copy(root / name / network / "default" / "figure.png", reference / "figures" / f"{name}.png")
-        print(f"kept {name}: {len(metrics['metrics'])} numbers, {len(metrics['claims'])} claims")
-
-
-def compare(root: Path, reference: Path, network: str) -> list[str]:
-    """One sentence for each number that differs from the reference beyond its tolerance."""
-    found = results_of(root, network)
-    tolerances = yaml.safe_load((reference / "tolerances.yaml").read_text(encoding="utf-8"))
-    changed: list[str] = []
-    for path in sorted(reference.glob("*.json")):
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if path.stem not in found:
-            changed.append(f"{path.stem}: expected a complete result in {root}, found none")
-            continue
-        changed += differences(path.stem, numbers(known), numbers(found[path.stem]), tolerances)
-        changed += changed_verdicts(path.stem, verdicts(known), verdicts(found[path.stem]))
-    return changed
-
-
-def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Every metric by name, and every claim's estimate, n and interval as `claim/…`."""
-    found = dict(metrics["metrics"])
-    for claim in metrics["claims"]:
-        name = f"claim/{claim['id']}"
-        found |= {name: claim["estimate"], f"{name}/n": claim["n"]}
-        found |= dict(zip((f"{name}/low", f"{name}/high"), claim["interval"] or (), strict=False))
-    return found
-
-
-def verdicts(metrics: Mapping[str, Any]) -> dict[str, str]:
-    return {claim["id"]: claim["verdict"] for claim in metrics["claims"]}
-
-
-def changed_verdicts(name: str, known: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
-    """One sentence for each claim with another verdict; a claim that is gone is among `differences`."""
-    for key, value in known.items():
-        if found.get(key, value) != value:
-            yield f"{name}: the claim {key} was {value}, is {found[key]}"
-
-
-def differences(
-    name: str, known: Mapping[str, float], found: Mapping[str, float], tolerances: Mapping[str, Any]
-) -> Iterator[str]:
-    for key, value in known.items():
-        limit = tolerance(f"{name}/{key}", tolerances)
-        if key not in found:
-            yield f"{name}: {key} is missing"
-        elif not math.isclose(found[key], value, rel_tol=limit["relative"], abs_tol=limit["absolute"]):
-            change = f"{key} was {value:.6g}, is {found[key]:.6g}"
-            yield f"{name}: {change}, outside the relative tolerance {limit['relative']:g}"
-
-
-def tolerance(key: str, tolerances: Mapping[str, Any]) -> Mapping[str, float]:
-    """The limits of the first pattern that matches `experiment/metric`; the last pattern matches everything."""
-    return next(limits for pattern, limits in tolerances.items() if fnmatch.fnmatch(key, pattern))
 
 
 def show_claims(root: Path, network: str | None) -> None:
@@ -112,12 +27,28 @@ def show_claims(root: Path, network: str | None) -> None:
     runs = complete_runs(root)
     check_network(root, network, {run.network for run in runs})
     rows = claim_table(run for run in runs if network is None or run.network in (network, *OWN_NETWORKS))
-    tables.SCREEN.print(claims_across(rows))
+    if all(len(row.cells) == 1 for row in rows):
+        for row in rows:
+            tables.SCREEN.print(claim_line(row), markup=False)
+    else:
+        tables.SCREEN.print(claims_across(rows))
     verdicts = [
         (f"{sentence(row)} ({where(row)}, {name})", cell.verdict) for row in rows for name, cell in row.cells.items()
     ]
     tables.SCREEN.print(tables.tally(verdicts), markup=False)
     tables.SCREEN.print(f"{len(runs)} runs; figures and numbers in {root.resolve()}", markup=False)
+
+
+def claim_line(row: "ClaimRow") -> str:
+    """A claim measured on one network, as in `✓ SENTENCE: 0.68 [0.64, 0.71], 10 photos, expected ≥ 0.5 (NAME)`."""
+    (cell,) = row.cells.values()
+    mark, measured = "·", cell.verdict
+    if cell.claim is not None:
+        mark, measured = (
+            MARKS[cell.verdict],
+            f"{estimate_text(cell.claim)}, {count_text(cell.claim)}, expected {threshold_text(cell.claim)}",
+        )
+    return f"{mark} {sentence(row)}: {measured} ({where(row)})"
 
 
 def claims_across(rows: "Sequence[ClaimRow]") -> "Table":
@@ -194,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     commands = found.add_subparsers(dest="what", required=True, metavar="COMMAND")
     for name, words in COMMANDS.items():
         commands.add_parser(name, help=words, description=words, parents=[common])
+    diff.add_command(commands)
     words = "draw a result's figure again, without computing anything"
     add_figure_options(commands.add_parser("figure", help=words, description=words))
     return found
@@ -201,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
 
 COMMANDS = {
     "claims": "the table of all claims",
-    "compare": "compare the results with the committed reference",
+    "compare": "compare the numbers with the committed reference; exit code 1 if one moved (see also: diff)",
     "keep": "store the results as the reference",
     "report": "write the report index.html",
 }
@@ -244,6 +176,8 @@ def redraw_figure(arguments: argparse.Namespace) -> None:
 def run_command(arguments: argparse.Namespace) -> int:
     if arguments.what == "figure":
         redraw_figure(arguments)
+    elif arguments.what == "diff":
+        diff.print_differences(arguments)
     elif arguments.what == "claims":
         show_claims(arguments.results, arguments.network)
     elif arguments.what == "report":

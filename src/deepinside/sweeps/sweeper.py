@@ -131,7 +131,7 @@ class GridSweeper(Sweeper):
         with suppress(OSError):
             Path(self.master.hydra.sweep.dir).rmdir()  # launchers create it; some leave logs in it
         if self.master.runtime.verbosity != "quiet":
-            SCREEN.print(f"{len(runs)} runs: {folder}", markup=False)
+            SCREEN.print(f"{len(runs)} run{'s' * (len(runs) != 1)}: {folder}", markup=False)
         if self.master.runtime.report:
             from deepinside.html_report import refresh
 
