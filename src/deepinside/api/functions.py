@@ -226,6 +226,8 @@ class LocalisationSettings(PhotoSettings, total=False):
     piece: Literal["salient", "largest"]
     threshold: float
     usual_size: tuple[float, float]
+    map_levels: tuple[float, float, float]
+    centre_levels: tuple[float, float, float]
 
 
 class RandomisationSettings(PhotoSettings, total=False):
