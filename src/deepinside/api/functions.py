@@ -24,6 +24,7 @@ from deepinside.api.network import Classifier
 from deepinside.api.results import Result as Result
 from deepinside.api.results import Results
 from deepinside.api.results import read as read
+from deepinside.attribution.averaging import Average
 from deepinside.attribution.relu_rules import ReluRule
 from deepinside.config import catalogue, hydra_errors
 from deepinside.config.libraries import library_name
@@ -164,6 +165,8 @@ def photos(
 Optimiser = Momentum | AdaGrad | Adam | LBFGS | Mapping[str, Any] | Literal["momentum", "adagrad", "adam", "lbfgs"]
 Energy = Mahendran2014 | Mahendran2016 | Mapping[str, Any] | Literal["mahendran2014", "mahendran2016"]
 
+AverageSetting = Average | Mapping[str, Any] | Literal["smooth_grad", "integrated_gradients"]
+
 
 class ClassModelSettings(TypedDict, total=False):
     objective: Objective
@@ -195,6 +198,7 @@ class SaliencySettings(PhotoSettings, total=False):
     show: Show
     crops: Literal["centre", "ten"]
     relu_rule: ReluRule
+    average: AverageSetting
 
 
 class LayerGradientsSettings(PhotoSettings, total=False):
@@ -237,6 +241,7 @@ class RandomisationSettings(PhotoSettings, total=False):
 
 class FaithfulnessSettings(PhotoSettings, total=False):
     relu_rule: ReluRule
+    average: AverageSetting
     steps: int
     blur: float
 

@@ -68,6 +68,8 @@ def explain(detail: dict[str, Any], known: list[str], key: str) -> str:
     place = ".".join([key, *(str(part) for part in detail["loc"])]).removeprefix(".")
     if detail["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         name = str(detail["loc"][-1])
+        if len(detail["loc"]) > 1:  # of a nested setting, whose keys are not `known`
+            return f"{place}: no such key."
         return f"{place}: no such key; allowed here: {', '.join(known)}.{hint(name, known)}"
     if detail["type"] in {"missing_argument", "missing"}:
         return f"{place}: expected a value, found none."

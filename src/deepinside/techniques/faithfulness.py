@@ -13,6 +13,7 @@ from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deepinside.attribution.averaging import Average, attributions
 from deepinside.attribution.gradients import forward_centre_crop
 from deepinside.attribution.relu_rules import ReluRule, check_rule, rule_notes, with_rule
 from deepinside.config.settings import STRICT
@@ -33,11 +34,13 @@ class Faithfulness:
 
     `target` is a class or group (see `deepinside.targets`), "top1" or "true". Pixels are changed in `steps` equal
     parts. Deleted pixels become the mean (zero in image space); insertion starts from the photo blurred by
-    `blur` · its shorter side. `relu_rule` as in `deepinside.attribution.relu_rules`.
+    `blur` · its shorter side. `relu_rule` as in `deepinside.attribution.relu_rules`, `average` as in
+    `deepinside.attribution.averaging`: the map is the largest absolute value over channels.
     """
 
     target: TargetRequest = "top1"
     relu_rule: ReluRule = "gradient"
+    average: Average = None
     steps: PositiveInt = 32
     blur: PositiveFloat = 0.05
 
@@ -52,7 +55,12 @@ class Faithfulness:
             return TechniqueOutput(())
         ruled = network if self.relu_rule == "gradient" else with_rule(network, self.relu_rule)[0]
         forward, targets = forward_centre_crop(ruled, batch, self.target)  # a rule changes no score
-        x, maps, scores = forward.x.detach(), forward.gradient(targets).abs().amax(1), forward.scores.cpu()
+        x, scores = forward.x.detach(), forward.scores.cpu()
+        if self.average is None:
+            gradient = forward.gradient(targets)
+        else:
+            gradient = attributions(ruled, replace(batch, pixels=x), targets, self.average, seeds)
+        maps = gradient.abs().amax(1)
         del forward  # frees its activations
         chance = [
             torch.rand(maps.shape[1:], generator=seeds.generator(photo.number, "order")) for photo in batch.photos

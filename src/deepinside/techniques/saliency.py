@@ -1,16 +1,18 @@
 """The saliency map: how much each pixel matters to the class score (Simonyan et al. 2013, Sect. 3.1).
 
 With another rule for the ReLUs, the same code computes DeconvNet and guided back-propagation maps (Sect. 4), of a class
-or of a unit of any layer.
+or of a unit of any layer. The gradient can be averaged over noisy copies of the photo (SmoothGrad) or along the path
+from a baseline (integrated gradients).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from deepinside.attribution.averaging import Average, IntegratedGradients, Windows, average_windows, completeness_error
 from deepinside.attribution.gradients import (
     Crop,
     ForwardPass,
@@ -21,6 +23,7 @@ from deepinside.attribution.gradients import (
 )
 from deepinside.attribution.relu_rules import ReluRule, check_rule, count_relus, rule_notes, with_rule
 from deepinside.config.settings import STRICT
+from deepinside.errors import DeepInsideError
 from deepinside.metrics.prediction import of_photo
 from deepinside.metrics.similarity import blank
 from deepinside.networks.network import Network
@@ -65,9 +68,6 @@ LOOKS: dict[Show, PanelKind] = {
     "input_times_gradient": "signed",
 }
 
-Windows = dict[Crop, list[Tensor]]
-"""By crop, one map of its window, (N, h, w) or (N, C, h, w), for each row of targets, one target per photo."""
-
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Saliency:
@@ -76,6 +76,9 @@ class Saliency:
     `target` is a class, group or unit (see `deepinside.targets`), "top1", "topK" for K maps per photo, "true", or
     several of these. An `objective` other than "score" differentiates through the soft-max, like tools that do not
     remove it. A `relu_rule` other than "gradient" applies to every ReLU (see `attribution.relu_rules`).
+
+    `average` replaces the gradient by its mean over versions of the photo: "smooth_grad" or "integrated_gradients", or
+    a kind with its keys, such as `{kind: smooth_grad, samples: 16, sigma: 0.2}` (see `attribution.averaging`).
     """
 
     target: TargetRequest | tuple[TargetRequest, ...] = "top1"
@@ -83,10 +86,16 @@ class Saliency:
     show: Show = "magnitude"
     crops: Literal["centre", "ten"] = "centre"
     relu_rule: ReluRule = "gradient"
+    average: Average = None
 
     def check(self, network: Network) -> None:
         """Raise DeepInsideError if the network does not have a target, the objective is not defined for it, or the
         rule has no ReLU to act on."""
+        if isinstance(self.average, IntegratedGradients) and self.show == "input_times_gradient":
+            raise DeepInsideError(
+                "show: expected signed, since integrated gradients are multiplied by the input already, "
+                "found input_times_gradient."
+            )
         for request in self.requests():
             check_even(request)
             target = check(request, network)
@@ -115,11 +124,19 @@ class Saliency:
         counts = [count_relus(network, layer) for layer in layers]
         notes = tuple(note for layer in layers for note in rule_notes(network, self.relu_rule, layer))
         target_rows = list(zip(*targets, strict=True))
-        known = self.known_maps(forward, centre, target_rows)
-        del forward  # frees its activations
+        further = [{"relu_count": float(min(counts))}] * len(batch)
+        if self.average is None:
+            known = self.known_maps(forward, centre, target_rows)
+            del forward  # frees its activations
+        else:
+            del forward
+            windows = average_windows(modified, batch, target_rows, crops, self.average, seeds, self.objective)
+            known = self.reduced_windows(windows, batch.pixels, network.size)
+            errors = self.completeness_errors(network, batch.pixels, windows[centre][0], targets)
+            further = [{**one, **error} for one, error in zip(further, errors, strict=True)]
         maps = self.averaged(modified, batch.pixels, target_rows, crops, known)
         rows = zip(batch.photos, names, targets, zip(*maps, strict=True), scores, strict=True)
-        items = tuple(self.item(network, *row, float(min(counts)), notes) for row in rows)
+        items = tuple(self.item(network, *row, more, notes) for row, more in zip(rows, further, strict=True))
         return TechniqueOutput(items, self.deviations())
 
     def find_targets(
@@ -157,6 +174,24 @@ class Saliency:
             for row in range(len(target_rows))
         ]
 
+    def reduced_windows(self, windows: Windows, x: Tensor, size: tuple[int, int]) -> Windows:
+        reduce = REDUCTIONS[self.show]
+        return {crop: [reduce(row, crop.cut(x, size)) for row in rows] for crop, rows in windows.items()}
+
+    def completeness_errors(
+        self, network: Network, x: Tensor, attribution: Tensor, targets: Sequence[Sequence[Target]]
+    ) -> list[dict[str, float]]:
+        """By photo: the relative error of the integral for its first target, from the centre crop's attributions.
+
+        The axiom of completeness (Sundararajan et al. 2017, Sect. 3) is about gradients, not about other ReLU rules.
+        """
+        if not isinstance(self.average, IntegratedGradients) or self.relu_rule != "gradient":
+            return [{} for _ in targets]
+        (centre,) = centre_crop((x.shape[2], x.shape[3]), network.size)
+        window, first = centre.cut(x, network.size), [row[0] for row in targets]
+        errors = completeness_error(network, window, attribution, first, self.average, self.objective)
+        return [{"completeness_error": error} for error in errors.tolist()]
+
     def known_maps(self, forward: ForwardPass, crop: Crop, target_rows: Sequence[Sequence[Target]]) -> Windows:
         """The maps of a crop from its forward pass; empty if that lacks the layer of a target."""
         if any(target.layer not in forward.activations for row in target_rows for target in row):
@@ -177,7 +212,7 @@ class Saliency:
 
     def item(
         self, network: Network, photo: Photo, names: Sequence[str], targets: Sequence[Target], maps: Sequence[Tensor],
-        scores: Tensor, relu_count: float, notes: tuple[str, ...],
+        scores: Tensor, further: Mapping[str, float], notes: tuple[str, ...],
     ) -> Item:  # fmt: skip
         shown = Panel("photo", network.input.to_intensities(photo.pixels).cpu(), "photo", photo.stem)
         parts = zip(names, maps, targets, strict=True)
@@ -186,7 +221,7 @@ class Saliency:
             Panel(name, values.cpu(), LOOKS[self.show], target.name, blank=blank)
             for (name, values, target), blank in zip(parts, blanks, strict=True)
         ]
-        metrics = {**dict(numbers(network, targets, maps, scores)), "relu_count": relu_count}
+        metrics = {**dict(numbers(network, targets, maps, scores)), **further}
         said = (*target_notes(photo, *targets), *notes)
         prediction = of_photo(photo, network, scores, targets[0])
         return Item(photo.stem, photo.stem, (shown, *panels), metrics, notes=said, prediction=prediction)
@@ -206,6 +241,7 @@ class Saliency:
         said = {
             "differentiates through the soft-max, not the class score": self.objective != "score",
             f"the ReLUs use the rule {self.relu_rule}, not gradient": (self.relu_rule != "gradient"),
+            f"averages the gradient: {self.average}": self.average is not None,
             "keeps the gradient's sign": self.show != "magnitude",
             "one centre crop, not the average of ten": self.crops != "ten",
         }
