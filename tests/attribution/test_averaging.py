@@ -77,6 +77,10 @@ def test_the_technique_averages_every_crop_and_reports_completeness(network: Net
     assert all("completeness_error" not in item.metrics for item in said.items)
 
 
+def test_none_is_the_plain_gradient() -> None:
+    assert TypeAdapter(Average).validate_python("none") is None
+
+
 @pytest.mark.parametrize("value", ["smoothgrad", {"kind": "smooth_grad", "samples": 0}, {"samples": 3}])
 def test_unknown_kinds_and_keys_are_refused(value: Any) -> None:
     with pytest.raises(ValidationError):

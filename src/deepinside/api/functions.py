@@ -165,7 +165,7 @@ def photos(
 Optimiser = Momentum | AdaGrad | Adam | LBFGS | Mapping[str, Any] | Literal["momentum", "adagrad", "adam", "lbfgs"]
 Energy = Mahendran2014 | Mahendran2016 | Mapping[str, Any] | Literal["mahendran2014", "mahendran2016"]
 
-AverageSetting = Average | Mapping[str, Any] | Literal["smooth_grad", "integrated_gradients"]
+AverageSetting = Average | Mapping[str, Any] | Literal["none", "smooth_grad", "integrated_gradients"]
 
 
 class ClassModelSettings(TypedDict, total=False):

@@ -73,13 +73,15 @@ class IntegratedGradients:
 
 
 def by_name(value: Any) -> Any:
-    """A kind of average alone stands for its defaults."""
+    """A kind of average alone stands for its defaults, "none" for the plain gradient."""
+    if value == "none":  # not null in the YAMLs: Hydra's `~key` cannot remove a null
+        return None
     return {"kind": value} if isinstance(value, str) else value
 
 
 Kind = Annotated[SmoothGrad | IntegratedGradients, Field(discriminator="kind")]
 Average = Annotated[Kind | None, BeforeValidator(by_name)]
-"""The type of a setting that averages the gradient: a kind, or a kind with its keys; null is the plain gradient."""
+"""The type of a setting that averages the gradient: a kind, or a kind with its keys; none is the plain gradient."""
 Windows = dict[Crop, list[Tensor]]
 """By crop, one map of its window, (N, h, w) or (N, C, h, w), for each row of targets, one target per photo."""
 
