@@ -14,6 +14,8 @@ HOG_SIFT ?= mahendran_table1
 DATA ?=
 LOCALISATION := localisation_error
 OTHERS ?= glob(*,exclude=[$(LONG),$(HOG_SIFT)$(if $(DATA),$(,)$(LOCALISATION))])
+# full: five seeds
+DEPTH ?=
 RESULTS ?= results
 BIN := .venv/bin
 READY := .venv/ready
@@ -51,8 +53,8 @@ $(SITE): $(READY)
 
 setup: $(READY) ## create .venv from the exact pins of constraints.txt
 
-reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims; DATA=tiny_imagenet localises there
-	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" "network=$$2" $${3:+"$$3"} 'runtime.results=$(RESULTS)' runtime.threads=1 runtime.report=false; }; \
+reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims; DATA=tiny_imagenet localises there, DEPTH=full uses five seeds
+	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" "network=$$2" $${3:+"$$3"} 'runtime.results=$(RESULTS)' runtime.threads=1 runtime.report=false $(if $(filter full,$(DEPTH)),'seed=range(5)'); }; \
 	two() { run '$(OTHERS)' '$(NETWORK)'; others=$$?; $(if $(DATA),run '$(LOCALISATION)' '$(NETWORK)' 'images=$(DATA)' || others=1;) run '$(HOG_SIFT)' hog_sift; return $$(($$? + others)); }; \
 	run '$(LONG)' '$(NETWORK)' & two; others=$$?; wait $$!; long=$$?; \
 	$(BIN)/deepinside-results claims --results '$(RESULTS)' --network '$(NETWORK)'; \

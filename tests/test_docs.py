@@ -194,6 +194,27 @@ def test_what_is_where_exists() -> None:
         assert (ROOT / path).exists(), path
 
 
+COVERAGE = re.compile(r"^\| ((?:Fig\.|Table|Sect\.) [^|]+) \| (\w+) \| ([^|]*)\| ([^|]*)\|$", re.M)
+
+
+def test_coverage_of_the_papers_names_experiments_and_reasons() -> None:
+    """Every row has a verdict; what is reproduced names experiments that exist, and what is not in full says why."""
+    text = (ROOT / "docs" / "coverage_of_the_papers.md").read_text(encoding="utf-8")
+    rows = COVERAGE.findall(text)
+    assert len(rows) == sum(line.startswith(("| Fig.", "| Table", "| Sect.")) for line in text.splitlines()) == 21
+    for what, coverage, experiments, reason in rows:
+        found = re.findall(r"\[(\w+)\]\(\.\./experiments/\1\.yaml\)", experiments)
+        assert coverage in ("reproduced", "partly", "not"), what
+        assert bool(found) == (coverage != "not"), what
+        assert reason.strip() or coverage == "reproduced", what
+        assert all((ROOT / "experiments" / f"{name}.yaml").is_file() for name in found), what
+    _, simonyan, mahendran = text.split("\n## ")
+    assert [f"Fig. {n}" in simonyan for n in (1, 2, 3)] == [True] * 3
+    assert all(
+        f"| {name}," in mahendran for name in [f"Fig. {n}" for n in range(1, 12)] + ["Table 1", "Table 2", "Table 3"]
+    )
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     listed = re.findall(r": ([\w-]+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
     assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.*"))
