@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from disk import HOSTILE, put_everything, put_run
+from disk import HOSTILE, STORY, put_everything, put_run
 
 from deepinside.config.paths import PACKAGE
 from deepinside.errors import DeepInsideError
@@ -57,14 +57,15 @@ def test_every_link_leads_to_something_in_the_folder(written: Path) -> None:
     for path in pages(written):
         for link in Links(path.read_text(encoding="utf-8")).links:
             target = unquote(link.partition("#")[0])
-            if target and not target.startswith("data:"):
+            if target and not target.startswith("data:") and target != STORY["link"]:
                 place = (path.parent / target).resolve()
                 assert place.exists() and place.is_relative_to(written.resolve()), f"{path.name}: {link}"
 
 
 def test_no_page_asks_anybody_else(written: Path) -> None:
     for path in [*pages(written), *written.glob("report/data/*.js")]:
-        assert not re.search(r"(?:src|href|url|import)\W{1,3}(?:https?:)?//", path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8").replace(f'<a href="{STORY["link"]}">', "")  # loads nothing
+        assert not re.search(r"(?:src|href|url|import)\W{1,3}(?:https?:)?//", text)
     assert "default-src 'none'" in (written / "index.html").read_text()
 
 
@@ -82,6 +83,12 @@ def test_the_overview_shows_papers_claims_departures_and_what_went_wrong(written
     for words in ("Simonyan et al. 2013", "it is near", "≥ 1.5", "one crop, not ten", "seed=4.part", "Failed", "decay"):
         assert words in text
     assert text.index("Failed and incomplete runs") < text.index('class="card"')
+
+
+def test_an_experiments_page_tells_its_story_and_why_its_claims_have_their_verdicts(written: Path) -> None:
+    text = page(written, "experiments/fig2")
+    assert all(words in text for words in STORY.values())
+    assert "Measured: 2.5 [2.25, 2.75], 9 photos; expected ≥ 1.5." in text and "Threshold: between 1 and 2" in text
 
 
 def test_a_runs_page_shows_how_to_repeat_it_and_where_it_comes_from(written: Path) -> None:

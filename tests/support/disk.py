@@ -17,6 +17,11 @@ CLAIM = {
     "verdict": "holds", "exact": False, "reason": "between 1 and 2",
 }  # fmt: skip
 
+STORY = {
+    "question": "Which pixels matter?", "paper": "Maps in grey.", "link": "https://arxiv.org/abs/1312.6034",
+    "ours": "Maps of a small network.", "difference": "The network is another one.",
+}  # fmt: skip
+
 
 def config(experiment: str, network: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     return {
@@ -24,6 +29,7 @@ def config(experiment: str, network: str, changes: Mapping[str, Any]) -> dict[st
         "title": experiment.replace("_", " ").title(),
         "source": "Simonyan et al. 2013, Fig. 2",
         "network": {"name": network},
+        "story": STORY,
         "technique": {"_target_": "deepinside.techniques.saliency.Saliency", "l2": 0.1},
         "figure": {"magnitude_map": "inferno"},
         "runtime": {"results": "results", "threads": 1},

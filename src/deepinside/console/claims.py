@@ -28,3 +28,13 @@ def expected_text(claim: Mapping[str, Any]) -> str:
 
 def threshold_text(claim: Mapping[str, Any]) -> str:
     return f"{claim['direction']} {claim['threshold']:g}"
+
+
+def because(claim: Mapping[str, Any]) -> str:
+    """Why the claim has its verdict, in one sentence."""
+    measured = f"{estimate_text(claim)}, {count_text(claim)}; expected {threshold_text(claim)}"
+    if claim["verdict"] != "inconclusive":
+        return f"Measured: {measured}."
+    if claim["interval"] is None:
+        return f"Measured: {measured}. There are too few for an interval."
+    return f"Measured: {measured}. The interval includes the threshold."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from deepinside.console.claims import count_text, estimate_text, expected_text
+from deepinside.console.claims import because, count_text, estimate_text, expected_text
 from deepinside.html_report.runs import Run, Sweep, plain
 from deepinside.networks.cache import cache_folder
 
@@ -65,7 +65,9 @@ def environment() -> "Environment":
     )
     found.filters |= {"number": number, "plain": plain, "readable": readable, "metric": metric}
     found.filters |= {"estimate": estimate_text, "expected": expected_text, "count_text": count_text}
+    found.filters |= {"capitalize_first": lambda text: text[:1].upper() + text[1:]}
     found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
+    found.globals |= {"because": because}
     return found
 
 

@@ -65,6 +65,7 @@ class Run:
     changes: list[Change] = field(default_factory=list)
     compared: bool = True
     override: str = ""
+    story: dict[str, str] = field(default_factory=dict)
     mosaic: str = ""
     panels: list[str] = field(default_factory=list)
 
@@ -227,6 +228,7 @@ def read_run(root: Path, folder: str, stamp: str) -> Run | None:
         title=str(config.get("title") or metrics.get("experiment", experiment)),
         source=str(config.get("source") or ""),
         technique=technique(config),
+        story={key: str(words) for key, words in (config.get("story") or {}).items()},
         seconds=float(metrics.get("seconds") or 0),
         count=int(metrics.get("count") or len(metrics.get("items") or {})),
         started=str((read_json(place / "provenance.json") or {}).get("started", "")),
