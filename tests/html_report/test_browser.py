@@ -11,6 +11,7 @@ import pytest
 from disk import HOSTILE, put_everything, put_run
 
 from deepinside.html_report import write_report
+from deepinside.html_report.single_file import write_single_file
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -273,6 +274,44 @@ def test_the_keyboard_reaches_the_content_first(root: Path, page: Any) -> None:
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_run_in_one_file_works_alone(root: Path, tmp_path: Path, page: Any) -> None:
+    (place,) = root.glob("localisation/net/default")
+    alone = shutil.move(write_single_file(place), tmp_path / "sent.html")
+    page.goto(alone.as_uri())
+    page.select_option("[name=item]", "cup")
+    page.select_option("[name=b]", "map")
+    page.select_option("[name=map]", "viridis")
+    assert page.evaluate("document.querySelectorAll('#stage img')[1].style.filter").startswith("url(")
+    assert all(page.eval_on_selector_all("img", "all => all.map(one => !one.src || one.complete)"))
+    assert all(page.eval_on_selector_all("#stage img", "all => all.map(one => one.naturalWidth > 0)"))
+
+
+def test_a_claim_is_a_dot_in_the_part_that_meets_the_threshold(root: Path, page: Any) -> None:
+    page.goto(address(root, "index.html"))
+    boxes = [page.locator(f".bar-axis {name}").first.bounding_box() for name in (".meets", "circle", ".threshold")]
+    meets, dot, threshold = boxes
+    assert meets["width"] > 20 and dot["x"] > threshold["x"]
+    assert "Measured: 2.5" in page.locator(".claim").first.inner_text()
+
+
+def test_a_row_of_all_runs_is_a_link_and_fits_a_phone(root: Path, browser: Any) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 800})
+    page = context.new_page()
+    page.goto(address(root, "report/runs.html"))
+    row = page.locator("table.runs tbody tr").first
+    box = row.bounding_box()
+    assert box["width"] <= 360
+    row.click(position={"x": box["width"] - 5, "y": box["height"] - 5})
+    assert "/report/runs/" in page.url
+    context.close()
+
+
+def test_a_point_of_a_curve_says_its_value(root: Path, page: Any) -> None:
+    page.goto(address(root, "report/sweeps/*.html"))
+    said = page.eval_on_selector_all(".charts .point title", "all => all.map(one => one.textContent)")
+    assert said == ["0.001: 1000", "0.01: 100"]
 
 
 @pytest.mark.slow

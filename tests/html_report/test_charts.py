@@ -1,6 +1,6 @@
 import pytest
 
-from deepinside.html_report.charts import HEIGHT, WIDTH, charts, grid
+from deepinside.html_report.charts import HEIGHT, WIDTH, charts, grid, spread
 
 AXES = {"a": [1, 2, 3], "b": ["x", "y"]}
 
@@ -37,3 +37,14 @@ def test_equal_numbers_lie_in_the_middle() -> None:
 
 def test_one_value_makes_no_curve() -> None:
     assert charts(grid({"a": [1]}, [run(1, "x", score=1.0)])) == []
+
+
+def test_numbers_stand_at_their_size_and_words_evenly() -> None:
+    assert spread([1, 2, 5]) == [0.0, 0.25, 1.0]
+    assert spread([0.01, 0.1, 1.0]) == pytest.approx([0.0, 0.5, 1.0])
+    assert spread(["a", "b", "c"]) == [0.0, 0.5, 1.0]
+
+
+def test_a_point_says_its_value() -> None:
+    (chart,) = charts(grid({"a": [1, 2], "b": ["x"]}, [run(1, "x", s=5.0), run(2, "x", s=0.25)]))
+    assert chart.lines[0].words == ["1: 5 (b=x)", "2: 0.25 (b=x)"]

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,15 @@ def test_a_sweep_is_read(tmp_path: Path) -> None:
     (tmp_path / "sweeps" / "broken").mkdir()
     (found,) = scan_results(tmp_path).sweeps
     assert found.title == "fig2 over l2"
-    assert (found.name, found.axes, len(found.runs)) == ("a & b", {"technique.l2": [0.001, 0.01, -1]}, 3)
+    assert (found.name, found.axes, len(found.runs)) == ("a & b", {"technique.l2": [-1, 0.001, 0.01]}, 3)
+
+
+def test_a_sweep_without_a_numeric_axis_has_no_page(tmp_path: Path) -> None:
+    place = put_sweep(tmp_path)
+    known = json.loads((place / "sweep.json").read_text())
+    for axes in ({"experiment": ["fig1", "fig2"]}, {"seed": [0]}, {"technique.show": [True, False]}, {}):
+        (place / "sweep.json").write_text(json.dumps({**known, "axes": axes}))
+        assert scan_results(tmp_path).sweeps == []
 
 
 def test_slugs_are_plain_and_never_the_same() -> None:

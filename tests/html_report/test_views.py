@@ -1,7 +1,16 @@
 import json
 
 from deepinside.html_report.runs import Found, Run
-from deepinside.html_report.views import experiments, papers, problems, script, side_by_side, with_deviations
+from deepinside.html_report.views import (
+    deviations,
+    experiments,
+    leading,
+    metric_tables,
+    papers,
+    problems,
+    script,
+    side_by_side,
+)
 
 
 def run(folder: str, **values: object) -> Run:
@@ -25,7 +34,30 @@ def test_experiments_stand_by_paper_and_figure_and_runs_without_changes_first() 
 
 def test_departures_are_those_of_runs_without_changes_too() -> None:
     runs = [run("a/n/seed=1", deviations=["d"]), run("a/n/default", deviations=["d"]), run("b/n/x", deviations=["e"])]
-    assert [one.folder for one in with_deviations(runs)] == ["a/n/default", "b/n/x"]
+    found = {sentence: [one.folder for one in those] for sentence, those in deviations(runs).items()}
+    assert found == {"d": ["a/n/default"], "e": ["b/n/x"]}
+    assert [one.folder for one in deviations([*runs, run("c/n/default", deviations=["d"])])["d"]] == [
+        "a/n/default",
+        "c/n/default",
+    ]
+
+
+def test_three_figures_of_different_techniques_lead() -> None:
+    kinds = ["saliency", "saliency", "class_model", "inversion", "localisation"]
+    runs = [run(f"{n}/n/default", technique=kind, mosaic="m") for n, kind in enumerate(kinds)]
+    broken = run("0a/n/default", technique="randomisation")
+    assert [one.name for one in leading(experiments([*runs, broken]))] == ["0", "2", "3"]
+
+
+def test_metrics_are_tables_of_layers_and_measures() -> None:
+    names = ["conv1/error", "conv2/error", "conv1/psnr", "conv2/psnr", "score", "rank_correlation/a~b", "v/fc8/error"]
+    found = metric_tables({name: float(place) for place, name in enumerate(names)})
+    assert [(table.columns, table.rows) for table in found] == [
+        (["error", "psnr"], {"conv1": {"error": 0, "psnr": 2}, "conv2": {"error": 1, "psnr": 3}}),
+        (["score"], {"": {"score": 4}}),
+        (["rank_correlation"], {"a and b": {"rank_correlation": 5}}),
+        (["error"], {"v/fc8": {"error": 6}}),
+    ]
 
 
 def test_everything_that_went_wrong_is_counted() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from disk import HOSTILE, STORY, put_everything, put_run
+from disk import HOSTILE, STORY, put_everything, put_run, put_told
 
 from deepinside.config.paths import PACKAGE
 from deepinside.errors import DeepInsideError
@@ -40,6 +40,7 @@ class Links(HTMLParser):
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ü results #1")
     put_everything(root)
+    put_told(root)
     assert write_report(root) == root / "index.html"
     return root
 
@@ -57,14 +58,14 @@ def test_every_link_leads_to_something_in_the_folder(written: Path) -> None:
     for path in pages(written):
         for link in Links(path.read_text(encoding="utf-8")).links:
             target = unquote(link.partition("#")[0])
-            if target and not target.startswith("data:") and target != STORY["link"]:
+            if target and not target.startswith(("data:", "https://")):
                 place = (path.parent / target).resolve()
                 assert place.exists() and place.is_relative_to(written.resolve()), f"{path.name}: {link}"
 
 
 def test_no_page_asks_anybody_else(written: Path) -> None:
     for path in [*pages(written), *written.glob("report/data/*.js")]:
-        text = path.read_text(encoding="utf-8").replace(f'<a href="{STORY["link"]}">', "")  # loads nothing
+        text = path.read_text(encoding="utf-8").replace('<a href="https://arxiv.org/', "")  # a link loads nothing
         assert not re.search(r"(?:src|href|url|import)\W{1,3}(?:https?:)?//", text)
     assert "default-src 'none'" in (written / "index.html").read_text()
 
@@ -95,6 +96,40 @@ def test_a_runs_page_shows_how_to_repeat_it_and_where_it_comes_from(written: Pat
     text = page(written, "runs/fig2--net--technique.l2=0.01-*")
     for words in ("--repeat", "technique.l2=0.01", "abc123", "with uncommitted changes", "score", "config.yaml"):
         assert words in text
+
+
+TEN_ANSWERS = {
+    "What does it ask?": STORY["question"],
+    "Which network?": "net",
+    "Which class, and was it right?": "cat → golden retriever 32 %, labelled tabby",
+    "What does the paper show?": STORY["paper"],
+    "Which figure is it?": "Simonyan et al. 2013, Fig. 2",
+    "What came out here?": STORY["ours"],
+    "Why do they differ?": STORY["difference"],
+    "Did the claim hold?": "Measured: 2.5 [2.25, 2.75], 9 photos; expected ≥ 1.5.",
+    "How is it repeated?": "deepinside --repeat",
+    "Which code and seed?": "abc123",
+}
+
+
+@pytest.mark.parametrize("question", TEN_ANSWERS)
+def test_the_page_of_a_run_answers(written: Path, question: str) -> None:
+    assert TEN_ANSWERS[question] in page(written, "runs/told--*")
+
+
+def test_links_to_a_paper_are_https_only(written: Path) -> None:
+    told = {"question": "Why?", "link": "javascript:alert(1)"}
+    place = put_run(written, "told/net/seed=9", settings={"story": told})
+    write_report(written)
+    assert "javascript:" not in page(written, "runs/told--net--seed=9*").partition("Full configuration")[0]
+    assert '<a href="https://arxiv.org/abs/1312.6034"' in page(written, "experiments/told")
+    shutil.rmtree(place)
+    write_report(written)
+
+
+def test_a_page_has_a_preview(written: Path) -> None:
+    for text in ((written / "index.html").read_text(), page(written, "runs/told--*")):
+        assert re.search(r'property="og:image" content="[^"]+\.(png|jpg)"', text)
 
 
 def test_the_table_by_size_of_the_object_is_shown(written: Path) -> None:

@@ -10,6 +10,8 @@ import yaml
 from matplotlib import colormaps
 from PIL import Image
 
+from deepinside.results.items import ItemRow, ItemTable
+
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 CLAIM = {
     "id": "near", "source": "Simonyan et al. 2013, eq. 3", "claim": "it is near", "measure": "order",
@@ -105,6 +107,16 @@ def put_sweep(root: Path, name: str = "decay") -> Path:
     for run in runs:
         run.update({"experiment": "fig2", "network": "net", "seconds": 1.0})
     (place / "sweep.json").write_text(json.dumps({**found, "axes": axes, "runs": runs}))
+    return place
+
+
+def put_told(root: Path) -> Path:
+    """A run with predictions and a claim."""
+    place = put_run(root, "told/net/default", metrics={"claims": [CLAIM]})
+    table = ItemTable()
+    rows = [("cat", "cat → golden retriever 32 %, labelled tabby"), ("cup", "cup → espresso 99 % ✓")]
+    table.add(ItemRow(name, name, {"score": 1.0}, caption=caption) for name, caption in rows)
+    table.write(place / "items.parquet")
     return place
 
 

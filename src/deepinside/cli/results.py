@@ -124,7 +124,10 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = found.add_subparsers(dest="what", required=True, metavar="COMMAND")
     for name, words in COMMANDS.items():
-        commands.add_parser(name, help=words, description=words, parents=[common])
+        command = commands.add_parser(name, help=words, description=words, parents=[common])
+        if name == "report":
+            words = "write the page of this result as one self-contained HTML file"
+            command.add_argument("--single-file", type=Path, metavar="RUN", help=words)
     diff.add_command(commands)
     words = "draw a result's figure again, without computing anything"
     add_figure_options(commands.add_parser("figure", help=words, description=words))
@@ -173,6 +176,17 @@ def redraw_figure(arguments: argparse.Namespace) -> None:
         print(f"figure: {(arguments.output or arguments.run) / f'figure.{ending}'}")
 
 
+def write_html(arguments: argparse.Namespace) -> Path:
+    """Write the report, or the page of one result as a single file; returns the path."""
+    if arguments.single_file is not None:
+        from deepinside.html_report.single_file import write_single_file
+
+        return write_single_file(arguments.single_file)
+    from deepinside.html_report import write_report
+
+    return write_report(arguments.results)
+
+
 def run_command(arguments: argparse.Namespace) -> int:
     if arguments.what == "figure":
         redraw_figure(arguments)
@@ -181,9 +195,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     elif arguments.what == "claims":
         show_claims(arguments.results, arguments.network)
     elif arguments.what == "report":
-        from deepinside.html_report import write_report
-
-        print(f"report: {write_report(arguments.results)}")
+        print(f"report: {write_html(arguments)}")
     elif arguments.what == "keep":
         update_reference(arguments.results, arguments.reference, arguments.network or REFERENCE_NETWORK)
     else:

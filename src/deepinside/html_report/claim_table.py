@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepinside.console.claims import expected_text
+from deepinside.html_report.claim_bars import Axis, axis
 from deepinside.html_report.runs import Run
 
 NOT_MEASURED = re.compile(r"The claim (\w+) is not measured: (.*)\.")
@@ -43,10 +44,9 @@ class ClaimRow:
         return [cell.verdict for cell in self.cells.values() if cell.claim]
 
     @property
-    def facets(self) -> list[tuple[str, str]]:
-        """The row's values for the table's filters."""
-        verdicts = dict.fromkeys(cell.verdict for cell in self.cells.values())
-        return [("Experiment", self.experiment), *(("Verdict", verdict) for verdict in verdicts)]
+    def axis(self) -> Axis:
+        """The axis of all networks' measurements."""
+        return axis([cell.claim for cell in self.cells.values() if cell.claim])
 
 
 def claim_table(runs: Iterable[Run]) -> list[ClaimRow]:

@@ -65,9 +65,8 @@ def environment() -> "Environment":
     )
     found.filters |= {"number": number, "plain": plain, "readable": readable, "metric": metric}
     found.filters |= {"estimate": estimate_text, "expected": expected_text, "count_text": count_text}
-    found.filters |= {"capitalize_first": lambda text: text[:1].upper() + text[1:]}
     found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
-    found.globals |= {"because": because}
+    found.globals |= {"experiment_page": experiment_page, "because": because}
     return found
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -67,6 +67,7 @@ class Run:
     override: str = ""
     story: dict[str, str] = field(default_factory=dict)
     mosaic: str = ""
+    figure: str = ""
     panels: list[str] = field(default_factory=list)
 
     @classmethod
@@ -85,6 +86,11 @@ class Run:
     @property
     def done(self) -> bool:
         return self.status == "done"
+
+    @property
+    def picture(self) -> str:
+        """The picture that stands for the run: its figure, else its mosaic; empty if it has neither."""
+        return self.figure or self.mosaic
 
     @property
     def name(self) -> str:
@@ -197,16 +203,29 @@ def sweeps(root: Path) -> Iterator[Sweep]:
         found = read_json(path)
         if found is None:
             continue
+        axes = {str(key): in_order(values) for key, values in dict(found.get("axes") or {}).items()}
+        if not any(map(is_numeric, axes.values())):
+            continue  # runs without an order have nothing to plot; the pages of their experiments compare them
         stat = path.stat()
         yield Sweep(
             folder=folder.relative_to(root).as_posix(),
             stamp=f"{stat.st_mtime_ns}-{stat.st_size}",
             name=str(found.get("name", folder.name)),
             command=str(found.get("command", "")),
-            axes={str(key): list(values) for key, values in dict(found.get("axes") or {}).items()},
+            axes=axes,
             runs=[dict(run) for run in found.get("runs") or []],
             pictures=[name for name in ("figure.png", "metrics.png") if (folder / name).is_file()],
         )
+
+
+def is_numeric(values: Sequence[Any]) -> bool:
+    """Whether the values of an axis are numbers, at least two of them."""
+    return len(values) > 1 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def in_order(values: Sequence[Any]) -> list[Any]:
+    """The values of an axis, numbers by size."""
+    return sorted(values) if is_numeric(values) else list(values)
 
 
 def read_run(root: Path, folder: str, stamp: str) -> Run | None:
@@ -228,6 +247,7 @@ def read_run(root: Path, folder: str, stamp: str) -> Run | None:
         title=str(config.get("title") or metrics.get("experiment", experiment)),
         source=str(config.get("source") or ""),
         technique=technique(config),
+        figure=f"{folder}/figure.png" if (place / "figure.png").is_file() else "",
         story={key: str(words) for key, words in (config.get("story") or {}).items()},
         seconds=float(metrics.get("seconds") or 0),
         count=int(metrics.get("count") or len(metrics.get("items") or {})),

@@ -75,9 +75,13 @@ def papers(found: Sequence[Experiment]) -> list[Paper]:
     return [Paper(name, tuple(those)) for name, those in by_name.items()]
 
 
-def with_deviations(runs: Iterable[Run]) -> list[Run]:
-    """The runs whose deviations from the papers are listed: default runs, or all runs if there is no default run."""
-    return defaults_or_all(run for run in runs if run.deviations)
+def deviations(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Each deviation from the papers with its runs: default runs, or all runs if there is no default run."""
+    found: dict[str, list[Run]] = {}
+    for run in defaults_or_all(runs):
+        for sentence in run.deviations:
+            found.setdefault(sentence, []).append(run)
+    return found
 
 
 def defaults_or_all(runs: Iterable[Run]) -> list[Run]:
@@ -121,6 +125,37 @@ def side_by_side(runs: Sequence[Run]) -> list[Run]:
 def sweep_rows(sweep_runs: Sequence[Mapping[str, Any]], runs: Mapping[str, Run]) -> list[dict[str, Any]]:
     """A sweep's runs with their results, if these still exist under the root."""
     return [{**run, "run": runs.get(str(run.get("folder") or "").strip("/"))} for run in sweep_runs]
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """Metrics by row (a layer, a variant or a pair) and column (what was measured)."""
+
+    columns: list[str]
+    rows: dict[str, dict[str, float]]
+
+
+def metric_tables(metrics: Mapping[str, float]) -> list[MetricTable]:
+    """Names such as `conv1/error` as a table of rows and columns; rows with the same columns share a table."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        row, _, column = name.rpartition("/")
+        if "~" in column:
+            row, column = column.replace("~", " and "), row
+        rows.setdefault(row, {})[column] = value
+    by_columns: dict[tuple[str, ...], dict[str, dict[str, float]]] = {}
+    for row, values in rows.items():
+        by_columns.setdefault(tuple(values), {})[row] = values
+    return [MetricTable(list(columns), those) for columns, those in by_columns.items()]
+
+
+def leading(found: Sequence[Experiment]) -> list[Experiment]:
+    """The first experiment of each technique that has pictures, at most three."""
+    by_technique: dict[str, Experiment] = {}
+    for one in found:
+        if one.best.done and one.best.mosaic:
+            by_technique.setdefault(one.best.technique, one)
+    return list(by_technique.values())[:3]
 
 
 def run_data(run: Run, items: Sequence[ShownItem], numbers: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from deepinside.errors import DeepInsideError
 from deepinside.html_report import charts, views
-from deepinside.html_report.claim_table import claim_table, networks
+from deepinside.html_report.claim_table import claim_table
 from deepinside.html_report.commands import repeat_command
 from deepinside.html_report.files import address, write_atomically
 from deepinside.html_report.layout import (
@@ -27,6 +27,7 @@ from deepinside.html_report.layout import (
     run_page,
     sweep_page,
 )
+from deepinside.html_report.papers import OTHERS
 from deepinside.html_report.pictures import PictureWriter, ShownItem
 from deepinside.html_report.runs import Found, Run, Sweep, read_json, read_run, read_yaml, scan_results
 
@@ -188,7 +189,12 @@ class Writer:
     def experiment(self, one: views.Experiment) -> None:
         at_first = views.side_by_side([run for run in one.runs if run.done and run.panels])
         stamps = [(run.folder, run.stamp) for run in one.runs]
-        self.page(one.page, "experiment.html", stamps, lambda: {"experiment": one, "at_first": at_first})
+        self.page(
+            one.page,
+            "experiment.html",
+            stamps,
+            lambda: {"experiment": one, "at_first": at_first, "claims": claim_table(one.runs)},
+        )
 
     def sweep(self, sweep: Sweep) -> None:
         rows = views.sweep_rows(sweep.runs, self.runs)
@@ -203,9 +209,10 @@ def overview(runs: Sequence[Run], experiments: Sequence[views.Experiment], found
         "experiments": experiments,
         "papers": views.papers(experiments),
         "claims": claims,
-        "claim_networks": networks(claims),
+        "leading": views.leading(experiments),
+        "others": OTHERS,
         "measured": [verdict for row in claims for verdict in row.verdicts],
-        "deviating": views.with_deviations(run for one in experiments for run in one.runs),
+        "deviations": views.deviations(run for one in experiments for run in one.runs),
         "networks": sorted({run.network for run in runs}),
         "sweeps": found.sweeps,
         "covers": {sweep.folder: cover(sweep, {run.folder: run for run in runs}) for sweep in found.sweeps},
@@ -235,6 +242,8 @@ def run_context(root: Path, run: Run, items: Sequence[ShownItem]) -> dict[str, A
         config = ""
     return {
         "run": run,
+        "claims": claim_table([run]),
+        "tables": views.metric_tables(run.metrics),
         "items": items,
         "experiment_page": experiment_page(run.folder),
         "repeat": repeat_command(display_path(place)),

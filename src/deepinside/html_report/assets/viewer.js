@@ -109,6 +109,7 @@ addEventListener("DOMContentLoaded", () => {
     const links = [...new Set(pictures)].flatMap((picture) => {
       const link = document.createElement("a");
       link.href = base + picture.original;
+      if (!base) link.download = `${item.name} ${spoken(picture.panel)}.png`; // a page in one file has no files to open
       link.textContent = spoken(picture.panel);
       return [" ", link];
     });
