@@ -39,7 +39,7 @@ def test_ctrl_c_is_one_sentence_at_the_start_of_a_run_and_of_a_sweep_and_in_thei
     time.sleep(1)  # in the middle of what it imports
     start.send_signal(signal.SIGINT)
     for process, folder in ((run, folders["run"]), (sweep, folders["sweep"])):
-        wait_for(lambda folder=folder: any(folder.rglob("*.part/origin.json")), process)  # type: ignore[misc]
+        wait_for(lambda folder=folder: any(folder.glob("results/*/*/*.part/origin.json")), process)  # type: ignore[misc]
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
     for process in (start, run, sweep):
