@@ -125,6 +125,16 @@ def test_a_module_that_cannot_be_exported_is_refused_in_one_sentence() -> None:
         di.load(Odd(), **PIXELS)
 
 
+def test_an_exporter_that_gives_up_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    uneven = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(196, 5)).eval()
+    network = di.load(uneven, **PIXELS)
+    assert capfd.readouterr() == ("", "")
+    image = photo()
+    found = np.asarray(di.saliency(network, image, target=3).map)
+    np.testing.assert_allclose(found, plain_map(uneven, image, 3).numpy(), rtol=1e-4, atol=1e-7)
+
+
 def test_the_older_exporters_names_are_read() -> None:
     assert nested("/layer1/layer1.0/conv1/Conv") == ["layer1", "layer1.0", "layer1.0.conv1"]
     assert nested("/encoder/layers/layers.3/attn/MatMul") == [

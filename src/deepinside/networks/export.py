@@ -5,7 +5,8 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from unittest import mock
 
 import onnx
 import torch
@@ -54,7 +55,9 @@ def quietly() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        # torch prints a failed graph although nothing was asked to be verbose
+        logged = mock.patch.object(torch._C, "_jit_onnx_log", lambda *_: None)
+        with warnings.catch_warnings(), torch.no_grad(), redirect_stdout(io.StringIO()), logged:
             warnings.simplefilter("ignore")
             yield
     finally:
