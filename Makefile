@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 NETWORK ?= tinycaffenet
-# the slowest experiments run in parallel with the others, each side on one core
+# the slowest experiments run in parallel with the others, each side on one core: LONG and HOG_SIFT take as long as OTHERS
 LONG ?= caffe_class_model_cat,mahendran_inversion_caffenet,mahendran_layers
 # the experiment that has a network of its own
 HOG_SIFT ?= mahendran_table1
@@ -55,8 +55,9 @@ setup: $(READY) ## create .venv from the exact pins of constraints.txt
 
 reproduce: $(READY) ## every experiment on NETWORK, then the table of the papers' claims; DATA=tiny_imagenet localises there, DEPTH=full uses five seeds
 	@run() { TERM=dumb $(BIN)/deepinside -m "experiment=$$1" "network=$$2" $${3:+"$$3"} 'runtime.results=$(RESULTS)' runtime.threads=1 runtime.report=false $(if $(filter full,$(DEPTH)),'seed=range(5)'); }; \
-	two() { run '$(OTHERS)' '$(NETWORK)'; others=$$?; $(if $(DATA),run '$(LOCALISATION)' '$(NETWORK)' 'images=$(DATA)' || others=1;) run '$(HOG_SIFT)' hog_sift; return $$(($$? + others)); }; \
-	run '$(LONG)' '$(NETWORK)' & two; others=$$?; wait $$!; long=$$?; \
+	others() { run '$(OTHERS)' '$(NETWORK)'; others=$$?; $(if $(DATA),run '$(LOCALISATION)' '$(NETWORK)' 'images=$(DATA)' || others=1;) return $$others; }; \
+	long() { run '$(LONG)' '$(NETWORK)'; long=$$?; run '$(HOG_SIFT)' hog_sift; return $$(($$? + long)); }; \
+	long & others; others=$$?; wait $$!; long=$$?; \
 	$(BIN)/deepinside-results claims --results '$(RESULTS)' --network '$(NETWORK)'; \
 	$(BIN)/deepinside-results report --results '$(RESULTS)'; exit $$((others + long))
 

@@ -63,6 +63,18 @@ def test_claims_stand_in_one_table_over_all_networks_and_runs(
     assert "0.75" not in capsys.readouterr().out
 
 
+def test_claims_that_one_run_could_not_measure_share_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_numbers(tmp_path, "steady", score=1.0, measured=0.25)
+    path = tmp_path / "steady/net/default/metrics.json"
+    notes = [f"The claim {name} is not measured: no boxes." for name in ("small_objects", "top_five")]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "notes": notes}))
+    assert claims_said(tmp_path, monkeypatch) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("·")]
+    assert said == ["· not measured, because no boxes: small objects, top five (steady)"]
+
+
 def test_a_network_without_results_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_numbers(tmp_path, "steady", score=1.0)
     said = claims_said(tmp_path, monkeypatch, "--network", "nosuch")

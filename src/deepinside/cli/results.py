@@ -28,8 +28,8 @@ def show_claims(root: Path, network: str | None) -> None:
     check_network(root, network, {run.network for run in runs})
     rows = claim_table(run for run in runs if network is None or run.network in (network, *OWN_NETWORKS))
     if all(len(row.cells) == 1 for row in rows):
-        for row in rows:
-            tables.SCREEN.print(claim_line(row), markup=False)
+        for line in dict.fromkeys(claim_line(row, rows) for row in rows):
+            tables.SCREEN.print(line, markup=False)
     else:
         tables.SCREEN.print(claims_across(rows))
     verdicts = [
@@ -39,16 +39,24 @@ def show_claims(root: Path, network: str | None) -> None:
     tables.SCREEN.print(f"{len(runs)} runs; figures and numbers in {root.resolve()}", markup=False)
 
 
-def claim_line(row: "ClaimRow") -> str:
-    """A claim measured on one network, as in `✓ SENTENCE: 0.68 [0.64, 0.71], 10 photos, expected ≥ 0.5 (NAME)`."""
+def claim_line(row: "ClaimRow", rows: "Sequence[ClaimRow]") -> str:
+    """A claim measured on one network, as in `✓ SENTENCE: 0.68 [0.64, 0.71], 10 photos, expected ≥ 0.5 (NAME)`.
+
+    Those of `rows` that one run could not measure for one reason share a line.
+    """
     (cell,) = row.cells.values()
-    mark, measured = "·", cell.verdict
-    if cell.claim is not None:
-        mark, measured = (
-            MARKS[cell.verdict],
-            f"{estimate_text(cell.claim)}, {count_text(cell.claim)}, expected {threshold_text(cell.claim)}",
-        )
-    return f"{mark} {sentence(row)}: {measured} ({where(row)})"
+    if cell.claim is None:
+        alike = [other for other in rows if where(other) == where(row) and reason_of(other) == cell.reason]
+        names = ", ".join(sentence(other) for other in alike)
+        return f"· not measured, because {cell.reason}: {names} ({where(row)})"
+    measured = f"{estimate_text(cell.claim)}, {count_text(cell.claim)}, expected {threshold_text(cell.claim)}"
+    return f"{MARKS[cell.verdict]} {sentence(row)}: {measured} ({where(row)})"
+
+
+def reason_of(row: "ClaimRow") -> str | None:
+    """Why a claim was not measured on its one network; None if it was."""
+    (cell,) = row.cells.values()
+    return cell.reason if cell.claim is None else None
 
 
 def claims_across(rows: "Sequence[ClaimRow]") -> "Table":
