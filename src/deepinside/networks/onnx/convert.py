@@ -108,12 +108,16 @@ def _without_values(tensor: TensorProto) -> TensorProto:
 
 
 def _name_nodes(model: ModelProto, names: Mapping[str, str]) -> dict[str, str]:
-    """Name every node after its layer, as far as torch allows; maps module names to layer names."""
+    """Name every node after its layer, as far as torch allows; maps module names to layer names.
+
+    onnx2torch looks weights up among the nodes' names, so no node may have the name of one.
+    """
+    taken = RESERVED | {tensor.name for tensor in model.graph.initializer}
     marks: dict[str, str] = {}
     for node in model.graph.node:
         layer = names.get(node.output[0])
         module = (layer or node.output[0]).replace(".", "/").strip("/")
-        node.name = f"{module}_" if module in RESERVED or module in marks else module
+        node.name = f"{module}_" if module in taken or module in marks else module
         if layer:
             marks[node.name] = layer
     return marks
