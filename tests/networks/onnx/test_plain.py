@@ -68,7 +68,7 @@ EXPORTED = {
         node("BatchNormalization", "conv g g g g", "odd"), opset=14, g=np.arange(1, 9, dtype=np.float32)
     ),
     "names": between(
-        node("Neg", "conv", "part.w"), node("Add", "part.w part_w", "odd"), **{"part_w": np.ones((1, 8, 1, 1), np.float32)}
+        node("Neg", "conv", "part.w"), node("Add", "part.w part_w", "odd"), part_w=np.ones((1, 8, 1, 1), np.float32)
     ),
 }  # fmt: skip
 
