@@ -3,9 +3,12 @@
 Every torchvision classification architecture and twenty families of timm, with seeded random weights, are exported by
 both exporters of PyTorch. Each file is loaded by deepinside as a user would load it.
 Compared are the scores of two images, and a saliency map with plain automatic differentiation on the original.
+Six applications of Keras come through tf2onnx, five networks of Caffe's time through `deepinside-model convert`.
 
     python tools/network_coverage.py run                       # measure the missing cells; may be interrupted
     python tools/network_coverage.py run --only 'vit|swin'     # of these architectures
+    python tools/network_coverage.py keras FOLDER              # compare what tools/keras_export.py wrote there
+    python tools/network_coverage.py caffe                     # with PYTHONPATH=tests/support, which generates them
     python tools/network_coverage.py table                     # write docs/coverage.md from tools/network_coverage.json
 """
 
@@ -19,6 +22,8 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +80,10 @@ def original(source: str, name: str) -> Any:
     options: dict[str, Any] = {"image_size": size_of(name)} if name.startswith("vit_") else {}
     if name in ("googlenet", "inception_v3"):
         options["init_weights"] = False
-    return imported("torchvision").models.get_model(name, weights=None, **options).eval()
+    module = imported("torchvision").models.get_model(name, weights=None, **options).eval()
+    if name.startswith("vit_"):  # its scores are all zero until it is trained
+        torch.nn.init.normal_(module.heads.head.weight, std=0.02)
+    return module
 
 
 def images(size: int) -> np.ndarray:
@@ -123,9 +131,7 @@ def compared(path: Path, size: int, module: Any, precision: Any) -> Cell:
     units = np.array(network.input.pixels_per_unit).reshape(3, 1, 1)
     shown = np.asarray(di.saliency(network, photos[0], target=target).map)
     return {
-        "size": size,
-        "layers": len(network.layers),
-        "batch": "one image at a time" if network.single_image else "any",
+        **of_network(network),
         "scores": relative(found, scores),
         "saliency": relative(shown, np.abs(gradient / units).max(axis=0)),
     }
@@ -136,7 +142,72 @@ def relative(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def agrees(cell: Cell) -> bool:
-    return not cell.get("reason") and cell["scores"] <= LIMIT and cell["saliency"] <= LIMIT
+    return not cell.get("reason") and cell["scores"] <= LIMIT and (cell["saliency"] or 0.0) <= LIMIT
+
+
+# ---- other frameworks ------------------------------------------------------------------------------------------------
+
+
+def keras(folder: Path) -> None:
+    """Measure every NAME.onnx of a folder against TensorFlow's values in NAME.npz."""
+    cells = {f"keras {path.stem} tf2onnx": keras_cell(path) for path in sorted(folder.glob("*.onnx"))}
+    write({**read(), **cells})
+
+
+def keras_cell(path: Path) -> Cell:
+    """A Keras application, which takes RGB intensities with the channels last, and ends in a soft-max."""
+    import deepinside as di
+    from deepinside.api.functions import find_network_spec
+    from deepinside.networks.load import load
+
+    expected = np.load(path.with_suffix(".npz"))
+    spec = find_network_spec(path)
+    plain = replace(spec.input, channels="rgb", scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    network = load(replace(spec, input=plain))
+    shown = di.saliency(network, images(network.size[0])[0], target=3).map
+    return {
+        **of_network(network),
+        "scores": relative(scores_of(network, images(network.size[0])), expected["scores"]),
+        "saliency": relative(np.asarray(shown), np.abs(expected["gradient"]).max(axis=2)),
+    }
+
+
+def caffe() -> None:
+    """Measure the networks that tests/support/caffe_nets.py generates against OpenCV, which reads Caffe's files."""
+    from caffe_nets import ARCHITECTURES
+
+    with tempfile.TemporaryDirectory() as folder:
+        cells = {f"caffe {name} convert": caffe_cell(net(), Path(folder) / name) for name, net in ARCHITECTURES.items()}
+    write({**read(), **cells})
+
+
+def caffe_cell(net: Any, folder: Path) -> Cell:
+    """A Caffe network converted, as its YAML describes it; OpenCV computes no gradients."""
+    import torch
+    from caffe_oracles import by_opencv
+
+    import deepinside as di
+    from deepinside.networks.caffe.convert import convert
+
+    files = net.write(folder)
+    convert(*files, folder, name="net")
+    network = di.load(folder / "net.yaml")
+    expected = by_opencv(*files, net.image, [network.target])[network.target]
+    with torch.no_grad():
+        found = network.scores(torch.from_numpy(net.image).float().flip(1)).numpy()  # RGB; Caffe takes BGR
+    return {**of_network(network), "scores": relative(found, expected.reshape(found.shape)), "saliency": None}
+
+
+def of_network(network: Any) -> Cell:
+    batch = "one image at a time" if network.single_image else "any"
+    return {"size": network.size[0], "layers": len(network.layers), "batch": batch}
+
+
+def scores_of(network: Any, photos: np.ndarray) -> np.ndarray:
+    import torch
+
+    with torch.no_grad():
+        return network.scores(network.input.to_network(torch.from_numpy(photos).permute(0, 3, 1, 2))).numpy()
 
 
 # ---- one process a cell ----------------------------------------------------------------------------------------------
@@ -210,7 +281,8 @@ def write(cells: dict[str, Cell]) -> None:
 def page(cells: dict[str, Cell]) -> str:
     """docs/coverage.md of the cells in tools/network_coverage.json."""
     rows = [f"{source} {name}" for source, name in architectures()]
-    wanted = [f"{row} {exporter}" for row in rows for exporter in EXPORTERS]
+    others = [key for key in cells if key.partition(" ")[0] in ("keras", "caffe")]
+    wanted = [f"{row} {exporter}" for row in rows for exporter in EXPORTERS] + others
     measured_ones = [cells[key] for key in wanted if key in cells]
     good = sum(map(agrees, measured_ones))
     lines = [
@@ -230,7 +302,24 @@ def page(cells: dict[str, Cell]) -> str:
         "| --- | --- | --- | --- |",
     ]
     lines += [row_of(row, [cells.get(f"{row} {exporter}") for exporter in EXPORTERS]) for row in rows]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *others_table({key: cells[key] for key in sorted(others, reverse=True)})]) + "\n"
+
+
+def others_table(cells: Mapping[str, Cell]) -> list[str]:
+    """The table of the networks that do not come from PyTorch."""
+    return [
+        "",
+        "Networks of other frameworks with random weights. Keras applications, exported by tf2onnx, are compared with",
+        "TensorFlow. Generated networks in Caffe's files, converted by `deepinside-model convert`, are compared with",
+        "OpenCV, which reads these files too and computes no gradients.",
+        "",
+        "| network | input | through | scores, map |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {source}:{name} | {cell.get('size', '')} | {way} | {shown(cell)} |"
+            for (source, name, way), cell in ((key.split(" "), cell) for key, cell in cells.items())
+        ),
+    ]
 
 
 def row_of(row: str, cells: list[Cell | None]) -> str:
@@ -243,7 +332,7 @@ def shown(cell: Cell | None) -> str:
         return "not measured"
     if cell.get("reason"):
         return cell["reason"].replace("|", "\\|")
-    numbers = f"{cell['scores']:.0e}, {cell['saliency']:.0e}"
+    numbers = f"{cell['scores']:.0e}" + ("" if cell["saliency"] is None else f", {cell['saliency']:.0e}")
     if "float32" in cell:
         numbers += f" (float32: {cell['float32']:.0e})"
     return numbers if agrees(cell) else f"**{numbers}**"
@@ -254,10 +343,16 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run")
     running.add_argument("--only", default="", metavar="REGEX", help="of SOURCE ARCHITECTURE EXPORTER")
+    commands.add_parser("keras").add_argument("folder", type=Path)
+    commands.add_parser("caffe")
     commands.add_parser("table")
     chosen = parser.parse_args()
     if chosen.command == "run":
         run(chosen.only)
+    elif chosen.command == "keras":
+        keras(chosen.folder)
+    elif chosen.command == "caffe":
+        caffe()
     PAGE.write_text(page(read()), encoding="utf-8")
 
 
