@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepinside.cli import diff
+from deepinside.cli import diff, export
 from deepinside.console import tables
 from deepinside.console.claims import MARKS, count_text, estimate_text, threshold_text
 from deepinside.errors import DeepInsideError
@@ -46,8 +46,8 @@ def claim_line(row: "ClaimRow", rows: "Sequence[ClaimRow]") -> str:
     """
     (cell,) = row.cells.values()
     if cell.claim is None:
-        alike = [other for other in rows if where(other) == where(row) and reason_of(other) == cell.reason]
-        names = ", ".join(sentence(other) for other in alike)
+        unmeasured = [other for other in rows if where(other) == where(row) and reason_of(other) == cell.reason]
+        names = ", ".join(sentence(other) for other in unmeasured)
         return f"· not measured, because {cell.reason}: {names} ({where(row)})"
     measured = f"{estimate_text(cell.claim)}, {count_text(cell.claim)}, expected {threshold_text(cell.claim)}"
     return f"{MARKS[cell.verdict]} {sentence(row)}: {measured} ({where(row)})"
@@ -137,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
             words = "write the page of this result as one self-contained HTML file"
             command.add_argument("--single-file", type=Path, metavar="RUN", help=words)
     diff.add_command(commands)
+    export.add_command(commands)
     words = "draw a result's figure again, without computing anything"
     add_figure_options(commands.add_parser("figure", help=words, description=words))
     return found
@@ -200,6 +201,8 @@ def run_command(arguments: argparse.Namespace) -> int:
         redraw_figure(arguments)
     elif arguments.what == "diff":
         diff.print_differences(arguments)
+    elif arguments.what == "export":
+        export.export(arguments)
     elif arguments.what == "claims":
         show_claims(arguments.results, arguments.network)
     elif arguments.what == "report":

@@ -41,6 +41,10 @@ NETWORK_CACHE: dict[str, Network] = {}
 """The networks last loaded and verified in this process, by their YAML. Networks are immutable, so runs share them."""
 
 
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 @dataclass(frozen=True)
 class Run:
     """One experiment with its network, its photos and its result folder."""
@@ -51,7 +55,7 @@ class Run:
     config: Mapping[str, Any]
     folder: Path
     judge: Network | None = None
-    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    started: str = field(default_factory=utc_now)
 
     @property
     def chunks(self) -> list[Chunk]:
@@ -349,7 +353,8 @@ def finalise(run: Run, checkpoint: RunCheckpoint) -> dict[str, Any]:
     found.notes.update(dict.fromkeys(figures.unknown_panel_notes(found.shown, experiment.figure)))
     table.write(folder / "items.parquet")
     results.write_config(folder / "config.yaml", run.config)
-    results.write_json(folder / "provenance.json", {**provenance_of(run, table), "seconds": round(found.seconds, 3)})
+    ended = {"ended": utc_now(), "seconds": round(found.seconds, 3)}
+    results.write_json(folder / "provenance.json", {**provenance_of(run, table), **ended})
     metrics = summarise(run, table, found)
     results.write_json(folder / "metrics.json", metrics)
     return metrics

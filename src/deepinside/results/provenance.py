@@ -13,7 +13,9 @@ from deepinside.config.paths import PACKAGE, ROOT
 
 COMMIT = PACKAGE / "commit.json"
 """The output of `code`, for a copy of the package on a machine without the repository."""
-PACKAGES = ("torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow", "hydra-core")
+PACKAGES = (
+    "deepinside", "torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow", "hydra-core",
+)  # fmt: skip
 
 
 def provenance(
