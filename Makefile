@@ -94,8 +94,9 @@ lint: $(READY) ## ruff and mypy
 format: $(READY) ## format the code with ruff
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-docs: $(READY) ## write the generated pages: the configuration reference, the results table, the timings
+docs: $(READY) ## write the generated pages: the configuration reference, the results table; records for archives
 	@$(BIN)/python tools/reference_docs.py
+	@$(BIN)/python tools/archive_metadata.py
 	@$(BIN)/python tools/results_tables.py
 
 docs-pictures: $(READY) ## make the pictures of docs/

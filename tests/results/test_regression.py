@@ -55,6 +55,18 @@ def test_another_verdict_is_a_change(kept: Path) -> None:
     assert compared(kept) == ["steady: the claim c was holds, is inconclusive"]
 
 
+def test_the_badge_counts_the_claims_that_hold_and_turns_red_if_a_number_moved(kept: Path) -> None:
+    put_numbers(kept / "second", "steady", score=10.0, verdict="inconclusive")
+    put_numbers(kept / "second", "shaky", score=10.0)
+    path = regression.write_badge(kept / "second", "net", [])
+    assert json.loads(path.read_text()) == {
+        "schemaVersion": 1, "label": "papers' claims", "message": "1 of 2 hold",
+        "color": "brightgreen", "isError": False,
+    }  # fmt: skip
+    badge = json.loads(regression.write_badge(kept / "second", "net", compared(kept)).read_text())
+    assert (badge["message"], badge["color"], badge["isError"]) == ("1 of 2 hold, 1 moved", "red", True)
+
+
 @pytest.mark.parametrize("status", ["failed", None])
 def test_a_run_that_is_missing_or_failed_is_no_put_numbers(kept: Path, status: str | None) -> None:
     put_numbers(kept / "second", "shaky", score=10.0)

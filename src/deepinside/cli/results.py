@@ -11,7 +11,7 @@ from deepinside.console import tables
 from deepinside.console.claims import MARKS, count_text, estimate_text, threshold_text
 from deepinside.errors import DeepInsideError
 from deepinside.results.folder import read_config
-from deepinside.results.regression import OWN_NETWORKS, REFERENCE_NETWORK, compare, update_reference
+from deepinside.results.regression import OWN_NETWORKS, REFERENCE_NETWORK, compare, update_reference, write_badge
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -210,7 +210,9 @@ def run_command(arguments: argparse.Namespace) -> int:
     elif arguments.what == "keep":
         update_reference(arguments.results, arguments.reference, arguments.network or REFERENCE_NETWORK)
     else:
-        changed = compare(arguments.results, arguments.reference, arguments.network or REFERENCE_NETWORK)
+        network = arguments.network or REFERENCE_NETWORK
+        changed = compare(arguments.results, arguments.reference, network)
+        write_badge(arguments.results, network, changed)
         print("\n".join(changed) or "all numbers agree with the reference")
         return 1 if changed else 0
     return 0

@@ -4,7 +4,7 @@ import fnmatch
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,24 @@ def compare(root: Path, reference: Path, network: str) -> list[str]:
         changed += differences(path.stem, numbers(known), numbers(found[path.stem]), tolerances)
         changed += changed_verdicts(path.stem, verdicts(known), verdicts(found[path.stem]))
     return changed
+
+
+def write_badge(root: Path, network: str, changed: Sequence[str]) -> Path:
+    """Write `claims-badge.json` into `root` for shields.io's endpoint: how many claims hold, red if numbers `changed`.
+
+    Format: https://shields.io/badges/endpoint-badge
+    """
+    found = [word for metrics in results_of(root, network).values() for word in verdicts(metrics).values()]
+    badge = {
+        "schemaVersion": 1,
+        "label": "papers' claims",
+        "message": f"{found.count('holds')} of {len(found)} hold" + (f", {len(changed)} moved" if changed else ""),
+        "color": "red" if changed else "brightgreen",
+        "isError": bool(changed),
+    }
+    path = root / "claims-badge.json"
+    write_json(path, badge)
+    return path
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
