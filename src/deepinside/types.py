@@ -127,6 +127,13 @@ class Prediction:
         """As in `chelsea → golden retriever 32 %, labelled tabby`."""
         return f"{self.image} → {self.words}"
 
+    @property
+    def verdict(self) -> str:
+        """As in `right: labelled espresso` or `wrong: labelled tabby`; empty without a true class."""
+        if self.right is None or not self.label_name:
+            return ""
+        return f"{'right' if self.right else 'wrong'}: labelled {self.label_name}"
+
     def __str__(self) -> str:
         return self.caption
 

@@ -3,12 +3,14 @@
 import shutil
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pytest
-from disk import HOSTILE, put_everything, put_run
+from disk import HOSTILE, put_everything, put_photographed, put_run
+from PIL import Image
 
 from deepinside.html_report import write_report
 from deepinside.html_report.single_file import write_single_file
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("ü results #1 100%")
     put_everything(found)
+    put_photographed(found)
     write_report(found)
     return found
 
@@ -120,7 +123,7 @@ def test_every_page_opens_without_complaints(root: Path, page: Any) -> None:
 
 def test_links_lead_from_the_overview_to_a_run_and_back(root: Path, page: Any) -> None:
     page.goto(address(root, "index.html"))
-    page.click(".trouble a >> nth=0")
+    page.click(".problems a >> nth=0")
     assert "This run failed" in page.inner_text("main")
     page.click(".crumbs a >> nth=0")
     assert "Looking inside" in page.inner_text("h1")
@@ -130,7 +133,7 @@ def test_links_lead_from_the_overview_to_a_run_and_back(root: Path, page: Any) -
 
 def test_hostile_names_are_shown_as_text(root: Path, page: Any) -> None:
     page.goto(address(root, "index.html"))
-    assert HOSTILE in page.inner_text(".trouble")
+    assert HOSTILE in page.inner_text(".problems")
     page.goto(address(root, "report/runs/fig2--net--images*.html"))
     page.select_option("[name=item]", index=2)
     assert page.inner_text("h1") == "<script>alert(3)</script>"
@@ -199,7 +202,7 @@ def test_colours_of_a_map_can_be_chosen_and_are_drawn(root: Path, page: Any) -> 
     drawn = [page.locator("#stage img").nth(1).screenshot() for _ in range(2)]
     assert drawn[0] == drawn[1]
     page.select_option("[name=map]", "inferno")
-    assert page.evaluate("document.querySelectorAll('#stage img')[1].style.filter").startswith("url(")
+    assert "map-inferno" in page.evaluate("document.querySelectorAll('#stage img')[1].style.filter")
     page.select_option("[name=map]", "cividis")
     assert page.locator("#stage img").nth(1).screenshot() != drawn[0]
     page.go_back()
@@ -208,7 +211,7 @@ def test_colours_of_a_map_can_be_chosen_and_are_drawn(root: Path, page: Any) -> 
 
 def test_overlay_and_blink(root: Path, page: Any) -> None:
     page.goto(address(root, "report/runs/fig2--net--default*.html", "view=overlay&opacity=30"))
-    over = page.locator(".stack img").nth(1)
+    over = page.locator(".stack > *").nth(1)
     assert over.evaluate("one => one.style.opacity") == "0.3"
     page.fill("[name=opacity]", "80")
     assert over.evaluate("one => one.style.opacity") == "0.8" and "opacity=80" in page.url
@@ -216,6 +219,49 @@ def test_overlay_and_blink(root: Path, page: Any) -> None:
     assert over.is_hidden()
     page.wait_for_selector(".stack.swapped")
     assert over.is_visible()
+
+
+def colour_at(page: Any, across: float, down: float) -> tuple[int, ...]:
+    """The colour of the stage's first frame at a place, in fractions of its width and height."""
+    frame = page.locator("#stage .frame").first
+    picture = Image.open(BytesIO(frame.screenshot())).convert("RGB")
+    return picture.getpixel((int(across * picture.width), int(down * picture.height)))  # type: ignore[return-value]
+
+
+def test_a_photo_is_shown_as_taken_and_its_map_over_the_part_that_is_seen(root: Path, page: Any) -> None:
+    """The photo is blue but for its middle, which is all that the network sees; the map is high on its left."""
+    place = "report/runs/photographed--*.html"
+    page.goto(address(root, place, "view=overlay&opacity=100&unboxed=on"))
+    page.wait_for_selector(".stack img >> nth=1")
+    assert page.evaluate("document.querySelector('#stage img').naturalWidth") == 400
+    blue, red = (0, 0, 255), (255, 0, 0)
+    assert near(colour_at(page, 0.1, 0.5), blue) and near(colour_at(page, 0.65, 0.5), red)  # clear where it is low
+    assert near(colour_at(page, 0.35, 0.5), INFERNO_END)
+    page.check("[name=solid]")
+    until(page, "location.hash.includes('solid')")
+    assert near(colour_at(page, 0.65, 0.5), (0, 0, 4))
+    page.check("[name=cropped]")
+    until(page, "location.hash.includes('cropped')")
+    assert near(colour_at(page, 0.1, 0.5), INFERNO_END)
+    page.goto(address(root, place, "view=side"))
+    page.wait_for_selector("#stage svg.part rect")
+    (x, frame) = (page.locator("#stage rect").first.bounding_box(), page.locator("#stage .frame").first.bounding_box())
+    assert abs((x["x"] - frame["x"]) / frame["width"] - 0.375) < 0.03  # a quarter into the middle half
+    page.check("[name=unboxed]")
+    until(page, "!document.querySelector('#stage rect')")
+
+
+INFERNO_END = (252, 255, 164)
+
+
+def near(colour: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return all(abs(a - b) <= 12 for a, b in zip(colour, other, strict=True))
+
+
+def test_right_and_wrong_are_words_in_viewer_and_gallery(root: Path, page: Any) -> None:
+    page.goto(address(root, "report/runs/photographed--*.html"))
+    assert page.inner_text("#item-verdict") == "wrong: labelled tabby"
+    assert page.inner_text(".items .judged.wrong") == "wrong: labelled tabby"
 
 
 def test_who_wants_less_motion_swaps_by_hand(root: Path, browser: Any) -> None:
@@ -283,7 +329,7 @@ def test_a_run_in_one_file_works_alone(root: Path, tmp_path: Path, page: Any) ->
     page.select_option("[name=item]", "cup")
     page.select_option("[name=b]", "map")
     page.select_option("[name=map]", "viridis")
-    assert page.evaluate("document.querySelectorAll('#stage img')[1].style.filter").startswith("url(")
+    assert "map-viridis" in page.evaluate("document.querySelectorAll('#stage img')[1].style.filter")
     assert all(page.eval_on_selector_all("img", "all => all.map(one => !one.src || one.complete)"))
     assert all(page.eval_on_selector_all("#stage img", "all => all.map(one => one.naturalWidth > 0)"))
 

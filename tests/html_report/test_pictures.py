@@ -1,26 +1,32 @@
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from disk import put_panel, put_run
-from matplotlib import colormaps
 from PIL import Image
 
+from deepinside.figures.maps import colour_map
 from deepinside.html_report.pictures import (
     SMALL,
     Picture,
     PictureWriter,
     ShownItem,
+    in_fractions,
     panels,
     read_levels,
     subsampled,
     tiles,
+    verdict,
 )
+from deepinside.types import ClassProbability, Prediction
 
 
 def studio(root: Path) -> PictureWriter:
-    return PictureWriter(root, "fig2/net/default", root / "report" / "pictures" / "run", "inferno")
+    return PictureWriter(root, "fig2/net/default", root / "report" / "pictures" / "run", ("inferno", "signed"))
 
 
 def shown(items: int, names: int) -> list[ShownItem]:
@@ -28,19 +34,50 @@ def shown(items: int, names: int) -> list[ShownItem]:
     return [ShownItem(str(i), str(i), tuple(row)) for i, row in enumerate(pictures)]
 
 
-@pytest.mark.parametrize("name", ["inferno", "gray", "RdBu_r"])
-def test_the_levels_of_a_map_come_back(name: str) -> None:
+@pytest.mark.parametrize("name", ["inferno", "gray", "signed"])
+def test_the_levels_of_a_map_come_back_with_its_name(name: str) -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    picture = Image.fromarray(colormaps[name](levels, bytes=True)[..., :3])
+    picture = Image.fromarray(colour_map(name)(levels, bytes=True)[..., :3])
     found = read_levels(picture, ("viridis", name))
-    assert found is not None
-    assert np.abs(np.asarray(found).astype(int) - levels).max() <= 1  # grey has two levels of one colour
+    assert found is not None and found[1] == name
+    assert np.abs(np.asarray(found[0]).astype(int) - levels).max() <= 1  # grey has two levels of one colour
+
+
+def test_a_mask_is_black_and_white() -> None:
+    mask = np.array([[0, 1], [1, 0]])
+    found = read_levels(Image.fromarray(colour_map("mask")(mask, bytes=True)[..., :3]), ("inferno", "signed", "mask"))
+    assert found is not None and found[1] == "mask"
+    assert np.asarray(found[0]).tolist() == (255 * mask).tolist()
 
 
 def test_a_photo_is_no_map() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    assert read_levels(Image.fromarray(noise), ("inferno", "RdBu_r")) is None
-    assert read_levels(Image.fromarray(noise), ("no such map",)) is None
+    assert read_levels(Image.fromarray(noise), ("inferno", "signed")) is None
+    assert read_levels(Image.fromarray(noise), ("no such map", "")) is None
+
+
+def saved(right: bool | None, depicts: str | None = None) -> dict[str, Any]:
+    prediction = Prediction("cat", (ClassProbability("tabby"),), label="n1", label_name="tabby", right=right)
+    return {"prediction": json.loads(json.dumps(asdict(prediction))), "depicts": depicts}
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (saved(True), "right: labelled tabby"),
+        (saved(False), "wrong: labelled tabby"),
+        (saved(None), ""),
+        (saved(True, "n1"), "right: recognised as tabby"),
+        (saved(False, "n1"), "wrong: should show tabby"),
+        ({}, ""),
+    ],
+)
+def test_an_item_is_said_to_be_right_or_wrong_where_its_class_is_known(item: dict[str, Any], words: str) -> None:
+    assert verdict(item) == words
+
+
+def test_boxes_are_fractions_of_their_picture() -> None:
+    assert in_fractions((8, 4, 16, 16), (32, 16)) == (0.25, 0.25, 0.5, 1.0)
 
 
 def test_items_and_panels_keep_their_order_and_maps_get_levels(tmp_path: Path) -> None:

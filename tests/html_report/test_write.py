@@ -246,19 +246,6 @@ def test_addresses_are_quoted(path: str, page: str, link: str) -> None:
     assert address(path, page) == link
 
 
-def test_the_filters_are_matplotlibs_maps() -> None:
-    import numpy as np
-    from matplotlib import colormaps
-
-    text = (PACKAGE / "html_report" / "templates" / "maps.html").read_text()
-    for label, name in {"inferno": "inferno", "viridis": "viridis", "cividis": "cividis", "signed": "RdBu_r"}.items():
-        body = text.partition(f'id="map-{label}"')[2].partition("</filter>")[0]
-        tables = [list(map(float, words.split())) for words in re.findall('tableValues="(.*?)"', body)]
-        places = np.linspace(0, 1, 256)
-        drawn = np.stack([np.interp(places, np.linspace(0, 1, len(table)), table) for table in tables], 1)
-        assert np.abs(drawn - colormaps[name](places)[:, :3]).max() < 0.02
-
-
 def test_what_is_packed_is_small_and_named() -> None:
     named = (ASSETS / "THIRD_PARTY.md").read_text()
     assert sum(path.stat().st_size for path in ASSETS.iterdir()) < 1_000_000

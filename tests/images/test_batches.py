@@ -17,9 +17,9 @@ from shots import CAFFE, put, run
 
 from deepinside.errors import DeepInsideError
 from deepinside.images import batches as reading
-from deepinside.images.batches import AHEAD, Skipped, all_batches, batches, check_some_are_readable, fit, slices, view
+from deepinside.images.batches import AHEAD, Skipped, all_batches, batches, check_some_are_readable, fit, slices
 from deepinside.images.load import ENOUGH, decode, to_tensor
-from deepinside.images.settings import ImageSettings
+from deepinside.images.settings import ImageSettings, view
 from deepinside.images.sources import listed
 from deepinside.networks.spec import InputConvention
 

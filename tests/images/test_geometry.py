@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 import deepinside as di
-from deepinside.images.batches import fit, view
+from deepinside.images.batches import fit
 from deepinside.images.load import to_tensor
-from deepinside.images.settings import ImageSettings, loaded_size
+from deepinside.images.settings import ImageSettings, loaded_size, view
 from deepinside.networks.spec import InputConvention
 
 MEAN, STD = (torch.tensor(row).double().view(3, 1, 1) for row in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

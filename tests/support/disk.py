@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,32 @@ def put_told(root: Path) -> Path:
     rows = [("cat", "cat → golden retriever 32 %, labelled tabby"), ("cup", "cup → espresso 99 % ✓")]
     table.add(ItemRow(name, name, {"score": 1.0}, caption=caption) for name, caption in rows)
     table.write(place / "items.parquet")
+    return place
+
+
+def put_photographed(root: Path) -> Path:
+    """A run on a photo 400 pixels wide: blue, and red in the middle half, which is all that the network sees.
+
+    Its map is high on the left and low on the right; a box lies in the middle of what the network sees.
+    """
+    pixels = np.full((200, 400, 3), (0, 0, 255), np.uint8)
+    pixels[:, 100:300] = (255, 0, 0)
+    path = root.parent / f"{root.name} photos" / "cat.png"
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    images = {"root": str(path.parent), "resize": "short_side_crop"}
+    network = {"name": "net", "input": {"size": [16, 16]}}
+    place = put_run(root, "photographed/net/default", items=["cat"], settings={"images": images, "network": network})
+    Image.fromarray(pixels[:16, 192:208]).save(place / "panels" / "photo" / "cat.png")
+    levels = np.where(np.arange(16) < 8, 255, 0)[None].repeat(16, 0)
+    Image.fromarray(colormaps["inferno"](levels, bytes=True)[..., :3]).save(place / "panels" / "map" / "cat.png")
+    digest = sha256(path.read_bytes()).hexdigest()
+    (place / "provenance.json").write_text(json.dumps({"images": {"cat": digest}}))
+    best = {"name": "golden retriever", "index": 0, "score": 1.0, "probability": 0.5}
+    said = {"image": "cat", "best": [best], "target": best, "label": "n1", "label_name": "tabby", "right": False}
+    panels = [{"name": "photo", "kind": "photo", "boxes": [[4, 4, 12, 12]]}, {"name": "map", "kind": "magnitude"}]
+    shown = {"name": "cat", "title": "cat", "panels": panels, "prediction": {**said, "request": None}}
+    (place / "shown.json").write_text(json.dumps({"items": [shown]}))
     return place
 
 

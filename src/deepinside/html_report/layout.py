@@ -46,7 +46,8 @@ def experiment_page(folder: str) -> str:
 def report_version() -> str:
     """A digest of the report's source files, which changes whenever the pages would change."""
     digest = sha256()
-    for path in sorted(path for path in HERE.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+    sources = [path for path in HERE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    for path in [*sorted(sources), HERE.parent / "figures" / "maps.py"]:  # its maps are in the pages
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,21 +8,25 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepinside.html_report.files import write_atomically
+from deepinside.html_report.photographs import Photograph, photographs
+from deepinside.html_report.runs import read_json
+from deepinside.results.shown import prediction_of
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
 Value = TypeVar("Value")
+Box = tuple[float, float, float, float]
 SMALL = 256
 """Larger panels are shown as a thumbnail with this many pixels on the longer side."""
 MOST_ITEMS = 48
@@ -31,13 +35,17 @@ TILE = 128
 GROUND = (127, 127, 127)
 COLUMNS, ROWS = 4, 2
 PHOTOS = ("photo", "box")
-SIGNED = "RdBu_r"
+MASK = "mask"
+"""The colour map of masks, as in `deepinside.figures.maps`."""
 LAYERS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One panel of one item. Paths are relative to the root, with `/`; `levels` is a map's greyscale copy, or empty."""
+    """One panel of one item. Paths are relative to the root, with `/`.
+
+    `levels` is the greyscale copy of a map that is drawn with the colours of `colour_map`; both are empty for others.
+    """
 
     panel: str
     original: str
@@ -45,6 +53,12 @@ class Picture:
     levels: str
     width: int
     height: int
+    colour_map: str = ""
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether it shows the photo itself, perhaps with boxes."""
+        return self.panel.rpartition("/")[2] in PHOTOS
 
     @property
     def paths(self) -> dict[str, str]:
@@ -53,11 +67,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class ShownItem:
-    """One item and its pictures, in the technique's order."""
+    """One item and its pictures, in the technique's order.
+
+    `verdict` says whether the network's best class is the true one, if that is known. `photograph` is the photo as it
+    was taken, if it is still there; `boxes` are the first boxes of its panels, in fractions of what the network sees.
+    """
 
     name: str
     title: str
     pictures: tuple[Picture, ...]
+    verdict: str = ""
+    photograph: Photograph | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,10 +88,12 @@ class PictureWriter:
     root: Path
     folder: str
     target: Path
-    magnitude_map: str
+    maps: tuple[str, ...]
+    """The colour maps that the run may have drawn with."""
 
     def items(self, named: Sequence[str], titles: dict[str, str]) -> list[ShownItem]:
         """The items with pictures, at most `MOST_ITEMS`; `named` are the items in `metrics.json`."""
+        saved = saved_items(self.root / self.folder)
         found = panels(self.root / self.folder, set(named[:MOST_ITEMS]))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             pictures = dict(zip(found, pool.map(self.picture, found.values(), found), strict=True))
@@ -78,7 +101,22 @@ class PictureWriter:
         for (item, _), picture in pictures.items():
             if picture is not None:
                 items.setdefault(item, []).append(picture)
-        return [ShownItem(name, titles.get(name, readable(name)), tuple(those)) for name, those in items.items()]
+        photos = self.photographs(items, saved)
+        return [
+            shown_item(name, titles.get(name, readable(name)), those, saved.get(name), photos.get(name))
+            for name, those in items.items()
+        ]
+
+    def photographs(
+        self, items: Mapping[str, Sequence[Picture]], saved: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Photograph]:
+        """The photograph of every item that has one."""
+        views = {name: next((one.original for one in those if one.is_photo), "") for name, those in items.items()}
+        stems = {name: str((saved.get(name, {}).get("prediction") or {}).get("image") or name) for name in items}
+        found = photographs(
+            self.root, self.folder, {stems[name]: self.root / picture for name, picture in views.items() if picture}
+        )
+        return {name: found[stem] for name, stem in stems.items() if views[name] and stem in found}
 
     def picture(self, path: Path, key: tuple[str, str]) -> Picture | None:
         """One panel; None if the file is not an image."""
@@ -87,11 +125,12 @@ class PictureWriter:
         original = path.relative_to(self.root).as_posix()
         try:
             with Image.open(path) as image:
-                size, levels = image.size, self.levels(path, image) if key[1] not in PHOTOS else ""
+                size = image.size
+                levels, colour_map = self.levels(path, image) if key[1] not in PHOTOS else ("", "")
                 shown = original if max(size) <= SMALL else self.small(path, image)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             return None
-        return Picture(key[1], original, shown, levels, *size)
+        return Picture(key[1], original, shown, levels, *size, colour_map)
 
     def small(self, path: Path, image: "Image") -> str:
         target = self.target / f"{fingerprint(path, self.root)}.jpg"
@@ -101,15 +140,18 @@ class PictureWriter:
             self.write(target, copy, "JPEG", quality=85)
         return target.relative_to(self.root).as_posix()
 
-    def levels(self, path: Path, image: "Image") -> str:
-        """Write a greyscale copy of a map, with the index of each colour; empty if it is not a map."""
+    def levels(self, path: Path, image: "Image") -> tuple[str, str]:
+        """Write a greyscale copy of a map, with the position of each colour; its path and the colour map's name.
+
+        Both are empty if it is not a map.
+        """
+        found = read_levels(image, (*self.maps, MASK))
+        if found is None:
+            return "", ""
         target = self.target / f"{fingerprint(path, self.root)}.png"
         if not target.is_file():
-            found = read_levels(image, (self.magnitude_map, SIGNED))
-            if found is None:
-                return ""
-            self.write(target, found, "PNG")
-        return target.relative_to(self.root).as_posix()
+            self.write(target, found[0], "PNG")
+        return target.relative_to(self.root).as_posix(), found[1]
 
     def mosaic(self, items: Sequence[ShownItem]) -> str:
         """Write up to eight of the run's pictures as one thumbnail; empty without pictures."""
@@ -141,6 +183,40 @@ class PictureWriter:
         for left in self.target.glob("*"):
             if left.name not in names:
                 left.unlink(missing_ok=True)
+
+
+def saved_items(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the run says about its items, by name; empty for a run of another version."""
+    try:
+        return {str(item["name"]): item for item in (read_json(folder / "shown.json") or {})["items"]}
+    except (KeyError, TypeError):
+        return {}
+
+
+def shown_item(
+    name: str, title: str, pictures: Sequence[Picture], saved: Mapping[str, Any] | None, photo: Photograph | None
+) -> ShownItem:
+    sizes = {picture.panel: (picture.width, picture.height) for picture in pictures}
+    panels = [panel for panel in (saved or {}).get("panels", ()) if panel.get("boxes") and panel["name"] in sizes]
+    boxes = [in_fractions(box, sizes[panel["name"]]) for panel in panels[:1] for box in panel["boxes"]]
+    return ShownItem(name, title, tuple(pictures), verdict(saved or {}), photo, tuple(boxes))
+
+
+def verdict(saved: Mapping[str, Any]) -> str:
+    """Whether the network's best class is the true one, or the one that a computed image should show."""
+    prediction = prediction_of(saved.get("prediction"))
+    if prediction is None or not saved.get("depicts"):
+        return prediction.verdict if prediction else ""
+    return (
+        f"right: recognised as {prediction.label_name}"
+        if prediction.right
+        else f"wrong: should show {prediction.label_name}"
+    )
+
+
+def in_fractions(box: Sequence[float], size: tuple[int, int]) -> Box:
+    """A box in pixels of a picture in fractions of its `size`, width and height."""
+    return box[0] / size[0], box[1] / size[1], box[2] / size[0], box[3] / size[1]
 
 
 def panels(folder: Path, named: set[str]) -> dict[tuple[str, str], Path]:
@@ -221,31 +297,33 @@ def fitted(image: "Image") -> "Image":
     return square.resize((TILE, TILE), method)
 
 
-def read_levels(image: "Image", maps: Sequence[str]) -> "Image | None":
-    """The (H, W) indices 0–255 of a picture in one of the colour `maps`; None if it uses no such map."""
+def read_levels(image: "Image", maps: Sequence[str]) -> "tuple[Image, str] | None":
+    """The (H, W) positions 0–255 of a picture's colours in the first fitting one of `maps`, and that map's name."""
     import numpy as np
     from PIL import Image
 
     pixels = np.asarray(image.convert("RGB")).astype(np.uint32)
     codes = (pixels[..., 0] << 16) | (pixels[..., 1] << 8) | pixels[..., 2]
-    for name in maps:
+    for name in filter(None, maps):
         colours, levels = lookup(name)
-        if not len(colours) or not np.isin(codes.flat[:: max(1, codes.size // 64)], colours).all():
+        if not np.isin(codes.flat[:: max(1, codes.size // 64)], colours).all():
             continue
         place = np.searchsorted(colours, codes).clip(max=len(colours) - 1)
         if (colours[place] == codes).all():
-            return Image.fromarray(levels[place])
+            return Image.fromarray(levels[place]), name
     return None
 
 
 @cache
 def lookup(name: str) -> "tuple[np.ndarray, np.ndarray]":
-    """The 256 colours of a map, sorted by their codes, and the index of each."""
+    """The colours of a map, sorted by their codes, and the position of each from 0 to 255; none of an unknown map."""
     import numpy as np
-    from matplotlib import colormaps
 
-    if name not in colormaps:
+    from deepinside.figures.pictures import colours
+
+    try:
+        table = colours(name).astype(np.uint32)
+    except KeyError:
         return np.zeros(0, np.uint32), np.zeros(0, np.uint8)
-    colours = colormaps[name](np.arange(256), bytes=True)[:, :3].astype(np.uint32)
-    codes, levels = np.unique((colours[:, 0] << 16) | (colours[:, 1] << 8) | colours[:, 2], return_index=True)
-    return codes, levels.astype(np.uint8)
+    codes, places = np.unique((table[:, 0] << 16) | (table[:, 1] << 8) | table[:, 2], return_index=True)
+    return codes, (places * 255 // (len(table) - 1)).astype(np.uint8)

@@ -69,6 +69,7 @@ class Run:
     mosaic: str = ""
     figure: str = ""
     panels: list[str] = field(default_factory=list)
+    photographs: list[str] = field(default_factory=list)
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "Run":

@@ -96,4 +96,5 @@ def embedded_data(data: Path, root: Path) -> str:
         for key in ("original", "shown", "levels"):
             keep = picture[key] and key != "shown"  # only the comparison of runs shows the small copies
             picture[key] = data_address(root / unquote(picture[key])) if keep else ""
+    found["photographs"] = {path: data_address(root / path) for path in found["photographs"]}
     return f"{start}]={script(found)};"

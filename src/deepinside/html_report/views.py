@@ -7,6 +7,7 @@ from typing import Any
 
 from deepinside.html_report.files import address
 from deepinside.html_report.papers import Source, read_source
+from deepinside.html_report.photographs import Photograph
 from deepinside.html_report.pictures import Picture, ShownItem
 from deepinside.html_report.runs import CLASS_MODEL, Found, Run
 
@@ -165,10 +166,14 @@ def run_data(run: Run, items: Sequence[ShownItem], numbers: Mapping[str, Mapping
         "label": run.label,
         "network": run.network,
         "title": run.title,
+        "photographs": {one.path: address(one.path) for item in items if (one := item.photograph)},
         "items": [
             {
                 "name": item.name,
                 "title": item.title,
+                "verdict": item.verdict,
+                "photo": item.photograph and photograph_data(item.photograph),
+                "boxes": [[round(edge, 4) for edge in box] for box in item.boxes],
                 "numbers": {name: f"{value:.4g}" for name, value in numbers.get(item.name, {}).items()},
                 "pictures": [picture_data(picture) for picture in item.pictures],
             }
@@ -180,7 +185,25 @@ def run_data(run: Run, items: Sequence[ShownItem], numbers: Mapping[str, Mapping
 def picture_data(picture: Picture) -> dict[str, Any]:
     """One picture with links from the root."""
     links = {key: address(path) if path else "" for key, path in picture.paths.items()}
-    return {"panel": picture.panel, **links, "width": picture.width, "height": picture.height}
+    size = {"width": picture.width, "height": picture.height}
+    return {
+        "panel": picture.panel,
+        **links,
+        **size,
+        "map": picture.colour_map,
+        "overlay": overlay(picture.colour_map),
+        "photo": picture.is_photo,
+    }
+
+
+def overlay(colour_map: str) -> str:
+    """The colours of a map over a photo: its own, unless these are shades of grey, which a photo has, too."""
+    return "inferno" if colour_map.lower().startswith(("gr", "binary", "bone")) else colour_map
+
+
+def photograph_data(photo: Photograph) -> dict[str, Any]:
+    """An item's photograph; its address is in the run's `photographs`, once for all items that show it."""
+    return {"key": photo.path, "width": photo.width, "height": photo.height, "view": [round(v, 5) for v in photo.view]}
 
 
 def script(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from deepinside.errors import DeepInsideError
 from deepinside.html_report import charts, views
 from deepinside.html_report.claim_table import claim_table
+from deepinside.html_report.colour_filters import CHOICES, filters
 from deepinside.html_report.commands import repeat_command
 from deepinside.html_report.files import address, write_atomically
 from deepinside.html_report.layout import (
@@ -123,7 +124,8 @@ class Writer:
         """Remove the pages and pictures of results that no longer exist."""
         current = {self.root / path for path in self.pages}
         current |= {self.root / path for run in self.runs.values() for path in (data_file(run), pictures_of(run))}
-        for name in ("runs", "experiments", "sweeps", "data", "pictures"):
+        current |= {self.root / path for run in self.runs.values() for path in run.photographs}
+        for name in ("runs", "experiments", "sweeps", "data", "pictures", "photographs"):
             for left in set((self.root / REPORT / name).glob("*")) - current:
                 shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
@@ -162,11 +164,13 @@ class Writer:
     def with_pictures(self, run: Run, named: Sequence[str]) -> tuple[Run, list[ShownItem]]:
         """The run with its mosaic and the names of its panels, and its items with pictures."""
         place = self.root / run.folder
-        drawn_in = str((read_yaml(place / "config.yaml").get("figure") or {}).get("magnitude_map", ""))
-        writer = PictureWriter(self.root, run.folder, self.root / pictures_of(run), drawn_in)
+        figure = read_yaml(place / "config.yaml").get("figure") or {}
+        maps = tuple(str(figure.get(name) or "") for name in ("magnitude_map", "signed_map"))
+        writer = PictureWriter(self.root, run.folder, self.root / pictures_of(run), maps)
         items = writer.items(named, titles(place)) if run.done else []
         panels = list(dict.fromkeys(picture.panel for item in items for picture in item.pictures))
-        run = replace(run, mosaic=writer.mosaic(items), panels=panels)
+        photos = list(dict.fromkeys(item.photograph.path for item in items if item.photograph))
+        run = replace(run, mosaic=writer.mosaic(items), panels=panels, photographs=photos)
         writer.clean(used(run, items))
         return run, items
 
@@ -243,6 +247,8 @@ def run_context(root: Path, run: Run, items: Sequence[ShownItem]) -> dict[str, A
     return {
         "run": run,
         "claims": claim_table([run]),
+        "filters": filters(picture.colour_map for item in items for picture in item.pictures if picture.levels),
+        "choices": CHOICES,
         "tables": views.metric_tables(run.metrics),
         "items": items,
         "experiment_page": experiment_page(run.folder),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deepinside.errors import DeepInsideError
 from deepinside.images.load import NOTES, UnreadableImage, decode, to_tensor
-from deepinside.images.settings import ImageSettings, as_declared, loaded_size
+from deepinside.images.settings import ImageSettings, as_declared, crop_side, loaded_size, view
 from deepinside.images.sources import Source, listed
 from deepinside.networks.spec import InputConvention, Interpolation
 from deepinside.types import ImageBatch, Photo
@@ -119,30 +119,11 @@ def fit(
     covers. `full` is the photo's original width and height, if `decode` has already downscaled it."""
     width, height = full = full or image.size
     shrunk = round(width / image.width)
-    left, top, right, bottom = view(full, size, short_side=_short_side(settings, size))
+    left, top, right, bottom = view(full, size, short_side=crop_side(settings, size))
     box = (left / shrunk, top / shrunk, right / shrunk, bottom / shrunk)
     method = Image.Resampling[interpolation.upper()]
     pixels = image.resize((size[1], size[0]), method, box=box, reducing_gap=3.0)
     return Fitted(to_tensor(pixels), (left / width, top / height, right / width, bottom / height))
-
-
-def view(full: tuple[int, int], size: tuple[int, int], *, short_side: int | None) -> tuple[float, float, float, float]:
-    """The part of an image of `full` (w, h) that is shown at `size` (H, W): left, top, right, bottom in its pixels.
-
-    Without `short_side` the full image, stretched. With it the centre crop after scaling the shorter side to that
-    length, or to more if `size` would not fit into the photo otherwise.
-    """
-    if short_side is None:
-        return 0.0, 0.0, float(full[0]), float(full[1])
-    scale = min(min(full) / short_side, full[0] / size[1], full[1] / size[0])
-    width, height = size[1] * scale, size[0] * scale
-    left, top = (full[0] - width) / 2, (full[1] - height) / 2
-    return max(left, 0.0), max(top, 0.0), min(left + width, full[0]), min(top + height, full[1])
-
-
-def _short_side(settings: ImageSettings, size: tuple[int, int]) -> int | None:
-    """The length to which `view` scales the shorter side: at least the shorter side of `size` (H, W)."""
-    return (settings.short_side or min(size)) if settings.resize == "short_side_crop" else None
 
 
 # ---- decoding --------------------------------------------------------------------------------------------------------

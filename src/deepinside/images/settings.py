@@ -132,3 +132,22 @@ def loaded_size(settings: ImageSettings, convention: InputConvention) -> tuple[i
         )
     convention.check_fits(size)
     return size
+
+
+def view(full: tuple[int, int], size: tuple[int, int], *, short_side: int | None) -> tuple[float, float, float, float]:
+    """The part of an image of `full` (w, h) that is shown at `size` (H, W): left, top, right, bottom in its pixels.
+
+    Without `short_side` the full image, stretched. With it the centre crop after scaling the shorter side to that
+    length, or to more if `size` would not fit into the photo otherwise.
+    """
+    if short_side is None:
+        return 0.0, 0.0, float(full[0]), float(full[1])
+    scale = min(min(full) / short_side, full[0] / size[1], full[1] / size[0])
+    width, height = size[1] * scale, size[0] * scale
+    left, top = (full[0] - width) / 2, (full[1] - height) / 2
+    return max(left, 0.0), max(top, 0.0), min(left + width, full[0]), min(top + height, full[1])
+
+
+def crop_side(settings: ImageSettings, size: tuple[int, int]) -> int | None:
+    """The length to which `view` scales the shorter side: at least the shorter side of `size` (H, W)."""
+    return (settings.short_side or min(size)) if settings.resize == "short_side_crop" else None
