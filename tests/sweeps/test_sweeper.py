@@ -180,6 +180,21 @@ def test_a_refused_run_is_recorded_with_its_reason_and_the_others_go_on(
     assert runs[2]["folder"] is None
 
 
+def test_experiments_side_by_side_are_no_sweep_but_one_with_several_runs_is(
+    bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bench / "experiments").mkdir()
+    (bench / "experiments" / "mine.yaml").write_text(MINE)
+    assert call(monkeypatch, "-m", "experiment=caffe_saliency_cat,mine", "network=tinycaffenet") == 0
+    assert record(bench)["axes"] == {"technique.show": ["signed", "magnitude"]}  # the only record
+    assert capsys.readouterr().out.count("results/sweeps/") == 1
+    bad = ("-m", "experiment=caffe_saliency_cat,fig2_saliency", "network=tinycaffenet", "technique.target=top0")
+    assert str(call(monkeypatch, *bad)).endswith(
+        "2 of 2 runs were not done; they are of caffe_saliency_cat, fig2_saliency, with their reasons above."
+    )
+    assert len(list((bench / "results" / "sweeps").iterdir())) == 1
+
+
 def stopping(error: BaseException) -> Any:
     """A launcher that does the first job and then stops with `error`."""
     basic: Any = Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_launcher.BasicLauncher"]

@@ -121,38 +121,68 @@ class GridSweeper(Sweeper):
         return Job(tuple(words), overrides, root, folder, names)
 
     def finalise(self, jobs: Sequence[Job], answers: Sequence[Answer | None], failure: BaseException | None) -> None:
-        """Write the record. Raises DeepInsideError if any run is not done."""
+        """Write the records and refresh the report. Raises DeepInsideError if any run is not done."""
         from deepinside.console.tables import SCREEN
-        from deepinside.sweeps import record
 
         runs = list(settled(jobs, answers))
-        command = shlex.join(["deepinside", *sys.argv[1:]])
-        folder = record.write(jobs[0].root, record.Sweep(name_of(jobs), command, runs))
+        loud = self.master.runtime.verbosity != "quiet"
+        folders = [write_record(jobs[0].root, part) for part in sweeps_of(jobs, runs)]
         with suppress(OSError):
             Path(self.master.hydra.sweep.dir).rmdir()  # launchers create it; some leave logs in it
-        if self.master.runtime.verbosity != "quiet":
-            SCREEN.print(f"{len(runs)} run{'s' * (len(runs) != 1)}: {folder}", markup=False)
+        for folder, count in folders if loud else ():
+            SCREEN.print(f"{count} run{'s' * (count != 1)}: {folder}", markup=False)
         if self.master.runtime.report:
             from deepinside.html_report import refresh
 
             refresh(jobs[0].root)
-            if self.master.runtime.verbosity != "quiet":
+            if loud:
                 SCREEN.print(f"report: {jobs[0].root / 'index.html'}", markup=False)
-        if isinstance(failure, KeyboardInterrupt):
-            raise failure
-        undone = [run for run in runs if run.status != "done"]
-        if failure is not None:
-            reason = textwrap.shorten(str(failure) or "no reason given", 160, placeholder="…")
-            raise DeepInsideError(
-                f"the launcher stopped ({type(failure).__name__}: {reason}); {len(undone)} of {len(runs)} runs "
-                f"are not done, {folder / 'sweep.csv'} says which; the same command finishes them."
-            )
-        if undone:
-            raise DeepInsideError(
-                f"{len(undone)} of {len(runs)} runs were not done; {folder / 'sweep.csv'} says which and why."
-            )
-        if not all(found and found["complete"] for found in answers):
-            raise DeepInsideError("all runs were done, but some left out photos that could not be read (named above).")
+        check_done(runs, answers, failure, [folder for folder, _ in folders])
+
+
+def sweeps_of(jobs: Sequence[Job], runs: Sequence["Run"]) -> list[tuple[list[Job], list["Run"]]]:
+    """The jobs and runs of each experiment; of several experiments only those that have several runs.
+
+    Experiments next to each other have no axis in common, so a table and a plot of them would show nothing.
+    """
+    experiments = dict.fromkeys(job.names[0] for job in jobs)
+    parts = [
+        ([job for job in jobs if job.names[0] == name], [run for run in runs if run.experiment == name])
+        for name in experiments
+    ]
+    return parts if len(parts) == 1 else [part for part in parts if len(part[1]) > 1]
+
+
+def write_record(root: Path, part: tuple[Sequence[Job], Sequence["Run"]]) -> tuple[Path, int]:
+    """Write the record of one experiment's runs; its folder, and the number of runs."""
+    from deepinside.sweeps import record
+
+    jobs, runs = part
+    command = shlex.join(["deepinside", *sys.argv[1:]])
+    return record.write(root, record.Sweep(name_of(jobs), command, list(runs))), len(runs)
+
+
+def check_done(
+    runs: Sequence["Run"], answers: Sequence[Answer | None], failure: BaseException | None, folders: Sequence[Path]
+) -> None:
+    """Raise the failure if the user interrupted, else DeepInsideError if any run is not done or left out photos."""
+    if isinstance(failure, KeyboardInterrupt):
+        raise failure
+    undone = [run for run in runs if run.status != "done"]
+    one = len({run.experiment for run in runs}) == 1  # else some have no record
+    names = ", ".join(dict.fromkeys(run.experiment for run in undone))
+    where = f"{folders[0] / 'sweep.csv'} says which" if one else f"they are of {names}"
+    if failure is not None:
+        reason = textwrap.shorten(str(failure) or "no reason given", 160, placeholder="…")
+        raise DeepInsideError(
+            f"the launcher stopped ({type(failure).__name__}: {reason}); {len(undone)} of {len(runs)} runs "
+            f"are not done, {where}; the same command finishes them."
+        )
+    if undone:
+        why = " and why" if one else ", with their reasons above"
+        raise DeepInsideError(f"{len(undone)} of {len(runs)} runs were not done; {where}{why}.")
+    if not all(found and found["complete"] for found in answers):
+        raise DeepInsideError("all runs were done, but some left out photos that could not be read (named above).")
 
 
 def position_words(jobs: Sequence[Job]) -> list[str]:
