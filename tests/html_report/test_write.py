@@ -127,9 +127,16 @@ def test_links_to_a_paper_are_https_only(written: Path) -> None:
     write_report(written)
 
 
-def test_a_page_has_a_preview(written: Path) -> None:
-    for text in ((written / "index.html").read_text(), page(written, "runs/told--*")):
-        assert re.search(r'property="og:image" content="[^"]+\.(png|jpg)"', text)
+def test_a_published_page_has_a_preview_with_a_complete_address(tmp_path: Path) -> None:
+    put_told(tmp_path)
+    image = r'property="og:image" content="https://example.org/lab/([^"]+\.(?:png|jpg))"'
+    write_report(tmp_path)
+    assert "og:image" not in page(tmp_path, "runs/told--*")
+    for url in ("https://example.org/lab/", None):  # and the address is remembered
+        write_report(tmp_path, url)
+        for text in ((tmp_path / "index.html").read_text(), page(tmp_path, "runs/told--*")):
+            found = re.search(image, text)
+            assert found and (tmp_path / unquote(found[1])).is_file()
 
 
 def test_the_table_by_size_of_the_object_is_shown(written: Path) -> None:

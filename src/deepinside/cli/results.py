@@ -136,6 +136,8 @@ def parser() -> argparse.ArgumentParser:
         if name == "report":
             words = "write the page of this result as one self-contained HTML file"
             command.add_argument("--single-file", type=Path, metavar="RUN", help=words)
+            words = "the web address where the results folder is published, for preview pictures of shared links"
+            command.add_argument("--url", metavar="URL", help=words)
     diff.add_command(commands)
     export.add_command(commands)
     words = "draw a result's figure again, without computing anything"
@@ -193,7 +195,7 @@ def write_html(arguments: argparse.Namespace) -> Path:
         return write_single_file(arguments.single_file)
     from deepinside.html_report import write_report
 
-    return write_report(arguments.results)
+    return write_report(arguments.results, arguments.url)
 
 
 def run_command(arguments: argparse.Namespace) -> int:

@@ -37,9 +37,11 @@ WAIT = 60.0
 """Seconds to wait for another process that writes the same report."""
 
 
-def write_report(root: Path) -> Path:
+def write_report(root: Path, url: str | None = None) -> Path:
     """Write `root/index.html` and `root/report/` from the results under `root`; returns the path of the first.
 
+    `url` is the web address of `root`, where the report will be published: pages then have a preview picture, which
+    needs a complete address (the Open Graph protocol). None means the address of the last time.
     Unchanged pages are kept, so it can be called after every run. Several processes may call it at once: they take
     turns. Raises DeepInsideError if the folder cannot be written.
     """
@@ -48,7 +50,7 @@ def write_report(root: Path) -> Path:
     try:
         (root / REPORT).mkdir(parents=True, exist_ok=True)
         with FileLock(root / REPORT / ".lock", timeout=WAIT):
-            Writer(root).write()
+            Writer(root, url).write()
     except (OSError, Timeout) as error:
         raise DeepInsideError(
             f"report: {root} could not be written ({error}); free space or choose another results folder."
@@ -69,6 +71,7 @@ class Writer:
     """Writes the report in `root` once."""
 
     root: Path
+    url: str | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     pages: dict[str, str] = field(default_factory=dict)
     """A digest of each page's sources, by the page's path."""
@@ -96,7 +99,9 @@ class Writer:
     def previous_runs(self) -> dict[str, Run]:
         """The runs of the previous report; none if another version of this program wrote it."""
         state = read_json(self.root / STATE) or {}
-        if state.get("form") != report_version():
+        published = str(state.get("url") or "")
+        self.url = published if self.url is None else self.url.rstrip("/")
+        if state.get("form") != report_version() or published != self.url:
             return {}
         try:
             found = {folder: Run.from_plain(values) for folder, values in state["runs"].items()}
@@ -114,7 +119,7 @@ class Writer:
 
     def save_state(self) -> None:
         runs = {folder: run.plain() for folder, run in self.runs.items()}
-        state = {"form": report_version(), "runs": runs, "pages": self.pages}
+        state = {"form": report_version(), "url": self.url, "runs": runs, "pages": self.pages}
         write_atomically(self.root / STATE, json.dumps(state).encode())
 
     def has(self, run: Run) -> bool:
@@ -144,7 +149,8 @@ class Writer:
             return
         link = partial(address, page=path)
         base = "../" * path.count("/")
-        words = environment().get_template(template).render(link=link, base=base, path=path, **context())
+        always = {"link": link, "base": base, "path": path, "url": self.url}
+        words = environment().get_template(template).render(**always, **context())
         write_atomically(self.root / path, words.encode("utf-8", "replace"))
         self.pages[path] = key
 
