@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -184,6 +185,18 @@ def test_every_metric_of_the_reference_is_in_the_glossary() -> None:
         for name in json.loads(path.read_text(encoding="utf-8"))["metrics"]:
             last = name.rpartition("/")[2]
             assert ("rank_correlation/A~B" if "~" in last else last) in defined, f"{path.stem}: {name}"
+
+
+def test_the_code_quoted_from_the_sources_is_theirs() -> None:
+    """A block of `py`, unlike one of `python`, is not run: it quotes a function of the package, word for word."""
+    quoted = [
+        textwrap.dedent(text)
+        for page in pages.PAGES
+        for text in re.findall(r"^ *```py\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.DOTALL | re.M)
+    ]
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    assert quoted
+    assert all(text in sources for text in quoted)
 
 
 def test_what_is_where_exists() -> None:
