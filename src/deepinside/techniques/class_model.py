@@ -253,7 +253,8 @@ def item(
     kind: PanelKind = "photo" if settings.display == "clip" else "stretched"
     # stretching would exaggerate the mean's colour
     shown = (found.images[index] + (network.mean if kind == "photo" else MID_GREY)).cpu()
-    panel = Panel("class_model", shown, kind, f"score {metrics['score']:.1f}")
+    probability = f", {100 * metrics['posterior']:.0f} %" if "posterior" in metrics else ""
+    panel = Panel("class_model", shown, kind, f"score {metrics['score']:.1f}{probability}")
     return Item(
         safe_name(target.name),
         target.name,
