@@ -4,7 +4,7 @@ import pytest
 
 from deepinside.config import catalogue, libraries
 from deepinside.config.composition import compose_dict
-from deepinside.config.libraries import imported, library_name, library_node
+from deepinside.config.libraries import _say_once, imported, library_name, library_node
 from deepinside.errors import DeepInsideError
 from deepinside.networks.spec import find_spec, read_labels
 
@@ -40,6 +40,24 @@ def test_timms_declaration_is_taken_over() -> None:
     assert node["input"]["crop"] == 224 / int(224 / 0.9) and node["input"]["interpolation"] == "bicubic"
     assert node["labels"] == "imagenet_1000"
     assert library_node("timm:convnext_tiny.in12k")["labels"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("convnext_base.fb_in22k_ft_in1k_384", ["timm stretches photos to a square; images.resize=square does so"]),
+        ("resnet50.a1_in1k", []),
+    ],
+)
+def test_a_crop_of_timm_that_is_no_centre_crop_is_named_once(
+    name: str, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    _say_once.cache_clear()
+    for _ in range(2):
+        library_node(f"timm:{name}")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"timm:{name}: {words}. Crops here are centre crops." for words in said
+    ]
 
 
 def test_the_shipped_labels_are_those_of_both_libraries() -> None:

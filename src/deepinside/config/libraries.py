@@ -6,6 +6,7 @@ timm:resnet50.a1_in1k                    timm's own `name.tag`
 timm:vit_tiny_patch16_224:random         no weights: a seeded random initialisation
 """
 
+import logging
 import math
 import re
 import sys
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from deepinside.config.suggestions import hint
 from deepinside.errors import DeepInsideError
 
+LOG = logging.getLogger(__name__)
 NAME = re.compile(r"(?P<library>torchvision|timm):(?P<architecture>[^:]+)(:(?P<weights>[^:]+))?")
 RANDOM = "random"
 IMAGENET = "imagenet_1000"
@@ -24,6 +26,11 @@ IMAGENET = "imagenet_1000"
 HUB = "https://huggingface.co/{}/resolve/main/model.safetensors"
 SCHEMAS = ("nms", "qnms")
 """The operators whose schemas torchvision expects from its compiled part at import."""
+OTHER_CROPS = {
+    "squash": "stretches photos to a square; images.resize=square does so",
+    "border": "scales photos to fit whole and fills the border, which is not done here",
+}
+"""What timm's crop modes other than `center` mean."""
 
 
 class LibraryName(NamedTuple):
@@ -86,6 +93,8 @@ def _timm(name: LibraryName) -> dict[str, Any]:
             f"timm:{name.architecture}: expected a classifier's weights, such as {', '.join([*known[:5], RANDOM])}, "
             f"found {name.weights or name.architecture!r}"
         )
+    if declared.crop_mode in OTHER_CROPS:
+        _say_once(f"timm:{name.architecture}: timm {OTHER_CROPS[declared.crop_mode]}. Crops here are centre crops.")
     full = ".".join(part for part in (declared.architecture, declared.tag) if part)
     return {
         "file": f"timm:{full}" + (f":{RANDOM}" if name.weights else ""),
@@ -100,6 +109,11 @@ def _timm(name: LibraryName) -> dict[str, Any]:
             short_side=math.floor(declared.input_size[1] / declared.crop_pct), interpolation=declared.interpolation,
         ),
     }  # fmt: skip
+
+
+@cache
+def _say_once(words: str) -> None:
+    LOG.warning(words)
 
 
 def _described(name: LibraryName, weights: str) -> str:
