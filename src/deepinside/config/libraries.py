@@ -28,7 +28,7 @@ SCHEMAS = ("nms", "qnms")
 """The operators whose schemas torchvision expects from its compiled part at import."""
 OTHER_CROPS = {
     "squash": "stretches photos to a square; images.resize=square does so",
-    "border": "scales photos to fit whole and fills the border, which is not done here",
+    "border": "shows all of a photo and fills the border, which is not done here",
 }
 """What timm's crop modes other than `center` mean."""
 
