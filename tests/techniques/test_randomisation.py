@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from deepinside.attribution.averaging import SmoothGrad, attributions
 from deepinside.attribution.gradients import image_gradient
 from deepinside.attribution.relu_rules import with_rule
 from deepinside.claims import Evidence, NotMeasuredError, evaluate
@@ -18,7 +19,7 @@ from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import Label
 from deepinside.targets import Target
-from deepinside.techniques.randomisation import Randomisation, cascade, item, randomised, summary
+from deepinside.techniques.randomisation import Randomisation, cascade, entropy_rise, item, randomised, summary
 from deepinside.types import ImageBatch, Item, Photo, Seeds
 
 WEIGHTED = ["fc8", "fc6", "conv2", "conv1"]
@@ -44,6 +45,41 @@ def test_the_cascade_goes_from_the_top_down(network: Network) -> None:
     assert cascade(network, "fc8", 99) == [("fc8",), ("fc6",), ("conv2",), ("conv1",)]
     assert cascade(network, "fc8", 2) == [("fc8",), ("fc6", "conv2", "conv1")]
     assert cascade(network, "conv2", 99) == [("conv2",), ("conv1",)]
+
+
+def test_from_the_bottom_up_a_stage_takes_over_the_one_before(network: Network) -> None:
+    assert cascade(network, "fc8", 2, "bottom_up") == [("conv1",), ("conv2", "fc6", "fc8")]
+    found = Randomisation(stages=4, order="bottom_up").randomise(network, "fc8", Seeds(0))
+    assert list(found) == list(reversed(WEIGHTED))
+    assert found["conv2"].module_of("conv1") is found["conv1"].module_of("conv1") is not network.module_of("conv1")
+    assert found["conv2"].module_of("fc8") is network.module_of("fc8")
+
+
+def test_independent_stages_randomise_their_own_layer_only(network: Network) -> None:
+    found = Randomisation(stages=4, order="independent").randomise(network, "fc8", Seeds(0))
+    for stage, other in found.items():
+        changed = [name for name in WEIGHTED if other.module_of(name) is not network.module_of(name)]
+        assert changed == [stage]
+
+
+def test_averaged_maps_are_those_of_the_average(network: Network) -> None:
+    average = SmoothGrad(samples=3, sigma=0.2)
+    one = items(network, target="class 2", rules=("gradient",), stages=2, average=average)[0]
+    x, target = batch(), [Target("class 2", "fc8", (2,))] * 2
+    other = randomised(network, ("fc8",), Seeds(0))
+    for panel, each in zip(one.panels[1:3], (network, other), strict=True):
+        assert torch.allclose(panel.values, attributions(each, x, target, average, Seeds(0))[0].abs().amax(0))
+
+
+def test_entropy_rises_from_one_spike_to_noise(network: Network) -> None:
+    """A map whose values fill k of the 100 bins equally has entropy log k."""
+    two, four = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.3, 0.6, 1.0]])
+    assert entropy_rise(two, four) == pytest.approx(1)  # log 4 is twice log 2
+    assert entropy_rise(four, two) == pytest.approx(-0.5)
+    item = items(network, order="independent", rules=("gradient",), stages=4)[0]
+    rises = item.trace["entropy_rise"]
+    assert item.metrics["gradient/entropy_rise_bottom"] == pytest.approx(rises[-1].item())
+    assert rises[0].item() == pytest.approx(entropy_rise(item.panels[1].values, item.panels[2].values), abs=1e-6)
 
 
 def test_a_stage_takes_over_the_one_before(network: Network) -> None:

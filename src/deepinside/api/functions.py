@@ -42,6 +42,7 @@ from deepinside.optimisation.objectives import Objective
 from deepinside.optimisation.optimisers import LBFGS, AdaGrad, Adam, Momentum
 from deepinside.optimisation.parametrisation import Parametrisation
 from deepinside.optimisation.priors import Mahendran2014, Mahendran2016
+from deepinside.techniques.randomisation import Order
 from deepinside.techniques.saliency import Show
 from deepinside.types import ImageBatch, Seeds
 
@@ -237,6 +238,8 @@ class LocalisationSettings(PhotoSettings, total=False):
 class RandomisationSettings(PhotoSettings, total=False):
     rules: Sequence[ReluRule]
     stages: int
+    order: Order
+    average: AverageSetting
 
 
 class FaithfulnessSettings(PhotoSettings, total=False):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 WINDOW = 7
+BINS = 100
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
@@ -37,6 +38,16 @@ def ssim(first: Tensor, second: Tensor) -> float:
     a, b = unit_range(first), unit_range(second)
     window = min(WINDOW, *(size - 1 + size % 2 for size in a.shape))
     return float(structural_similarity(a, b, win_size=window, data_range=1.0))
+
+
+def entropy(values: Tensor) -> float:
+    """The entropy in nats of a map's histogram of 100 equal bins from its smallest to its largest value, 0 to log 100.
+
+    Hedström et al. 2024 measure a map's complexity in this way.
+    """
+    counts, _ = np.histogram(unit_range(values), bins=BINS, range=(0, 1))
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def unit_range(values: Tensor) -> NDArray[np.float64]:
