@@ -335,8 +335,8 @@ def page(cells: dict[str, Cell]) -> str:
         "the missing cells and writes this page. SqueezeNet's scores are those before its last ReLU, behind which a",
         "class can be dead.",
         "",
-        f"{good} of {len(measured_ones)} measured cells agree to {LIMIT:g}; {len(wanted) - len(measured_ones)} of "
-        f"{len(wanted)} are not measured yet.",
+        f"{good} of {len(measured_ones)} cells tried agree to {LIMIT:g}, the others say why; {len(wanted) - len(measured_ones)} of "
+        f"{len(wanted)} are not tried yet.",
         "",
         "| architecture | input | default: scores, map | older: scores, map |",
         "| --- | --- | --- | --- |",
@@ -351,7 +351,7 @@ def others_table(cells: Mapping[str, Cell]) -> list[str]:
         "",
         "Networks of other frameworks with random weights. Keras applications, exported by tf2onnx, are compared with",
         "TensorFlow. Generated networks in Caffe's files, converted by `deepinside-model convert`, are compared with",
-        "OpenCV, which reads these files too and computes no gradients.",
+        "OpenCV, which reads these files too and computes no gradients: their maps are not compared.",
         "",
         "| network | input | through | scores, map |",
         "| --- | --- | --- | --- |",
