@@ -335,8 +335,8 @@ def page(cells: dict[str, Cell]) -> str:
         "the missing cells and writes this page. SqueezeNet's scores are those before its last ReLU, behind which a",
         "class can be dead.",
         "",
-        f"{good} of {len(measured_ones)} cells tried agree to {LIMIT:g}, the others say why; {len(wanted) - len(measured_ones)} of "
-        f"{len(wanted)} are not tried yet.",
+        f"{good} of {len(measured_ones)} cells tried agree to {LIMIT:g}, the others say why; "
+        f"{len(wanted) - len(measured_ones)} of {len(wanted)} are not tried yet.",
         "",
         "| architecture | input | default: scores, map | older: scores, map |",
         "| --- | --- | --- | --- |",
