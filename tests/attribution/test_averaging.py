@@ -85,3 +85,14 @@ def test_none_is_the_plain_gradient() -> None:
 def test_unknown_kinds_and_keys_are_refused(value: Any) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Average).validate_python(value)
+
+
+@pytest.mark.filterwarnings("ignore")  # of Captum's own
+def test_integrated_gradients_are_captums(network: Network) -> None:
+    captum = pytest.importorskip("captum.attr")
+    batch, average = toys.photos(network, 2), IntegratedGradients(samples=7)
+    baseline = batch.pixels - average.factor(network, batch.pixels)
+    captums = captum.IntegratedGradients(network.scores)
+    expected = captums.attribute(batch.pixels, baseline, target=[1, 0], n_steps=7, method="riemann_middle")
+    found = attributions(network, batch, targets(network, 1, 0), average, Seeds(0))
+    assert torch.allclose(found, expected.to(found), rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
