@@ -1,11 +1,16 @@
-"""Files of torch.onnx.export in every version of ONNX's operators: scores and maps are the module's."""
+"""Files as exporters write them: torch.onnx.export in every version of ONNX's operators, and Paddle2ONNX.
+
+Scores and maps are those of the module.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 import deepinside as di
@@ -57,3 +62,64 @@ def test_the_default_exporter_with_weights_inside_and_outside_the_file(
     torch.onnx.export(module, image, str(tmp_path / "net.onnx"), opset_version=opset, external_data=external)
     assert (tmp_path / "net.onnx.data").is_file() == external
     assert_agrees(tmp_path / "net.onnx", module)
+
+
+# ---- Paddle2ONNX -----------------------------------------------------------------------------------------------------
+
+
+def paddle_nodes() -> list[NodeProto]:
+    """Hard-swish in parts, a flattening whose shape is computed, a product and a sum for the last layer."""
+    wide: dict[str, Any] = {
+        "pads": [1, 1, 1, 1],
+        "kernel_shape": [3, 3],
+        "strides": [1, 1],
+        "dilations": [1, 1],
+        "group": 1,
+    }
+    return [
+        helper.make_node("Identity", ["w"], ["conv2d_0.w_0"]),
+        helper.make_node("Conv", ["x", "conv2d_0.w_0"], ["conv2d_0.tmp_0"], **wide),
+        helper.make_node(
+            "BatchNormalization",
+            ["conv2d_0.tmp_0", "g", "b", "m", "v"],
+            ["batch_norm_0.tmp_3"],
+            epsilon=1e-5,
+            momentum=0.9,
+        ),
+        helper.make_node("Constant", [], ["three"], value=numpy_helper.from_array(np.array([3.0], np.float32))),
+        helper.make_node("Constant", [], ["zero"], value=numpy_helper.from_array(np.array(0.0, np.float32))),
+        helper.make_node("Constant", [], ["six"], value=numpy_helper.from_array(np.array(6.0, np.float32))),
+        helper.make_node("Add", ["batch_norm_0.tmp_3", "three"], ["Add.0"]),
+        helper.make_node("Clip", ["Add.0", "zero", "six"], ["Clip.0"]),
+        helper.make_node("Mul", ["batch_norm_0.tmp_3", "Clip.0"], ["Mul.0"]),
+        helper.make_node("Div", ["Mul.0", "six"], ["hardswish_0.tmp_0"]),
+        helper.make_node("GlobalAveragePool", ["hardswish_0.tmp_0"], ["pool2d_0.tmp_0"]),
+        helper.make_node("Shape", ["pool2d_0.tmp_0"], ["Shape.0"]),
+        helper.make_node("Slice", ["Shape.0", "i0", "i1", "i0"], ["Slice.0"]),
+        helper.make_node("Concat", ["Slice.0", "rest"], ["Concat.0"], axis=0),
+        helper.make_node("Reshape", ["pool2d_0.tmp_0", "Concat.0"], ["flatten_0.tmp_0"]),
+        helper.make_node("MatMul", ["flatten_0.tmp_0", "linear_0.w_0"], ["linear_0.tmp_0"]),
+        helper.make_node("Add", ["linear_0.tmp_0", "linear_0.b_0"], ["linear_0.tmp_1"]),
+        helper.make_node("Softmax", ["linear_0.tmp_1"], ["softmax_0.tmp_0"], axis=-1),
+    ]
+
+
+def test_paddles_exporter(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = [nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.Hardswish()]
+    module = nn.Sequential(*first, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).eval()
+    conv, norm, linear = module[0], module[1], module[5]
+    nn.init.uniform_(norm.running_var, 0.5, 2.0)
+    weights = {"w": conv.weight, "g": norm.weight, "b": norm.bias, "m": norm.running_mean, "v": norm.running_var}
+    weights |= {"linear_0.w_0": linear.weight.T.contiguous(), "linear_0.b_0": linear.bias}
+    stored = {name: tensor.detach().numpy() for name, tensor in weights.items()}
+    stored |= {"i0": np.array([0]), "i1": np.array([1]), "rest": np.array([-1])}
+    ends = {"x": ["p2o.DynamicDimension.0", 3, SIZE, SIZE], "softmax_0.tmp_0": ["p2o.DynamicDimension.1", 5]}
+    taken, given = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name, sizes in ends.items())
+    tensors = [numpy_helper.from_array(value, name) for name, value in stored.items()]
+    graph = helper.make_graph(paddle_nodes(), "paddle-onnx", [taken], [given], tensors)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8), tmp_path / "net.onnx"
+    )
+    assert_agrees(tmp_path / "net.onnx", module)
+    assert di.load(tmp_path / "net.onnx").target == "linear_0_tmp_1"
