@@ -6,7 +6,7 @@ import pytest
 from markupsafe import escape
 
 from deepinside.config.paths import ROOT
-from deepinside.html_report.layout import definitions, environment, metric, readable
+from deepinside.html_report.layout import code, definitions, environment, metric, readable
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,7 @@ def test_every_metric_of_the_reference_has_a_tooltip() -> None:
 
 def test_definitions_are_plain_text() -> None:
     assert not [name for name, text in definitions().items() if set(text) & set("`$\\") or not text.strip()]
+
+
+def test_backticks_are_code_and_everything_is_escaped() -> None:
+    assert code("`a<b>` and <i>") == "<code>a&lt;b&gt;</code> and &lt;i&gt;"

@@ -6,6 +6,7 @@ from deepinside.html_report.views import (
     experiments,
     leading,
     metric_tables,
+    natural,
     papers,
     problems,
     script,
@@ -77,3 +78,8 @@ def test_json_in_a_script_cannot_leave_it() -> None:
     words = script(hostile)
     assert words.isascii() and not set("<>&") & set(words)
     assert json.loads(words) == hostile
+
+
+def test_runs_are_sorted_by_number() -> None:
+    names = ["technique.contrast=12", "technique.contrast=3", "technique.contrast=1e-5", "default"]
+    assert sorted(names, key=natural) == [names[3], names[2], names[1], names[0]]

@@ -1,6 +1,7 @@
 """The paths of the pages, and the Jinja environment of their templates."""
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
@@ -64,7 +65,7 @@ def environment() -> "Environment":
         lstrip_blocks=True,
         bytecode_cache=bytecode_cache(),
     )
-    found.filters |= {"number": number, "plain": plain, "readable": readable, "metric": metric}
+    found.filters |= {"number": number, "plain": plain, "readable": readable, "metric": metric, "code": code}
     found.filters |= {"estimate": estimate_text, "expected": expected_text, "count_text": count_text}
     found.globals |= {"run_page": run_page, "sweep_page": sweep_page, "data_file": data_file, "facets": facets}
     found.globals |= {"experiment_page": experiment_page, "because": because}
@@ -111,6 +112,13 @@ def metric(name: str) -> "Markup":
     said = definitions().get("rank_correlation/A~B" if "~" in last else last)
     words = readable(name)
     return Markup('<abbr title="{}">{}</abbr>').format(said, words) if said else Markup("{}").format(words)
+
+
+def code(text: str) -> "Markup":
+    """HTML of a text, with words between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def readable(name: str) -> str:

@@ -1,8 +1,10 @@
 """The contents of each page, computed from the runs; the templates only lay them out."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from deepinside.html_report.files import address
@@ -64,9 +66,15 @@ def experiments(runs: Iterable[Run]) -> list[Experiment]:
         by_name.setdefault(run.folder.partition("/")[0], []).append(run)
     found = []
     for name, those in by_name.items():
-        those.sort(key=lambda run: (not run.done, not run.is_default, run.network, run.folder))
+        those.sort(key=lambda run: (not run.done, not run.is_default, run.network, natural(run.folder)))
         found.append(Experiment(name, those[0].title or name, read_source(those[0].source), tuple(those)))
     return sorted(found, key=lambda one: (one.source.paper_key, one.source.place_key, one.name))
+
+
+def natural(name: str) -> list[tuple[str, float]]:
+    """A sorting key by which `contrast=6` comes before `contrast=12`."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", name)
+    return [(words, float(number or 0)) for words, number in zip_longest(parts[::2], parts[1::2], fillvalue="")]
 
 
 def papers(found: Sequence[Experiment]) -> list[Paper]:
