@@ -10,7 +10,7 @@ from disk import CLAIM, put_failure, put_run
 from pyarrow import parquet
 
 from deepinside.errors import DeepInsideError
-from deepinside.results.comparison import Section, compare, labels, read_result
+from deepinside.results.comparison import Section, class_text, compare, labels, read_result
 
 TOLERANCES = {"*": {"relative": 0.1, "absolute": 0.0}}
 
@@ -101,3 +101,11 @@ def test_a_folder_without_a_complete_result_is_one_sentence(tmp_path: Path) -> N
         with pytest.raises(DeepInsideError, match=f"damaged.*{name.split('.')[0] if name.startswith('items') else ''}"):
             read_result(whole)
         (whole / name).write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(0.9999, "lemon 100 %"), (0.324, "lemon 32 %"), (0.00123, "lemon 0.12 %"), (None, "lemon")],
+)
+def test_a_class_has_its_probability_in_percent(probability: float | None, text: str) -> None:
+    assert class_text("lemon", probability) == text

@@ -115,7 +115,10 @@ def item_values(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def class_text(name: Any, probability: float | None) -> str:
-    return name if probability is None else f"{name} {100 * probability:.2g} %"
+    if probability is None:
+        return name
+    percent = 100 * probability
+    return f"{name} {percent:.0f} %" if percent >= 10 else f"{name} {percent:.2g} %"  # .2g writes 99.7 as 1e+02
 
 
 def compare(found: Sequence[Result], tolerances: Mapping[str, Any] | None = None) -> list[Section]:
