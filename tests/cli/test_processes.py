@@ -106,3 +106,27 @@ def test_help_and_versions_import_nothing_large(command: str, words: str) -> Non
     assert done.stdout.startswith(("deepinside", "usage: deepinside"))
     if words == "--version":
         assert [line.split()[0] for line in done.stdout.splitlines()][:3] == ["deepinside", "hydra", "torch"]
+
+
+HEAVY = ("scipy.stats", "scipy.ndimage", "sklearn", "skimage.metrics", "pandas", "torchvision.ops", "torch._dynamo")
+MODULES = """
+import sys
+sys.argv[0] = 'deepinside'
+from deepinside.cli import run
+try:
+    run.main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def test_a_first_picture_imports_no_library_that_only_other_runs_need(tmp_path: Path) -> None:
+    """Each of `HEAVY` takes 0.1 to 1 s of CPU time, of 3.5 s for the whole command."""
+    words = ["experiment=fig2_saliency", "runtime.threads=1", "runtime.report=false", "runtime.verbosity=quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and list(tmp_path.glob("results/*/*/*/figure.png")), done.stderr[-2000:]
+    imported = done.stderr.split()
+    assert "torch" in imported
+    assert not set(HEAVY) & set(imported)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 from deepinside.errors import DeepInsideError
 
@@ -112,6 +111,8 @@ def component_boxes(saliency: ArrayLike, level: float) -> Array:
 
     The piece of a constant map is the whole image.
     """
+    from scipy import ndimage  # 0.2 s to import, and only localisation needs it
+
     values = _map(saliency)
     low, high = values.min(), values.max()
     mask = values >= low + level * (high - low)
