@@ -1,9 +1,21 @@
 """Intervals against formulas and simulations whose answer is known."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from deepinside.metrics.intervals import confidence_interval, mean, share, share_interval, t_interval
+from deepinside.metrics.intervals import (
+    LEVEL,
+    RESAMPLES,
+    bootstrap_interval,
+    confidence_interval,
+    mean,
+    share,
+    share_interval,
+    t_interval,
+)
 
 
 def test_for_many_units_the_bootstrap_is_the_normal_interval() -> None:
@@ -42,3 +54,16 @@ def test_a_share_is_never_certain() -> None:
 def test_students_interval() -> None:
     assert t_interval(np.array([1.0, 2, 3])) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
     assert t_interval(np.array([1.0])) is None
+
+
+@pytest.mark.parametrize("n", [6, 10, 33])
+def test_the_bootstrap_is_that_of_scipy_to_the_bit(n: int) -> None:
+    values = np.random.default_rng(n).normal(size=(n, 1))
+    outside = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf((1 + LEVEL) / 2, n - 1))
+    expected = stats.bootstrap(
+        (np.arange(n),), lambda index, axis: mean(values[index]), n_resamples=RESAMPLES, vectorized=True,
+        confidence_level=1 - 2 * outside, method="percentile", rng=np.random.default_rng(7),
+    ).confidence_interval  # fmt: skip
+    assert bootstrap_interval(values, mean, 7) == (expected.low, expected.high)
+    spread = t_interval(values[:, 0])
+    assert spread == stats.t.interval(LEVEL, n - 1, values.mean(), values.std(ddof=1) / math.sqrt(n))

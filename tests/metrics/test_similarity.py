@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
 from deepinside.metrics.similarity import blank, rank_correlation, ssim
@@ -39,3 +40,9 @@ def test_a_map_of_one_value_tells_nothing() -> None:
     assert blank(some) == "" and blank(some, some) == ""
     assert blank(torch.zeros(3, 2, 2)) == blank(some, torch.zeros(2, 2)) == "zero everywhere"
     assert blank(torch.full((2, 2), 3.5)) == "constant"
+
+
+@pytest.mark.parametrize("levels", [2, 9, 100_000])
+def test_the_rank_correlation_is_that_of_scipy_to_the_bit(levels: int) -> None:
+    first, second = (torch.from_numpy(np.random.default_rng(n).integers(0, levels, (40, 50))).float() for n in (1, 2))
+    assert rank_correlation(first, second) == spearmanr(first.flatten(), second.flatten()).statistic

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepinside.config.libraries import library_name
 from deepinside.errors import DeepInsideError
@@ -38,11 +38,18 @@ def _parser() -> ArgumentParser:
         prog="deepinside-model", description="Networks: inspect, draft, convert from Caffe, fetch, list."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
     inspect = commands.add_parser("inspect", help="print layers, input, target and soft-max of an ONNX file")
     inspect.add_argument("file", type=Path, metavar="FILE.onnx")
     inspect.set_defaults(run=_inspect)
+    _add_draft(commands)
+    _add_convert(commands)
+    _add_fetch(commands)
+    known = commands.add_parser("list", help="list the known networks and where their files are")
+    known.set_defaults(run=_list)
+    return parser
 
+
+def _add_draft(commands: Any) -> None:
     draft = commands.add_parser("draft", help="write a first draft of the YAML for an ONNX file")
     draft.add_argument("file", type=Path, metavar="FILE.onnx")
     draft.add_argument("--name", help="the network's name (default: the file's)")
@@ -52,6 +59,8 @@ def _parser() -> ArgumentParser:
     place.add_argument("--stdout", action="store_true", help="print the YAML instead of writing it")
     draft.set_defaults(run=_draft)
 
+
+def _add_convert(commands: Any) -> None:
     convert = commands.add_parser(
         "convert",
         help="convert a Caffe network to ONNX and YAML",
@@ -74,16 +83,14 @@ def _parser() -> ArgumentParser:
     convert.add_argument("--folder", type=Path, default=FOLDER, help=f"the folder to write to (default: {FOLDER})")
     convert.set_defaults(run=_convert)
 
+
+def _add_fetch(commands: Any) -> None:
     fetch = commands.add_parser("fetch", help="download a network's file into the cache and verify it")
     chosen = fetch.add_mutually_exclusive_group(required=True)
     chosen.add_argument("name", metavar="NAME", nargs="?")
     chosen.add_argument("--all", action="store_true", help="every network of `list` that has an address")
     fetch.add_argument("--dry-run", action="store_true", help="print what would be fetched, and from where")
     fetch.set_defaults(run=_fetch)
-
-    known = commands.add_parser("list", help="list the known networks and where their files are")
-    known.set_defaults(run=_list)
-    return parser
 
 
 # --- commands ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
     spread = np.minimum(np.ptp(a), np.ptp(b))
     if spread == 0 or np.isnan(spread):
         return float(spread)
-    return float(np.corrcoef(np.column_stack((ranks(a), ranks(b))), rowvar=False)[1, 0])
+    matrix: NDArray[np.float64] = np.corrcoef(np.column_stack((ranks(a), ranks(b))), rowvar=False)
+    return float(matrix[1, 0])
 
 
 def ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
