@@ -48,8 +48,7 @@ TIMM = (
 )  # fmt: skip
 KINKS = (
     "scores agree ({scores:.0e}), the map differs by {saliency:.0e}: ReLU units that are on in one and off in the "
-    "other, at 0 but for the rounding of the stored float32 weights, into which the exporter folds the batch "
-    "normalisation: {}"
+    "other: {}"
 )
 SECONDS = 1200
 """After which an architecture is given up."""
