@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ def show_claims(root: Path, network: str | None) -> None:
     check_network(root, network, {run.network for run in runs})
     rows = claim_table(run for run in runs if network is None or run.network in (network, *OWN_NETWORKS))
     if all(len(row.cells) == 1 for row in rows):
-        for line in dict.fromkeys(claim_line(row, rows) for row in rows):
+        for line in claim_lines(rows):
             tables.SCREEN.print(line, markup=False)
     else:
         tables.SCREEN.print(claims_across(rows))
@@ -39,24 +39,23 @@ def show_claims(root: Path, network: str | None) -> None:
     tables.SCREEN.print(f"{len(runs)} runs; figures and numbers in {root.resolve()}", markup=False)
 
 
-def claim_line(row: "ClaimRow", rows: "Sequence[ClaimRow]") -> str:
-    """A claim measured on one network, as in `✓ SENTENCE: 0.68 [0.64, 0.71], 10 photos, expected ≥ 0.5 (NAME)`.
+def claim_lines(rows: "Sequence[ClaimRow]") -> Iterator[str]:
+    """Claims measured on one network, as in `✓ SENTENCE: 0.68 [0.64, 0.71], 10 photos, expected ≥ 0.5 (NAME)`.
 
-    Those of `rows` that one run could not measure for one reason share a line.
+    Those that one run could not measure for one reason share a line.
     """
-    (cell,) = row.cells.values()
-    if cell.claim is None:
-        unmeasured = [other for other in rows if where(other) == where(row) and reason_of(other) == cell.reason]
-        names = ", ".join(sentence(other) for other in unmeasured)
-        return f"· not measured, because {cell.reason}: {names} ({where(row)})"
-    measured = f"{estimate_text(cell.claim)}, {count_text(cell.claim)}, expected {threshold_text(cell.claim)}"
-    return f"{MARKS[cell.verdict]} {sentence(row)}: {measured} ({where(row)})"
-
-
-def reason_of(row: "ClaimRow") -> str | None:
-    """Why a claim was not measured on its one network; None if it was."""
-    (cell,) = row.cells.values()
-    return cell.reason if cell.claim is None else None
+    unmeasured: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        (cell,) = row.cells.values()
+        if cell.claim is None:
+            unmeasured.setdefault((where(row), cell.reason), []).append(sentence(row))
+    for row in rows:
+        (cell,) = row.cells.values()
+        if cell.claim is not None:
+            measured = f"{estimate_text(cell.claim)}, {count_text(cell.claim)}, expected {threshold_text(cell.claim)}"
+            yield f"{MARKS[cell.verdict]} {sentence(row)}: {measured} ({where(row)})"
+        elif names := unmeasured.pop((where(row), cell.reason), None):
+            yield f"· not measured, because {cell.reason}: {', '.join(names)} ({where(row)})"
 
 
 def claims_across(rows: "Sequence[ClaimRow]") -> "Table":

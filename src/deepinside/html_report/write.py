@@ -50,7 +50,7 @@ def write_report(root: Path, url: str | None = None) -> Path:
     try:
         (root / REPORT).mkdir(parents=True, exist_ok=True)
         with FileLock(root / REPORT / ".lock", timeout=WAIT):
-            Writer(root, url).write()
+            Writer(root, None if url is None else url.rstrip("/")).write()
     except (OSError, Timeout) as error:
         raise DeepInsideError(
             f"report: {root} could not be written ({error}); free space or choose another results folder."
@@ -78,7 +78,10 @@ class Writer:
 
     def write(self) -> None:
         found = scan_results(self.root)
-        known = self.previous_runs()
+        state = read_json(self.root / STATE) or {}
+        if self.url is None:
+            self.url = str(state.get("url") or "")
+        known = self.previous_runs(state)
         before = dict(self.pages)
         self.copy_assets()
         for folder, stamp in found.runs.items():
@@ -96,12 +99,9 @@ class Writer:
 
     # The state of the previous report
 
-    def previous_runs(self) -> dict[str, Run]:
-        """The runs of the previous report; none if another version of this program wrote it."""
-        state = read_json(self.root / STATE) or {}
-        published = str(state.get("url") or "")
-        self.url = published if self.url is None else self.url.rstrip("/")
-        if state.get("form") != report_version() or published != self.url:
+    def previous_runs(self, state: Mapping[str, Any]) -> dict[str, Run]:
+        """The runs of the previous report; none if another version of this program wrote it, or for another address."""
+        if state.get("form") != report_version() or state.get("url") != self.url:
             return {}
         try:
             found = {folder: Run.from_plain(values) for folder, values in state["runs"].items()}
