@@ -82,8 +82,8 @@ test-all: $(EVERYTHING) ## all tests: clusters of processes, kills, complete dat
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 	@$(MAKE) --no-print-directory bench-check
 
-bench: $(PEERS) ## compare the speed with other tools, in results/bench; ONLY=caffenet_saliency SECONDS=20 chooses
-	@$(BENCH) run $(if $(ONLY),--only '$(ONLY)') $(if $(SECONDS),--seconds $(SECONDS))
+bench: $(PEERS) ## compare the speed with other tools, in results/bench; ONLY=caffenet_saliency SECONDS=20 chooses, ON=squeezenet measures that network
+	@$(BENCH) run $(if $(ON),--network '$(ON)') $(if $(ONLY),--only '$(ONLY)') $(if $(SECONDS),--seconds $(SECONDS))
 
 bench-check: $(PEERS) ## fail if a speed ratio is below its floor
 	@$(BENCH) check --seconds 10

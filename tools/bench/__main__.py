@@ -23,7 +23,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command line; the exit code is 0 only if every number agreed and no floor was broken."""
     asked = parser().parse_args(words)
     if asked.command == "list":
-        print("\n".join(workloads()))
+        print("\n".join(workloads(asked.network)))
         return 0
     if asked.command == "markdown":
         text = report.markdown(report.load(asked.folder))
@@ -36,8 +36,12 @@ def main(words: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m bench", description="How fast deepinside is beside its peers.")
     made.add_argument("command", choices=("run", "check", "markdown", "list"))
-    made.add_argument("--only", help="patterns of workloads' names, comma-separated; `list` shows them")
-    made.add_argument("--seconds", type=float, default=40, help="for each workload (40)")
+    made.add_argument("--only", help="patterns of workloads' names, comma-separated; long ones run by name only")
+    made.add_argument(
+        "--network", type=lambda words: words.split(","), default=[],
+        help="networks to measure instead, comma-separated: names as network= takes them, or YAML files",
+    )  # fmt: skip
+    made.add_argument("--seconds", type=float, default=15, help="for each workload (15)")
     made.add_argument("--threads", type=int, default=os.cpu_count(), help="as many as there are cores")
     made.add_argument("--folder", type=Path, default=report.FOLDER, help=f"{report.FOLDER}")
     made.add_argument("--into", type=Path, help="markdown: the page between whose marks the table goes")
@@ -63,13 +67,13 @@ def run(asked: argparse.Namespace) -> int:
     console.print(machine.sentence(here))
     product = machine.product(256 if asked.quick else PRODUCT_SIZE)
     found = {}
-    for name, build in chosen(asked.only).items():
+    for name, build in chosen(asked.only, asked.network).items():
         found[name] = build().record(patience(asked), product)
         report.show(name, found[name], console)
         record = {"machine": here, "peers": peers.versions(), "workloads": found}
         record = report.save(record, asked.folder)
     if not found:
-        sys.exit(f"bench: expected workloads matching {asked.only!r}; known: {', '.join(workloads())}")
+        sys.exit(f"bench: expected workloads matching {asked.only!r}; known: {', '.join(workloads(asked.network))}")
     draw(record, asked.folder)
     disagree = [name for name, work in found.items() if not all(way["agrees"] for way in work["ways"].values())]
     console.print(f"Written to {asked.folder}. " + (f"Numbers differ in {', '.join(disagree)}." if disagree else ""))

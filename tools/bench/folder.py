@@ -84,7 +84,7 @@ def written_maps(results: Path) -> Tensor:
 
 
 def captum_loop(photos: Path, threads: int, limit: int) -> Callable[[], commands.Cost]:
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(LOOP.parents[1]), str(LOOP.parents[2] / "tests")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(LOOP.parents[1]), str(LOOP.parents[2] / "tests" / "support")])
     words = [sys.executable, str(LOOP), str(photos), str(BUILD / "captum"), "--threads", str(threads)]
     return lambda: commands.run([*words, "--limit", str(limit), "--keep", str(BUILD / "captum.npz")])
 

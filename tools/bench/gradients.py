@@ -1,15 +1,16 @@
 """Saliency, guided and DeconvNet maps of a batch, one target class a photo."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import peers
-from bench.networks import Bench, network
-from bench.task import OURS, Task, Way
+from bench.networks import LAYOUTS, Bench, network
+from bench.task import OURS, OURS_BF16, Task, Way
 from bench.timing import Work
 from deepinside.attribution.gradients import image_gradient
 from deepinside.attribution.relu_rules import ReluRule, with_rule
@@ -19,7 +20,7 @@ from deepinside.targets import Target, resolve
 
 RULES: dict[str, ReluRule] = {"saliency": "gradient", "guided": "guided", "deconvnet": "deconvnet"}
 TITLES = {"saliency": "saliency", "guided": "guided back-propagation", "deconvnet": "DeconvNet"}
-BATCHES = {"caffenet": 16, "vgg16": 4, "tinycaffenet": 16}
+BATCHES = {"caffenet": 16, "vgg16": 2, "tinycaffenet": 16}
 
 
 def maps(name: str, kind: str, batch: int) -> Task:
@@ -40,20 +41,27 @@ def maps(name: str, kind: str, batch: int) -> Task:
 
 
 def ways(bench: Bench, kind: str, x: Tensor, classes: Sequence[int], targets: Sequence[Target]) -> list[Way]:
+    """Ours, then the peers' in both memory formats; for saliency in float32 and, put beside ours in bf16, in bf16."""
     magnitudes = torch.Tensor.abs if kind == "saliency" else torch.Tensor.clone  # Captum's Saliency gives those only
     theirs = partial(to_image_space, bench, magnitudes)
-    native = bench.native(x)
     found = [Way(OURS, gradients(bench.ruled(RULES[kind]), x, targets), magnitudes)]
-    if peers.installed("captum"):
-        found.append(Way("captum", peers.captum_maps(kind, bench.plain, native, classes), theirs))
-    if peers.installed("zennit"):
-        found.append(Way("zennit", peers.zennit_maps(kind, bench.plain, native, classes), theirs))
     if kind == "saliency":
         half = gradients(to_device(bench.network, "cpu", "bf16"), x, targets)
-        found.append(Way("deepinside bf16", half, magnitudes, "three digits", exact=False))
-        work = peers.autograd_maps(bench.plain, native, classes)
-        found.append(Way("autograd", work, theirs, why="PyTorch alone, on the plainly converted network"))
+        found.append(Way(OURS_BF16, half, magnitudes, "three digits", exact=False))
+    for name, maps in peers.gradient_tools(kind).items():
+        works = {layout: maps(*bench.in_layout(layout, x), classes) for layout in LAYOUTS}
+        found += in_layouts(name, works, theirs)
+        if kind == "saliency":
+            halves = {layout: peers.autocast(work) for layout, work in works.items()}
+            found += in_layouts(f"{name} bf16", halves, theirs, beside=OURS_BF16, exact=False)
     return found
+
+
+def in_layouts(name: str, works: Mapping[str, Work], numbers: Work, **more: Any) -> list[Way]:
+    """A peer's way in each memory format; the first is its usual one."""
+    usual, *others = works.items()
+    further = [Way(f"{name}, {layout}", work, numbers, layout_of=name, **more) for layout, work in others]
+    return [Way(name, usual[1], numbers, **more), *further]
 
 
 def gradients(net: Network, x: Tensor, targets: Sequence[Target]) -> Work:

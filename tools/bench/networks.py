@@ -4,19 +4,26 @@ CaffeNet and VGG-16 are full-size twins, the zoo's graphs with seeded random wei
 network has learnt. `tinycaffenet` is the trained one that ships with the program.
 """
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 from twins import TWINS, write_twin
 
 from bench import photos
 from deepinside.attribution.relu_rules import ReluRule, with_rule
-from deepinside.networks.load import assemble
-from deepinside.networks.network import Network
-from deepinside.networks.onnx.convert import convert
+from deepinside.config.catalogue import files
+from deepinside.networks.load import assemble, locate
+from deepinside.networks.network import Network, as_scores
+from deepinside.networks.onnx.convert import LAYER, convert
 from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph, read
 from deepinside.networks.spec import NetworkSpec, find_spec
+
+CHANNELS_LAST = "channels-last"
+LAYOUTS = ("usual", CHANNELS_LAST)
+TWINNED = ("caffenet", "vgg16")
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Bench:
     @cached_property
     def prepared(self) -> PreparedGraph:
         """The graph without its soft-max and for any batch, before anything is made faster."""
-        return prepare_graph(read(self.spec.local_file), self.spec)
+        return prepare_graph(read(locate(self.spec)), self.spec)
 
     @cached_property
     def network(self) -> Network:
@@ -37,8 +44,18 @@ class Bench:
 
     @cached_property
     def plain(self) -> nn.Module:
-        """What onnx2torch makes of the graph, and nothing more: what the peers' users have in hand."""
-        return convert(self.prepared).requires_grad_(True)
+        """What onnx2torch makes of the graph, up to the class scores (N, classes): what peers' users have in hand."""
+        return scoring(convert(self.prepared), self.network.target).requires_grad_(True)
+
+    @cached_property
+    def plain_channels_last(self) -> nn.Module:
+        return copy.deepcopy(self.plain).to(memory_format=torch.channels_last)
+
+    def in_layout(self, layout: str, x: Tensor) -> tuple[nn.Module, Tensor]:
+        """What a peer's user has in hand in that memory format: the network, and photos from image space."""
+        if layout == CHANNELS_LAST:
+            return self.plain_channels_last, self.native(x).contiguous(memory_format=torch.channels_last)
+        return self.plain, self.native(x)
 
     @cached_property
     def unquickened(self) -> Network:
@@ -62,14 +79,28 @@ class Bench:
         return [index * (self.network.classes // count) for index in range(count)]
 
 
+def scoring(module: fx.GraphModule, target: str) -> fx.GraphModule:
+    """The graph with the class scores (N, classes) as its output. Changes `module` in place and returns it."""
+    scores = next(node for node in module.graph.nodes if node.meta.get(LAYER) == target)
+    (end,) = (node for node in module.graph.nodes if node.op == "output")
+    with module.graph.inserting_before(end):
+        end.args = (module.graph.call_function(as_scores, (scores,)),)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
 KNOWN: dict[str, Bench] = {}
 
 
 def network(name: str) -> Bench:
-    """The network of that name, its twin written under `build/` if it has none yet; one at a time is kept."""
+    """The network of that name, as `network=` takes it, or in that YAML; one at a time is kept.
+
+    The twin of a large one is written under `build/` if it has none yet.
+    """
     if name not in KNOWN:
         KNOWN.clear()
-        KNOWN[name] = Bench(find_spec(name) if name == "tinycaffenet" else twin_spec(name))
+        KNOWN[name] = Bench(twin_spec(name) if name in TWINNED else find_spec(str(files("network").get(name, name))))
     return KNOWN[name]
 
 

@@ -7,7 +7,7 @@ not installed is left out of the tables, and named.
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
@@ -38,6 +38,30 @@ def installed(name: str) -> str | None:
 
 
 # ---------------------------------------------------------------------------------------------------- gradients
+
+
+Maps = Callable[[nn.Module, Tensor, Sequence[int]], Work]
+"""From a model, its input and a class for each photo to the work that gives the maps."""
+
+
+def gradient_tools(kind: str) -> dict[str, Maps]:
+    """By name, what gives the maps of `kind` and is installed; PyTorch alone for saliency only."""
+    found: dict[str, Maps] = {}
+    if installed("captum"):
+        found["captum"] = partial(captum_maps, kind)
+    if installed("zennit"):
+        found["zennit"] = partial(zennit_maps, kind)
+    return found | ({"autograd": autograd_maps} if kind == "saliency" else {})
+
+
+def autocast(work: Work) -> Work:
+    """The same in bf16 as PyTorch's users have it: convolutions and products in bf16, the weights cast at each call."""
+
+    def half() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return work()
+
+    return half
 
 
 def captum_maps(kind: str, model: nn.Module, x: Tensor, classes: Sequence[int]) -> Work:

@@ -51,11 +51,16 @@ def row(way: str, found: Mapping[str, Any], unit: str) -> tuple[str, str, str, s
     if "seconds" not in found:
         return way, "not counted", "", "", f"differ by {found['difference']:.0e}"
     ratio, share = found["ratio"], found.get("share_of_product")
-    faster = "" if way == OURS else part(ratio) if found.get("part") else spread(ratio)
+    faster = "" if is_own(way, found) else part(ratio) if found.get("part") else spread(ratio)
     numbers = "" if way == OURS or found["difference"] is None else f"equal to {found['difference']:.0e}"
     if "rank_correlation" in found:
         numbers = f"rank correlation {found['rank_correlation']:.4f}"
     return way, f"{duration(found['seconds']['median'])} per {unit}", faster, percent(share), numbers
+
+
+def is_own(way: str, found: Mapping[str, Any]) -> bool:
+    """Whether this is deepinside itself, in one of its precisions."""
+    return way == OURS or "gain" in found
 
 
 def duration(seconds: float) -> str:
@@ -88,8 +93,8 @@ def show(name: str, work: Mapping[str, Any], console: Console) -> None:
 
 def notes(work: Mapping[str, Any]) -> list[str]:
     approximations = [
-        f"{way} is {spread(ratio)} as fast as {other} (rank correlation with float64 {found['rank_correlation']:.4f})"
-        for way, found in work["ways"].items() for other, ratio in found.get("beside", {}).items() if other != way
+        f"{way} is {spread(found['gain'])} as fast as {OURS}; {fidelity(work)}"
+        for way, found in work["ways"].items() if "gain" in found
     ]  # fmt: skip
     coarse = max((found.get("tolerance") or 0 for found in work["ways"].values()), default=0)
     if coarse > 1e-3:
@@ -99,6 +104,14 @@ def notes(work: Mapping[str, Any]) -> list[str]:
         for way, found in work["ways"].items() if found.get("part") and "ratio" in found
     ]  # fmt: skip
     return [*([work["note"]] if work.get("note") else []), *approximations, *parts, *work.get("findings", [])]
+
+
+def fidelity(work: Mapping[str, Any]) -> str:
+    """The rank correlation of our bf16 with float64, and that of the others' bf16, in words."""
+    known = [found for found in work["ways"].values() if "rank_correlation" in found]
+    ours, theirs = ([f["rank_correlation"] for f in known if ("gain" in f) is own] for own in (True, False))
+    others = f" (others in bf16: {min(theirs):.3f} to {max(theirs):.3f})" if theirs else ""
+    return f"rank correlation with float64 {ours[0]:.3f}{others}"
 
 
 def spread(ratio: Mapping[str, float]) -> str:
@@ -112,20 +125,32 @@ def part(ratio: Mapping[str, float]) -> str:
 def markdown(record: Record) -> str:
     """The table of docs/benchmarks.md: one line a way that others are measured beside, the machine under it."""
     lines = [
-        "| work | compared with | deepinside is | time per unit | of the matrix product |",
-        "| --- | --- | --- | --- | --- |",
+        "| work | compared with | deepinside is | with it in channels-last | time per unit | of the matrix product |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(line for work in record["workloads"].values() for line in table_rows(work)),
     ]
-    for work in record["workloads"].values():
-        ours = row(OURS, work["ways"][OURS], work["unit"]) if OURS in work["ways"] else ("",) * 5
-        for way, _, faster, _, numbers in rows(work):
-            found = work["ways"][way]
-            if way != OURS and not found.get("part") and "rank_correlation" not in found:  # those are said below
-                verdict = f"{faster} as fast" if faster else f"not counted: {numbers}"
-                lines.append(f"| {work['title']} | {way} | {verdict} | {ours[1]} | {ours[3]} |")
     findings = [f"- {work['title']}: {line}" for work in record["workloads"].values() for line in notes(work)]
     under = f"Medians of paired ratios, quartiles in brackets. {sentence(record['machine'])}; measured by `make bench`."
     under += f" {record['note']}" if record.get("note") else ""
     return "\n".join([*lines, "", under, *([""] if findings else []), *findings]) + "\n"
+
+
+def table_rows(work: Mapping[str, Any]) -> Iterator[str]:
+    """One line a way that ours is compared with, with the time and share of ours in the same precision."""
+    for way, found in work["ways"].items():
+        if is_own(way, found) or found.get("part") or found.get("layout_of"):
+            continue
+        last = [verdict(other, work) for other, known in work["ways"].items() if known.get("layout_of") == way]
+        own = found.get("beside", OURS)
+        _, seconds, _, share, _ = row(own, work["ways"][own], work["unit"])
+        cells = (work["title"], way, verdict(way, work), *(last or [""]), seconds, share)
+        yield f"| {' | '.join(cells)} |"
+
+
+def verdict(way: str, work: Mapping[str, Any]) -> str:
+    """How fast ours is beside that way, or why its time does not count."""
+    _, _, faster, _, numbers = row(way, work["ways"][way], work["unit"])
+    return f"{faster} as fast" if faster else f"not counted: {numbers}"
 
 
 def insert(text: str, path: Path) -> None:
@@ -141,7 +166,7 @@ def insert(text: str, path: Path) -> None:
 
 
 def draw(record: Record, path: Path) -> None:
-    """How many times as long as deepinside each other way takes, with quartiles; 1 is deepinside itself."""
+    """How many times as long as deepinside in the same precision each other way takes, with quartiles."""
     works = {name: work for name, work in record["workloads"].items() if others(work)}
     bars = sum(len(others(work)) for work in works.values())
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.24 * bars + 0.12 * len(works)), layout="constrained")
@@ -168,8 +193,9 @@ def draw(record: Record, path: Path) -> None:
 
 
 def others(work: Mapping[str, Any]) -> dict[str, Any]:
-    ways = work["ways"].items()
-    return {way: found for way, found in ways if way != OURS and "ratio" in found and not found.get("part")}
+    """The ways that are drawn: those of others, in their usual memory format."""
+    counted = {way: found for way, found in work["ways"].items() if "ratio" in found and not is_own(way, found)}
+    return {way: found for way, found in counted.items() if not found.get("part") and not found.get("layout_of")}
 
 
 def bar(axes: Axes, place: float, ratio: Mapping[str, float], colour: str, name: str) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.timing import Patience, Work, in_turn, ratio, spread
 
 OURS = "deepinside"
+OURS_BF16 = "deepinside bf16"
 PRODUCT = "matrix product"
 COARSEST = 0.2
 EXACT, CLIMBED = 1e-4, 1e-3  # of the largest value; an optimisation carries roundings on from step to step
@@ -28,6 +29,8 @@ class Way:
     `trial` is a shorter version whose outcome is compared where that of `work` is not, because roundings grow from
     step to step. `why` says how it is used. A way that is not `exact` is asked for the rank correlation instead. A
     `part` is no other way of doing it, but something that our own does, too: its ratio is its share of the time.
+    `beside` names our way that it is compared with, one of its own precision. `layout_of` names the way that does the
+    same in the usual memory format.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Way:
     exact: bool = True
     part: bool = False
     trial: Work | None = None
+    beside: str = OURS
+    layout_of: str = ""
 
     def compared(self) -> Tensor | None:
         return None if self.numbers is None else self.numbers((self.trial or self.work)())
@@ -79,7 +84,8 @@ def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict
     works = right if task.ways[0].name in right else {}
     least = min([patience, task.patience or patience], key=lambda one: one.most)
     times = in_turn(works | {PRODUCT: product[0]}, least)
-    ways = {way.name: {"why": way.why, "part": way.part, **agreed[way.name]} for way in task.ways}
+    kept = ("why", "part", "exact", "beside", "layout_of")
+    ways = {way.name: {**{key: getattr(way, key) for key in kept}, **agreed[way.name]} for way in task.ways}
     for way in task.ways:
         if way.name in works:
             ways[way.name] |= timed(task, way, times, product[1])
@@ -92,13 +98,12 @@ def measure(task: Task, patience: Patience, product: tuple[Work, float]) -> dict
 
 def timed(task: Task, way: Way, times: Mapping[str, np.ndarray], operations: float) -> dict[str, Any]:
     """What the times of one way say; `operations` are those of the matrix product."""
-    mine, ours = times[way.name], times[task.ways[0].name]
+    mine, ours = times[way.name], times[way.beside]
     found: dict[str, Any] = {"seconds": vars(spread(mine / task.units)), "ratio": vars(ratio(mine, ours))}
     if task.operations:
         found["share_of_product"] = vars(spread((task.operations / mine) / (operations / times[PRODUCT])))
-    if not way.exact:  # an approximation of ours, which is put beside the others as well
-        others = (other.name for other in task.ways[1:] if other.name in times)
-        found["beside"] = {other: vars(ratio(times[other], mine)) for other in others}
+    if not way.exact and way.beside == OURS:  # an approximation of ours
+        found["gain"] = vars(ratio(ours, mine))
     return found
 
 

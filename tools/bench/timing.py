@@ -18,8 +18,8 @@ class Patience:
     `warm`: the first call of each work, which builds caches, is not counted.
     """
 
-    seconds: float = 30.0
-    least: int = 5
+    seconds: float = 15.0
+    least: int = 3
     most: int = 60
     warm: bool = True
 

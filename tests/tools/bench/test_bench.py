@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import toys
 from bench import climbs, commands, floors, folder, gradients, networks, peers, photos
 from bench.__main__ import main
 from bench.machine import describe, product, sentence
-from bench.task import OURS, Task, agreements, differences
+from bench.task import OURS, OURS_BF16, Task, agreements, differences
 from bench.timing import Patience
 from bench.workloads import chosen, workloads
 
@@ -66,7 +67,35 @@ def test_without_peers_ours_is_still_measured(monkeypatch: pytest.MonkeyPatch) -
 
 def test_names_are_patterns() -> None:
     assert list(chosen("caffenet_sal*,growth_steps")) == ["caffenet_saliency", "growth_steps"]
-    assert list(chosen(None)) == list(workloads())
+    assert set(workloads()) - set(chosen(None)) == {"folder_64x64", "folder_500x375", "growth_photos", "growth_steps"}
+    assert list(chosen("*")) == list(workloads())
+
+
+def test_any_network_is_measured_by_name_or_by_its_file() -> None:
+    shipped = Path(networks.find_spec("tinycaffenet").folder or "") / "tinycaffenet.yaml"
+    assert list(chosen("*_saliency", ["tinycaffenet"])) == list(chosen("*_saliency", [str(shipped)]))
+    assert list(workloads([str(shipped), "other"])) == [
+        f"{name}_{kind}" for name in ("tinycaffenet", "other")
+        for kind in ("saliency", "guided", "deconvnet", "class_models", "sweep")
+    ]  # fmt: skip
+    assert networks.network(str(shipped)).spec.sha256 == networks.network("tinycaffenet").spec.sha256
+
+
+def test_a_peer_is_put_beside_ours_of_its_own_precision_in_both_memory_formats() -> None:
+    found = {way.name: way for way in TASKS["saliency"]().ways}
+    assert found["autograd"].beside == OURS and found["autograd"].exact
+    for layout in ("", ", channels-last"):
+        half = found[f"autograd bf16{layout}"]
+        assert half.beside == OURS_BF16 and not half.exact
+    assert found["autograd bf16, channels-last"].layout_of == "autograd bf16"
+    exact, half = (way.compared() for way in (found["autograd"], found["autograd bf16"]))
+    assert 1e-3 < differences(half, exact).max() < 0.5  # type: ignore[arg-type]
+
+
+def test_class_scores_are_read_where_the_declaration_says(tmp_path: Path) -> None:
+    bench = networks.Bench(toys.caffe(tmp_path).spec)
+    x = torch.zeros(2, 3, *bench.network.size)
+    torch.testing.assert_close(bench.plain(bench.native(x)).detach(), bench.network.scores(x), rtol=1e-4, atol=1e-4)
 
 
 def test_every_floor_is_of_a_workload() -> None:
@@ -107,7 +136,7 @@ def test_a_command_that_fails_says_what_it_said() -> None:
 def test_the_command_line_leaves_table_json_and_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.__main__.chosen", lambda _: {"tinycaffenet_sweep": TASKS["sweep"]})
+    monkeypatch.setattr("bench.__main__.chosen", lambda *_: {"tinycaffenet_sweep": TASKS["sweep"]})
     threads = torch.get_num_threads()
     words = ["--quick", "--threads", str(threads), "--folder", str(tmp_path)]
     assert main(["run", "--only", "tinycaffenet_sweep", *words]) == 0

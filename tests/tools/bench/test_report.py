@@ -30,7 +30,7 @@ def record() -> dict:
 
 def test_the_readmes_table_names_the_machine_and_what_was_not_counted() -> None:
     lines = report.markdown(record()).splitlines()
-    assert lines[2] == "| tiny: saliency | captum | 1.50 × [1.40–1.75] as fast | 12.30 ms per photo | 50% |"
+    assert lines[2] == "| tiny: saliency | captum | 1.50 × [1.40–1.75] as fast |  | 12.30 ms per photo | 50% |"
     assert "not counted: differ by 2e-01" in lines[3] or "not counted: differ by 3e-01" in lines[3]
     assert any("Abacus 3, 2 cores (avx2), 2 threads, torch 2.13.0" in line for line in lines)
     assert lines[-1] == "- tiny: saliency: a note"
@@ -43,6 +43,23 @@ def test_a_part_of_the_work_is_told_as_a_share_and_stands_beside_nothing() -> No
     assert lines[-1] == "- tiny: saliency: start-up (one photo) is 14% [4%–39%] of it"
     assert not any("start-up" in line for line in lines[:-1])
     assert list(report.others(known["workloads"]["tiny_saliency"])) == ["captum"]
+
+
+def test_each_precision_has_its_own_row_and_each_memory_format_its_own_column() -> None:
+    known = record()
+    ours = way(0.5, exact=False, gain={"low": 1.9, "median": 2.0, "high": 2.1}, rank_correlation=0.98)
+    ours["seconds"] = {"low": 0.005, "median": 0.006, "high": 0.007}
+    half = way(1.2, beside="deepinside bf16", rank_correlation=0.97)
+    last = way(1.1, layout_of="captum bf16", beside="deepinside bf16", rank_correlation=0.96)
+    work = known["workloads"]["tiny_saliency"]
+    work["ways"] = {OURS: way(1.0), "deepinside bf16": ours, "captum bf16": half, "captum bf16, channels-last": last}
+    lines = report.markdown(known).splitlines()
+    title, times = "tiny: saliency", "1.20 × [1.10–1.45] as fast | 1.10 × [1.00–1.35] as fast"
+    assert lines[2] == f"| {title} | captum bf16 | {times} | 6.00 ms per photo | 50% |"
+    assert lines[3] == ""
+    said = "deepinside bf16 is 2.00 × [1.90–2.10] as fast as deepinside; rank correlation with float64 0.980"
+    assert lines[-1] == f"- {title}: {said} (others in bf16: 0.960 to 0.970)"
+    assert list(report.others(work)) == ["captum bf16"]
 
 
 def test_the_table_goes_between_a_pages_marks(tmp_path: Path) -> None:

@@ -72,8 +72,16 @@ def test_numbers_of_another_shape_never_agree() -> None:
 def test_an_approximation_is_timed_and_its_rank_correlation_told() -> None:
     found = task(Way("rough", lambda: X**2, exact=False)).record(QUICK, product())["ways"]["rough"]
     assert found["rank_correlation"] == pytest.approx(1)
-    assert "ratio" in found
+    assert found["gain"]["median"] == pytest.approx(1 / found["ratio"]["median"], rel=1)
     assert rank_correlation(-X.flip(3), X) < 1
+
+
+def test_a_way_is_compared_with_the_one_it_is_put_beside() -> None:
+    slow = Way("slow", lambda: (time.sleep(0.02), X)[1], exact=False)
+    other = Way("other", lambda: (time.sleep(0.04), X)[1], exact=False, beside="slow")
+    found = task(slow, other).record(QUICK, product())["ways"]
+    assert found["other"]["ratio"]["median"] == pytest.approx(2, rel=0.3)
+    assert "gain" in found["slow"] and "gain" not in found["other"]
 
 
 def test_a_trial_is_compared_in_the_place_of_the_work() -> None:
