@@ -102,7 +102,7 @@ class Prediction:
 
     `best` are at most five classes in falling order. `target` is what was differentiated, `request` how to ask for it
     again. `label` is the true class's WordNet id or name and `right` whether the best class is that one; both are None
-    if unknown.
+    if unknown. `judge` is another network's name and best class, if one judges the image.
     """
 
     image: str
@@ -112,14 +112,16 @@ class Prediction:
     label: str | None = None
     label_name: str | None = None
     right: bool | None = None
+    judge: str = ""
 
     @property
     def words(self) -> str:
-        """As in `golden retriever 32 %, labelled tabby`."""
+        """As in `golden retriever 32 %, labelled tabby, squeezenet: tabby 50 %`."""
         target, best = self.target, self.best[0]
         parts = [f"{best} ✓" if self.right else str(best)]
         parts += [f"labelled {self.label_name}"] if self.label_name and not self.right else []
         parts += [f"target {target}"] if target is not None and target.name != best.name else []
+        parts += [self.judge] if self.judge else []
         return ", ".join(parts)
 
     @property

@@ -31,7 +31,7 @@ def recognised(item: Item, network: Network, judge: Network | None) -> Item:
     """`item` with `recognised_top1`, `recognised_top5` and `clipped`; with a judge also `judge_top1`, `judge_top5`.
 
     Each is 1 or 0: whether the class is the first, or among the first five. A judge that does not know the class adds
-    a note instead. An item without a photo also gets a prediction for its computed image.
+    a note instead. An item without a photo also gets a prediction for its computed image, with the judge's best class.
     """
     panel = computed_image(item)
     if panel is None or (item.depicts is None and item.prediction is not None):
@@ -44,8 +44,10 @@ def recognised(item: Item, network: Network, judge: Network | None) -> Item:
     metrics = {"clipped": share_clipped(image), **ranks(scores, item.depicts, network, "recognised")}
     notes = item.notes
     if judge is not None:
-        found = ranks(scores_of(image, judge), item.depicts, judge, "judge")
+        seen = scores_of(image, judge)
+        found = ranks(seen, item.depicts, judge, "judge")
         metrics |= found
+        prediction = replace(prediction, judge=f"{judge.name}: {predict(item.title, judge, seen).best[0]}")
         notes += () if found else (f"{judge.name} does not know the class {item.title}",)
     return replace(item, metrics={**item.metrics, **metrics}, notes=notes, prediction=prediction)
 
