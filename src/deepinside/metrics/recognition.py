@@ -44,10 +44,10 @@ def recognised(item: Item, network: Network, judge: Network | None) -> Item:
     metrics = {"clipped": share_clipped(image), **ranks(scores, item.depicts, network, "recognised")}
     notes = item.notes
     if judge is not None:
-        seen = scores_of(image, judge)
-        found = ranks(seen, item.depicts, judge, "judge")
+        judge_scores = scores_of(image, judge)
+        found = ranks(judge_scores, item.depicts, judge, "judge")
         metrics |= found
-        prediction = replace(prediction, judge=f"{judge.name}: {predict(item.title, judge, seen).best[0]}")
+        prediction = replace(prediction, judge=f"{judge.name}: {predict(item.title, judge, judge_scores).best[0]}")
         notes += () if found else (f"{judge.name} does not know the class {item.title}",)
     return replace(item, metrics={**item.metrics, **metrics}, notes=notes, prediction=prediction)
 
