@@ -34,6 +34,7 @@ POINTS = {
     "pointing_centre": ("pointing game", "the photo's centre"),
     "mass_inside": ("energy pointing game", "the map"),
     "mass_centre": ("energy pointing game", "Gaussian at the centre"),
+    "mass_edges": ("energy pointing game", "edges of the photo"),
     "area_inside": ("energy pointing game", "constant map"),
 }
 

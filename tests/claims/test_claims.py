@@ -12,12 +12,14 @@ import toys
 from torch import nn
 
 from deepinside import claims
+from deepinside.attribution.relu_rules import count_relus, with_rule
 from deepinside.claims import CLAIMS, Evidence, NotMeasuredError, check_known, deconvnet, evaluate, statements
-from deepinside.claims.deconvnet import convolved_with_flipped_kernels, unpooled_at_switches
+from deepinside.claims.deconvnet import agreement_by_layer, convolved_with_flipped_kernels, unpooled_at_switches
 from deepinside.claims.registry import PATH
 from deepinside.claims.simonyan import backward_passes, fit_slope, taylor_orders
 from deepinside.errors import DeepInsideError
 from deepinside.networks.network import Network
+from deepinside.techniques.randomisation import Randomisation
 from deepinside.techniques.saliency import Saliency
 from deepinside.types import Photo, Seeds
 
@@ -163,6 +165,26 @@ def test_no_statement_or_threshold_is_written_twice() -> None:
         ("guided_maps_are_more_concentrated", {"guided__map_spread": 0.5, "gradient__map_spread": 0.25}, 0.25, "fails"),
         ("gradient_changes_with_the_top_layer", {"gradient__rank_correlation_top": 0.25}, 0.25, "holds"),
         ("gradient_changes_with_the_top_layer", {"gradient__rank_correlation_top": 0.75}, 0.75, "fails"),
+        ("guided_passes_from_the_bottom", {"bottom_up__guided__rank_correlation_mean": 0.25}, 0.25, "holds"),
+        ("guided_passes_from_the_bottom", {"bottom_up__guided__rank_correlation_mean": 0.75}, 0.75, "fails"),
+        ("top_down_order_preserves_guided_maps",
+         {"top_down__guided__rank_correlation_mean": 0.75, "bottom_up__guided__rank_correlation_mean": 0.5}, 0.25,
+         "holds"),
+        ("top_down_order_preserves_guided_maps",
+         {"top_down__guided__rank_correlation_mean": 0.5, "bottom_up__guided__rank_correlation_mean": 0.75}, -0.25,
+         "fails"),
+        ("noise_lowers_similarity",
+         {"smprt__gradient__rank_correlation_mean": 0.75, "top_down__gradient__rank_correlation_mean": 0.5}, 0.25,
+         "holds"),
+        ("noise_lowers_similarity",
+         {"smprt__gradient__rank_correlation_mean": 0.5, "top_down__gradient__rank_correlation_mean": 0.75}, -0.25,
+         "fails"),
+        ("gradient_rises_in_entropy", {"top_down__gradient__entropy_rise_all": 0.25}, 0.25, "holds"),
+        ("gradient_rises_in_entropy", {"top_down__gradient__entropy_rise_all": -0.25}, -0.25, "fails"),
+        ("saliency_points_more_than_a_centre_prior", {"mass_inside": 0.75, "mass_centre": 0.5}, 0.25, "holds"),
+        ("saliency_points_more_than_a_centre_prior", {"mass_inside": 0.5, "mass_centre": 0.75}, -0.25, "fails"),
+        ("saliency_points_more_than_edges", {"mass_inside": 0.75, "mass_edges": 0.5}, 0.25, "holds"),
+        ("saliency_points_more_than_edges", {"mass_inside": 0.5, "mass_edges": 0.75}, -0.25, "fails"),
         ("inversion_error_grows_with_lambda", {"lambda_1__p__error": 0.25, "lambda_100__p__error": 0.5}, 0.25, "holds"),
         ("inversion_error_grows_with_lambda", {"lambda_1__p__error": 0.5, "lambda_100__p__error": 0.5}, 0, "fails"),
         ("smooth_variation_inverts_better", {"lambda_10__p__psnr": 20.0, "beta_1__p__psnr": 18.0}, 2, "holds"),
@@ -243,3 +265,31 @@ def test_deconvnets_layers_on_a_network_and_where_there_are_none(
             evaluate(name, evidence(linear(tmp_path)))
     monkeypatch.setattr(deconvnet, "unpooled_at_switches", lambda layer, x, signal: torch.zeros_like(x))
     assert evaluate(names[1], seen).verdict == "fails"
+
+
+def test_a_deconvnets_signal_departs_at_every_relu_and_nowhere_else(tmp_path: Path) -> None:
+    network = toys.caffe(tmp_path)
+    batch = toys.photos(network, 1)
+    ruled = with_rule(network, "deconvnet")[0]
+    found = agreement_by_layer(network, ruled, batch)
+    above = count_relus(network, network.target)
+    before = [value for layer, value in found.items() if count_relus(network, layer) == above]
+    assert before == pytest.approx([1.0] * len(before))
+    assert before and min(found.values()) < 0.9
+    assert list(agreement_by_layer(network, network, batch).values()) == pytest.approx([1.0] * len(found))
+    with pytest.raises(NotMeasuredError, match="no ReLU"):
+        evaluate("deconvnet_departs_relu_by_relu", evidence(linear(tmp_path)))
+
+
+def test_entropies_of_two_rules_are_compared_by_photo(tmp_path: Path) -> None:
+    """Items are gradient and guided in turn; the second photo's guided map is blank."""
+    rises = {"gradient": [0.5, 0.25, 1.0, 0.0, 0.5, 0.5, 0.5], "guided": [0.25, np.nan, 0.5, 0.25, 0.0, 0.0, 0.0]}
+    gradient, guided = ([*np.ravel([[a, np.nan] for a in rises[rule]])] for rule in rises)
+    guided = guided[-1:] + guided[:-1]
+    metrics = {"top_down__gradient__entropy_rise_all": gradient, "top_down__guided__entropy_rise_all": guided}
+    techniques = {"top_down": Randomisation(rules=("gradient", "guided"))}
+    found = evaluate(
+        "entropy_test_ranks_gradient_above_guided",
+        replace(evidence(linear(tmp_path), **metrics), techniques=techniques),
+    )
+    assert found.n == 6 and found.estimate == pytest.approx(2.0 / 6)

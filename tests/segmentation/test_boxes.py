@@ -210,3 +210,12 @@ def test_the_energy_pointing_game_of_a_constant_map_is_the_share_of_area():
         assert scores["mass_inside"] == pytest.approx(scores["area_inside"])
     left = m.map_scores(np.ones((12, 12)), (0, 0, 6, 12))
     assert left["mass_centre"] == pytest.approx(0.5)
+
+
+def test_edges_are_where_the_luminance_changes() -> None:
+    photo = np.zeros((8, 10, 3), dtype=np.uint8)
+    photo[:, 5:] = 255
+    found = m.edges(photo)
+    assert found.shape == (8, 10)
+    assert (found[:, 4:6] > 0.5).all() and not found[:, :4].any() and not found[:, 6:].any()
+    assert m.edges(np.full((8, 10, 3), 200)).max() == pytest.approx(0)

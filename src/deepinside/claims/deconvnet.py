@@ -5,14 +5,19 @@ Both operations are written out here as in the DeconvNet's paper, without automa
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepinside.attribution.gradients import centre_crop
+from deepinside.attribution.gradients import centre_crop, forward_centre_crop
+from deepinside.attribution.relu_rules import count_relus, find_relus, with_rule
 from deepinside.claims.registry import Evidence, Measurement, NotMeasuredError, claim
-from deepinside.claims.simonyan import largest
+from deepinside.claims.simonyan import NO_GRADIENT, largest
+from deepinside.metrics.similarity import rank_correlation
 from deepinside.networks.network import Network
+from deepinside.techniques.layer_gradients import gradients_at, one_by_one
+from deepinside.types import ImageBatch
 
 Deconvolved = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """A layer, its input X_n and the signal R_{n+1} at its output → R_n."""
@@ -28,6 +33,42 @@ def deconvnet_is_gradient_at_convolutions(evidence: Evidence) -> Measurement:
 def deconvnet_is_gradient_at_max_pooling(evidence: Evidence) -> Measurement:
     """Largest relative difference between autograd and unpooling at the maxima (switches), over all max-poolings."""
     return layer_differences(evidence, nn.MaxPool2d, unpooled_at_switches)
+
+
+@claim
+def deconvnet_departs_relu_by_relu(evidence: Evidence) -> Measurement:
+    """Spearman's rank correlation of the ReLUs passed and the agreement of the two signals, over layers, by photo."""
+    network = evidence.network
+    if not list(find_relus(network.module, network.gates)):
+        raise NotMeasuredError("the network has no ReLU, so DeconvNet and gradient are the same")
+    above = count_relus(network, network.target)
+    passed = {layer: above - count_relus(network, layer) for layer in network.layers}
+    ruled, found = with_rule(network, "deconvnet")[0], []
+    for photo in one_by_one(evidence.batch):  # every layer's signal of several photos may not fit the memory
+        agreement = agreement_by_layer(network, ruled, photo)
+        if len(agreement) > 1:
+            counts = torch.tensor([passed[layer] for layer in agreement])
+            found.append(rank_correlation(counts, torch.tensor([*agreement.values()])))
+    if not found:
+        raise NotMeasuredError(NO_GRADIENT)
+    return Measurement(np.array(found)[:, None])
+
+
+def agreement_by_layer(network: Network, ruled: Network, batch: ImageBatch) -> dict[str, float]:
+    """The cosine similarity of the gradient with the signal of the `ruled` network, by layer below the class scores.
+
+    For the top class of the only photo of `batch`. Layers where one of the two is zero are left out.
+    """
+    first, second = signals(network, batch), signals(ruled, batch)
+    alive = [name for name in first if first[name].any() and second[name].any()]
+    return {name: torch.cosine_similarity(first[name], second[name], dim=0).item() for name in alive}
+
+
+def signals(network: Network, batch: ImageBatch) -> dict[str, Tensor]:
+    """By layer that leads to the top class's score, (values,): what the backward pass brings there."""
+    below = [name for name in network.layers if name != network.target]
+    forward, targets = forward_centre_crop(network, batch, "top1", below)
+    return {name: one.gradient.flatten() for name, one in gradients_at(forward, targets, below).items()}
 
 
 def layer_differences(evidence: Evidence, kind: type[nn.Module], deconvolved: Deconvolved) -> Measurement:

@@ -296,6 +296,25 @@ def saliency_points_at_the_object(evidence: Evidence) -> Measurement:
 
 
 @claim
+def saliency_points_more_than_a_centre_prior(evidence: Evidence) -> Measurement:
+    """The boxes' share of the map's sum minus their share of the sum of a Gaussian at the centre."""
+    return lead_in_mass(evidence, "mass_centre")
+
+
+@claim
+def saliency_points_more_than_edges(evidence: Evidence) -> Measurement:
+    """The boxes' share of the map's sum minus their share of the sum of the photo's Sobel magnitude."""
+    return lead_in_mass(evidence, "mass_edges")
+
+
+def lead_in_mass(evidence: Evidence, baseline: str) -> Measurement:
+    """The mean of `mass_inside` minus that of a baseline. Raises NotMeasuredError if no photo has boxes."""
+    if "mass_inside" not in evidence.columns:
+        raise NotMeasuredError(NO_BOXES)
+    return difference(evidence, "mass_inside", baseline)
+
+
+@claim
 def saliency_points_better_than_the_centre(evidence: Evidence) -> Measurement:
     """The pointing game: hits of the map's maximum minus hits of the photo's centre."""
     if "pointing" not in evidence.columns:

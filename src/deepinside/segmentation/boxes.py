@@ -146,6 +146,17 @@ def centre_gaussian(shape: tuple[int, ...]) -> Array:
     return np.asarray(np.exp(-0.5 * (y[:, None] ** 2 + x[None] ** 2)))
 
 
+def edges(photo: ArrayLike) -> Array:
+    """(h, w): the Sobel magnitude of the luminance (0 black, 1 white) of a photo (h, w, 3) of RGB values 0-255.
+
+    An edge detector knows no class: a map that only follows edges is no explanation (Adebayo et al. 2018, Sect. 4).
+    """
+    from skimage.color import rgb2gray  # only localisation needs it
+    from skimage.filters import sobel
+
+    return np.asarray(sobel(rgb2gray(np.asarray(photo, dtype=np.float64) / 255)))
+
+
 # ---- maps ------------------------------------------------------------------------------------------------------------
 
 

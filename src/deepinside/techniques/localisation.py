@@ -163,6 +163,7 @@ class Localisation:
         numbers = {"mask_share": float(cut.mask.mean()), "found": float(cut.found)}
         if marked and not blank(saliency):
             numbers |= scores_of_boxes(scene, boxes) | scoring.map_scores(saliency.numpy(), scene.truth)
+            numbers["mass_edges"] = scoring.mass_inside(scoring.edges(scene.levels.permute(1, 2, 0)), scene.truth)
             numbers |= self.box_accuracies(saliency, scene.truth)
         return Item(
             name,
