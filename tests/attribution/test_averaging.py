@@ -96,3 +96,18 @@ def test_integrated_gradients_are_captums(network: Network) -> None:
     expected = captums.attribute(batch.pixels, baseline, target=[1, 0], n_steps=7, method="riemann_middle")
     found = attributions(network, batch, targets(network, 1, 0), average, Seeds(0))
     assert torch.allclose(found, expected.to(found), rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.filterwarnings("ignore")  # of Captum's own
+def test_smooth_grad_is_captums(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captum's noise tunnel over the plain gradient, which draws the same noise here."""
+    captum = pytest.importorskip("captum.attr")
+    batch, average, asked = toys.photos(network, 2), SmoothGrad(samples=5, sigma=0.2), [1, 0]
+    copies = torch.stack(list(average.versions(network, batch, Seeds(3))), 1)  # (N, samples, C, H, W), as Captum's
+    monkeypatch.setattr(torch, "normal", lambda mean, std: (copies - batch.pixels[:, None]).flatten(0, 1))
+    plain = captum.Saliency(network.scores)
+    expected = captum.NoiseTunnel(plain).attribute(
+        batch.pixels, nt_type="smoothgrad", nt_samples=5, stdevs=1.0, target=asked, abs=False
+    )
+    found = attributions(network, batch, targets(network, *asked), average, Seeds(3))
+    assert torch.allclose(found, expected.to(found), rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
