@@ -141,7 +141,7 @@ def test_a_published_page_has_a_preview_with_a_complete_address(tmp_path: Path) 
 
 def test_the_table_by_size_of_the_object_is_shown(written: Path) -> None:
     text = page(written, "runs/localisation--*")
-    assert all(words in text for words in ("object 0–25 %", "2 items", "0.75", "0.5"))
+    assert all(words in text for words in ("object 0–25 %", "2 items", "0.75", "0.5", "[0.25, 0.625]"))
 
 
 def test_a_sweeps_page_shows_its_runs_along_the_axis(written: Path) -> None:

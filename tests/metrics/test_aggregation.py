@@ -2,10 +2,20 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor
 
-from deepinside.metrics.aggregation import BLANK, agreement, blank_note, fidelity, means, means_by_group, numbers
+from deepinside.metrics.aggregation import (
+    BLANK,
+    agreement,
+    blank_note,
+    fidelity,
+    intervals_by_group,
+    means,
+    means_by_group,
+    numbers,
+)
 from deepinside.types import Item, Panel
 
 UP = torch.arange(12.0).view(3, 4)
@@ -29,6 +39,14 @@ def test_means_by_group() -> None:
     assert list(found) == ["large", "small"]
     assert found["small"] == pytest.approx({"count": 2, "iou": 0.3})
     assert found["large"] == {"count": 1, "iou": 0.9}
+
+
+def test_intervals_by_group_are_those_of_shares_and_of_numbers_with_enough_items() -> None:
+    hits, sizes = [1.0, 0, 1, 1, 0, 1, np.nan, 1], [2.0, 3, 5, 7, 11, 13, np.nan, 1]
+    found = intervals_by_group(columns(right=hits, size=sizes, blank_maps=sizes), ["a"] * 7 + ["b"])
+    low, high = scipy.stats.binomtest(4, 6).proportion_ci(method="exact")
+    student = scipy.stats.t.interval(0.95, 5, np.mean(sizes[:6]), scipy.stats.sem(sizes[:6]))
+    assert found == {"a": {"right": pytest.approx((low, high)), "size": pytest.approx(student)}, "b": {}}
 
 
 def test_maps_of_one_order_agree_and_of_the_opposite_disagree() -> None:

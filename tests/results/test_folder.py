@@ -217,8 +217,8 @@ def test_numbers_json_does_not_know_are_refused_by_name(tmp_path: Path) -> None:
 def test_the_summary_is_the_contract() -> None:
     verdict = Claim(**CLAIM)
     found = results.metrics_summary(
-        config=DEFAULTS, seconds=1.23456, metrics={"a": 1.0}, by_group={}, count=30, items={"x": {"a": 1.0}},
-        predictions={"x": {"caption": "x → cat 9 %"}}, right={"of": 1, "right": 1},
+        config=DEFAULTS, seconds=1.23456, metrics={"a": 1.0}, by_group={}, intervals={}, count=30,
+        items={"x": {"a": 1.0}}, predictions={"x": {"caption": "x → cat 9 %"}}, right={"of": 1, "right": 1},
         claims=[verdict], deviations=["d"], skipped=[{"name": "p", "reason": "r"}], notes=[],
     )  # fmt: skip
     assert list(found)[:5] == ["schema", "experiment", "network", "status", "seconds"]

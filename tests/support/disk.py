@@ -150,6 +150,7 @@ def put_photographed(root: Path) -> Path:
 def put_everything(root: Path) -> None:
     """One of each kind of thing the report shows, hostile names among them."""
     groups = {"object 0–25 %": {"count": 2.0, "error": 0.75}, "object 25–50 %": {"count": 3.0, "error": 0.5}}
+    by_group = {"by_group": groups, "by_group_intervals": {"object 25–50 %": {"error": [0.25, 0.625]}}}
     skipped = [{"name": HOSTILE, "reason": "it is <b>not</b> an image"}]
     put_run(root, metrics={"claims": [CLAIM], "deviations": ["one crop, not ten"], "skipped": skipped})
     put_run(
@@ -163,7 +164,7 @@ def put_everything(root: Path) -> None:
         settings={"title": "<script>alert(3)</script>", "images": {"root": "/ä b/<i>"}},
         metrics={"notes": ["a <b>note</b>"], "metrics": {"<i>score</i>": 1.0}},
     )
-    put_run(root, "localisation/net/default", panels=["box", "map", "map_2"], metrics={"by_group": groups})
+    put_run(root, "localisation/net/default", panels=["box", "map", "map_2"], metrics=by_group)
     for network in ("net", "other"):
         technique = {"_target_": "deepinside.techniques.class_model.ClassModel", "l2": 0.1}
         put_run(root, f"fig1/{network}/default", panels=["paper", "clearer"], settings={"technique": technique})

@@ -58,6 +58,7 @@ class Run:
     started: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     by_group: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_group_intervals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     claims: list[dict[str, Any]] = field(default_factory=list)
     deviations: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -261,7 +262,7 @@ def read_run(root: Path, folder: str, stamp: str) -> Run | None:
     )
 
 
-LISTED = ("metrics", "by_group", "deviations", "notes", "skipped")
+LISTED = ("metrics", "by_group", "by_group_intervals", "deviations", "notes", "skipped")
 
 
 def technique(config: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
+from deepinside.metrics.intervals import Interval, mean_interval
 from deepinside.metrics.similarity import rank_correlation
 from deepinside.types import Item, Panel
 
@@ -29,11 +30,29 @@ def means_by_group(columns: Mapping[str, np.ndarray], groups: Sequence[str | Non
 
     Methods and baselines are metrics of the same items, so they stand side by side over the same photos.
     """
-    members = {group: np.array([other == group for other in groups]) for group in sorted(filter(None, set(groups)))}
     return {
         group: {"count": float(those.sum()), **means({name: values[those] for name, values in columns.items()})}
-        for group, those in members.items()
+        for group, those in members(groups).items()
     }
+
+
+def intervals_by_group(
+    columns: Mapping[str, np.ndarray], groups: Sequence[str | None]
+) -> dict[str, dict[str, Interval]]:
+    """The 95 % intervals of those means, where enough items of a group have the metric (`mean_interval`)."""
+    found = {
+        group: {name: mean_interval(values[those & ~np.isnan(values)]) for name, values in columns.items()}
+        for group, those in members(groups).items()
+    }
+    return {
+        group: {name: one for name, one in intervals.items() if one is not None and name != BLANK}
+        for group, intervals in found.items()
+    }
+
+
+def members(groups: Sequence[str | None]) -> dict[str, np.ndarray]:
+    """(items,) by group: which items belong to it."""
+    return {group: np.array([other == group for other in groups]) for group in sorted(filter(None, set(groups)))}
 
 
 def numbers(item: Item) -> dict[str, float]:

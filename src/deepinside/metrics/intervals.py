@@ -81,6 +81,17 @@ def share_interval(hits: Values) -> Interval:
     return float(found.low), float(found.high)
 
 
+def mean_interval(values: Values) -> Interval | None:
+    """The 95 % interval of the mean of (n,) values; None below `LEAST_UNITS`.
+
+    Clopper–Pearson's if all are zeros and ones, else Student's. Unlike a bootstrap it costs next to nothing for
+    thousands of values, and for so many the two agree.
+    """
+    if len(values) < LEAST_UNITS:
+        return None
+    return share_interval(values) if np.isin(values, (0, 1)).all() else t_interval(values)
+
+
 def t_interval(values: Values) -> Interval | None:
     """Student's interval of the mean of (n,) values; None for fewer than two."""
     if len(values) < 2:

@@ -19,7 +19,7 @@ from deepinside.figures import redraw
 from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
 from deepinside.images.sources import Listing, Source, listed
-from deepinside.metrics.aggregation import blank_note, means, means_by_group, numbers
+from deepinside.metrics.aggregation import blank_note, intervals_by_group, means, means_by_group, numbers
 from deepinside.metrics.intervals import Values
 from deepinside.metrics.recognition import with_recognition
 from deepinside.networks.load import load
@@ -398,18 +398,19 @@ def provenance_of(run: Run, table: ItemTable) -> dict[str, Any]:
 def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
     """The contents of `metrics.json`: metrics, claims, deviations and notes."""
     columns = table.columns()
-    metrics, by_group = means(columns), means_by_group(columns, table.texts["group"])
+    groups = table.texts["group"]
     found.notes.update(dict.fromkeys(blank_note(table.texts["name"], columns)))
     return results.metrics_summary(
         config=run.config,
         seconds=found.seconds,
-        metrics=metrics,
-        by_group=by_group,
+        metrics=means(columns),
+        by_group=means_by_group(columns, groups),
+        intervals=intervals_by_group(columns, groups),
         count=len(table),
         items=table.first(run.experiment.figure.limit),
         predictions=table.first_predictions(run.experiment.figure.limit),
         right=table.right(),
-        claims=list(evaluate_claims(run, found, columns, table.texts["group"])),
+        claims=list(evaluate_claims(run, found, columns, groups)),
         deviations=[*run.experiment.deviations, *run.network.deviations, *found.deviations],
         skipped=[asdict(skipped) for skipped in found.skipped],
         notes=[*run.network.notes, *run.photos.notes, *found.notes],

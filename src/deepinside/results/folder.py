@@ -250,6 +250,7 @@ def metrics_summary(
     seconds: float,
     metrics: Mapping[str, float],
     by_group: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, Mapping[str, Sequence[float]]],
     count: int,
     items: Mapping[str, Mapping[str, float]],
     predictions: Mapping[str, Mapping[str, Any]],
@@ -261,8 +262,8 @@ def metrics_summary(
 ) -> dict[str, Any]:
     """The contents of `metrics.json`.
 
-    `items` and `predictions` are those of the items shown in the figure, out of `count`. `right` counts the items of
-    known class, and those whose best class it is.
+    `intervals` are those of the means in `by_group`. `items` and `predictions` are those of the items shown in the
+    figure, out of `count`. `right` counts the items of known class, and those whose best class it is.
     """
     return {
         "schema": SCHEMA,
@@ -273,6 +274,9 @@ def metrics_summary(
         "count": count,
         "metrics": dict(metrics),
         "by_group": {group: dict(values) for group, values in by_group.items()},
+        "by_group_intervals": {
+            group: {name: list(reach) for name, reach in found.items()} for group, found in intervals.items()
+        },
         "claims": [{**asdict(claim), "interval": claim.interval and list(claim.interval)} for claim in claims],
         "deviations": list(deviations),
         "notes": list(notes),
