@@ -113,12 +113,12 @@ def test_a_technique_is_added_as_the_page_says(tmp_path: Path) -> None:
     for words in (words for block in pages.blocks("bash", page) for words in pages.commands(block)):
         starts = {"deepinside": ("-c", start), "pytest": ("-m", "pytest", "-p", "no:cacheprovider")}
         done(*starts[words[0]], *words[1:], *(["runtime.threads=1"] if words[0] == "deepinside" else []))
-    words = ("technique=occlusion", "images.names=[chelsea]", "runtime.threads=1", "runtime.overwrite=true")
-    assert "largest_fall" in done("-c", start, *words, "--verbose")
-    assert len(list(tmp_path.glob("results/*/*/*/panels/fall/chelsea.png"))) == 4  # the page's three runs, and this
+    words = ("technique=lime", "images.names=[chelsea]", "runtime.threads=1", "runtime.overwrite=true")
+    assert "largest_weight" in done("-c", start, *words, "--verbose")
+    assert len(list(tmp_path.glob("results/*/*/*/panels/weights/chelsea.png"))) == 4  # the page's three runs, and this
     done("-m", "pytest", "tests/test_import_direction.py", "-p", "no:cacheprovider")
     done("tools/reference_docs.py")
-    assert "## technique=occlusion" in (tmp_path / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert "## technique=lime" in (tmp_path / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
 def test_the_reference_is_current() -> None:

@@ -244,7 +244,7 @@ def test_a_group_and_a_class_of_one_name(network: Network) -> None:
 
 @pytest.mark.parametrize("word", ["true", "True", "TRUE", '"true"', "true | top1"])
 def test_a_bool_of_the_command_line_is_a_word_in_every_technique(word: str, network: Network) -> None:
-    for name in ("saliency", "layer_gradients", "localisation", "faithfulness", "randomisation"):
+    for name in ("saliency", "layer_gradients", "localisation", "faithfulness", "randomisation", "occlusion"):
         config = compose_dict([f"technique={name}", f"technique.target={word}"])
         assert check(build(config["technique"], "technique").target, network) is None
 

@@ -182,6 +182,17 @@ def faithfulness() -> Image.Image:
     return drawn(figure)
 
 
+def occlusion() -> Image.Image:
+    """How far the score, and the probability, fall under a square."""
+    return sheet([[*covered("chelsea"), *covered("coffee")]])
+
+
+def covered(name: str) -> list[Tile]:
+    maps = {kind: di.occlusion(network(), photo(name), objective=kind)[0].panels for kind in ("score", "posterior")}
+    shown = [tile(panels["occlusion"], f"{kind}: {panels['occlusion'].caption}") for kind, panels in maps.items()]
+    return [tile(maps["score"]["photo"], name), *shown]
+
+
 def drawn(figure: Figure) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -194,7 +205,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     function.__name__: function
     for function in (
         class_model, saliency, deconvnet, layer_gradients, inversion, hog_sift, localisation, randomisation,
-        faithfulness,
+        faithfulness, occlusion,
     )
 }  # fmt: skip
 

@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "localisation": {"target": "top1", "smoothness": 60},
     "randomisation": {"stages": 2, "rules": ["gradient", "guided"]},
     "faithfulness": {"steps": 4},
+    "occlusion": {"stride": 0.25},
 }
 OFTEN = ("class_model", "saliency", "faithfulness")
 """Those compared on every occasion: an optimisation, a map, random numbers by photo."""

@@ -249,6 +249,12 @@ class FaithfulnessSettings(PhotoSettings, total=False):
     blur: float
 
 
+class OcclusionSettings(PhotoSettings, total=False):
+    objective: Objective
+    side: float
+    stride: float
+
+
 # ---- the techniques --------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +344,17 @@ def faithfulness(
     Petsiuk et al. 2018, Sect. 4.1. Settings: `deepinside.techniques.faithfulness.Faithfulness`.
     """
     return run_technique("faithfulness", network, photo, seed, with_target(target, settings))
+
+
+def occlusion(
+    network: Network, photo: Photos, target: str | int | None = None, *, seed: int = 0,
+    **settings: Unpack[OcclusionSettings],
+) -> Results:  # fmt: skip
+    """How far the class score falls when a square of the photo is covered, one result per photo: `map` (H, W).
+
+    Zeiler & Fergus 2013, Sect. 4.2. Settings: `deepinside.techniques.occlusion.Occlusion`.
+    """
+    return run_technique("occlusion", network, photo, seed, with_target(target, settings))
 
 
 # ---- implementation --------------------------------------------------------------------------------------------------
