@@ -6,15 +6,16 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+import toys
 
 from deepinside.claims.mahendran import distances
-from deepinside.claims.registry import Evidence, NotMeasuredError, Statement, check_measurable, near
+from deepinside.claims.registry import Evidence, NotMeasuredError, Statement, check_measurable, evaluate, near
 from deepinside.errors import DeepInsideError
 from deepinside.networks.load import load
 from deepinside.networks.network import Network
 from deepinside.networks.spec import find_spec
 from deepinside.techniques.inversion import Inversion
-from deepinside.types import ImageBatch, Photo, Seeds
+from deepinside.types import Claim, ImageBatch, Photo, Seeds
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,62 @@ def test_the_layers_must_be_inverted(network: Network) -> None:
     check_measurable(("hog_error", "hogb_error"), network, {"": Inversion(layers=("hog", "hogb"))})
     with pytest.raises(DeepInsideError, match="expected dsift among the inverted layers"):
         check_measurable(("dsift_error",), network, {"": Inversion(layers=("hog", "hogb"))})
+
+
+# ---- restricted inversions: a neighbourhood of units, half of the channels ----
+
+
+@pytest.fixture(scope="module")
+def caffe(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    return toys.caffe(tmp_path_factory.mktemp("caffe"))
+
+
+def found(network: Network, claim: str, **columns: float | list[float]) -> Claim:
+    """The verdict on eight photos with these numbers."""
+    named = {name.replace("__", "/"): np.broadcast_to(np.array(values, float), 8) for name, values in columns.items()}
+    evidence = Evidence(network, toys.photos(network, 6), Seeds(0), {"": Inversion(layers=("conv1", "norm1"))}, named)
+    return evaluate(claim, evidence)
+
+
+@pytest.mark.parametrize(("shares", "estimate", "verdict"), [((0.95, 0.91), 0.93, "holds"), ((0.5, 0.9), 0.7, "fails")])
+def test_contrast_outside_the_field_counts_where_the_field_is_not_the_image(
+    caffe: Network, shares: tuple[float, float], estimate: float, verdict: str
+) -> None:
+    parts = {"conv1__inside": shares[0], "norm1__inside": shares[1], "fc6__inside": 1.0}
+    parts["fc6__field"] = 1.0
+    claim = found(caffe, "neighbourhoods_invert_locally", conv1__field=0.2, norm1__field=0.6, **parts)
+    assert (claim.estimate, claim.verdict) == (pytest.approx(estimate), verdict)
+    with pytest.raises(NotMeasuredError, match="the complete image"):
+        found(caffe, "neighbourhoods_invert_locally", conv1__field=1.0, norm1__field=1.0, **parts)
+
+
+def test_the_smallest_effective_field_counts(caffe: Network) -> None:
+    claim = found(caffe, "effective_field_is_smaller", conv1__effective_field=1.1, norm1__effective_field=0.7)
+    assert (claim.estimate, claim.verdict) == (pytest.approx(0.7), "holds")
+    claim = found(caffe, "effective_field_is_smaller", conv1__effective_field=1.1, norm1__effective_field=0.9)
+    assert claim.verdict == "fails"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("other", "ratio", "verdicts"), [(0.1, 0.5, ("holds", "holds")), (0.3, 2, ("fails", "fails"))])
+def test_the_more_colourful_half_is_the_colour_group(
+    caffe: Network, swapped: bool, other: float, ratio: float, verdicts: tuple[str, str]
+) -> None:
+    halves = ("second_half", "first_half") if swapped else ("first_half", "second_half")
+    numbers = {f"{halves[0]}__conv1__colour_share": 0.3, f"{halves[0]}__norm1__colour_share": 0.5,
+               f"{halves[0]}__conv1__frequency": 0.1 * ratio, f"{halves[0]}__norm1__frequency": 0.1 * ratio,
+               f"{halves[1]}__conv1__colour_share": other, f"{halves[1]}__norm1__colour_share": other,
+               f"{halves[1]}__conv1__frequency": 0.1, f"{halves[1]}__norm1__frequency": 0.1}  # fmt: skip
+    colour, frequency = (found(caffe, f"filter_groups_split_{kind}", **numbers) for kind in ("colour", "frequency"))
+    assert (colour.estimate, frequency.estimate) == (pytest.approx(0.4 / other), pytest.approx(ratio))
+    assert (colour.verdict, frequency.verdict) == verdicts
+
+
+def test_filter_groups_need_groups_and_both_halves(caffe: Network, network: Network) -> None:
+    with pytest.raises(NotMeasuredError, match="variants first_half and second_half"):
+        found(caffe, "filter_groups_split_colour", first_half__conv1__colour_share=0.5)
+    with pytest.raises(NotMeasuredError, match="no convolution in two groups"):
+        evaluate("filter_groups_split_colour", Evidence(network, seen(network, 1, [0.1]).batch, Seeds(0), {}, {}))
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,52 @@ def test_the_identity_gives_the_photo_back(identity: Network, optimiser: Any, en
     assert item.metrics["copy_1/error"] == pytest.approx(0, abs=5e-3)
 
 
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"neighbourhood": 4}, (slice(0, 3), slice(4, 8), slice(4, 8))),
+        ({"channels": "first_half"}, (slice(0, 1), slice(0, 12), slice(0, 12))),
+        ({"channels": "second_half", "neighbourhood": 5}, (slice(1, 3), slice(3, 8), slice(3, 8))),
+    ],
+)
+def test_a_restricted_inversion_of_the_identity_gives_these_units_back_and_leaves_the_rest_as_it_started(
+    identity: Network, settings: Any, wanted: tuple[slice, ...]
+) -> None:
+    (item,) = invert(identity, layers="copy_1", optimiser=LBFGS(steps=20), energy=FREE, **settings)
+    photo, found = panel(item, "photo"), panel(item, "reconstruction_copy_1")
+    start = FREE.start((3, 12, 12), Seeds(0).generator(0, f"start/{identity.resolve('copy_1')}/0")) + identity.mean
+    assert (photo - found)[wanted].abs().max() < 0.01
+    inside = torch.zeros_like(photo, dtype=torch.bool)
+    inside[wanted] = True
+    assert torch.allclose(found[~inside], start[~inside], atol=1e-4)
+    assert item.metrics["copy_1/error"] < 1e-6
+
+
+def test_the_receptive_field_is_drawn_and_measured(identity: Network) -> None:
+    (item,) = invert(identity, layers="copy_1", optimiser=LBFGS(steps=20), energy=FREE, neighbourhood=4)
+    boxes = item.panels[1].boxes
+    assert boxes is not None and boxes.tolist() == [[4, 4, 8, 8]] and item.panels[0].boxes is None
+    assert item.metrics["copy_1/field"] == pytest.approx(4 / 12)
+    assert item.metrics["copy_1/effective_field"] == pytest.approx(1, abs=0.1)  # noise, like the photo
+    (half,) = invert(identity, layers="copy_1", optimiser=QUICK, channels="first_half")
+    assert {"copy_1/colour_share", "copy_1/frequency"} < set(half.metrics)
+    assert not {"copy_1/field", "copy_1/inside"} & set(half.metrics)
+
+
+def test_what_a_restriction_does_not_do_is_said(caffe: Network, identity: Network) -> None:
+    (item,) = invert(caffe, layers=("conv1", "fc8"), neighbourhood=5, channels="first_half", optimiser=QUICK)
+    assert item.notes == ("a neighbourhood of 5 leaves out no position of fc8",)
+    assert "conv1/field" in item.metrics and "fc8/field" not in item.metrics
+    (item,) = invert(identity, layers="copy_1", channels="first_half", optimiser=QUICK)
+    assert item.notes == ("copy has no convolution in two groups, so the halves of its channels are no streams",)
+
+
+def test_a_layer_of_one_channel_has_no_half(tmp_path: Path) -> None:
+    network = replace(toys.grey(tmp_path), layers={"conv1": Layer("conv1", "conv1_1", "Conv", (1, 14, 14))})
+    with pytest.raises(DeepInsideError, match=r"technique\.channels: expected layers of at least two channels"):
+        Inversion(layers="conv1", channels="first_half").check(network)
+
+
 def test_pictures_can_be_stretched_without_changing_a_number(identity: Network) -> None:
     (plain,), (stretched,) = (invert(identity, layers="copy_1", optimiser=QUICK, stretched=on) for on in (False, True))
     assert [one.kind for one in plain.panels] == ["photo", "photo"]
@@ -241,13 +287,16 @@ def test_company_changes_no_result(caffe: Network, energy: Any, optimiser: Any) 
         assert item.metrics[f"{layer}/error"] == pytest.approx(together.metrics[f"{layer}/error_restart_1"], rel=1e-6)
 
 
-def test_the_best_restart_is_shown_and_all_are_reported(caffe: Network) -> None:
+def test_the_best_restart_is_shown_first_and_all_are_reported(caffe: Network) -> None:
     (item,) = invert(caffe, layers="conv1", restarts=3, optimiser=QUICK)
     errors = [item.metrics[f"conv1/error_restart_{k}"] for k in (1, 2, 3)]
     assert len(set(errors)) == 3
     assert item.metrics["conv1/error"] == min(errors)
     shown = (panel(item, "reconstruction_conv1") - caffe.mean)[None]
     assert match_of(caffe, "conv1", FREE).errors(shown, range(1)).item() == pytest.approx(min(errors))
+    names = ["photo", "reconstruction_conv1", "another_conv1_2", "another_conv1_3"]
+    assert [panel.name for panel in item.panels] == names
+    assert [panel.caption for panel in item.panels[1:]] == [f"error {100 * error:.1f} %" for error in sorted(errors)]
 
 
 @pytest.mark.parametrize(

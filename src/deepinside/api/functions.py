@@ -215,6 +215,8 @@ class InversionSettings(TypedDict, total=False):
     safeguard: bool
     layers_at_once: int
     stretched: bool
+    neighbourhood: int | None
+    channels: Literal["all", "first_half", "second_half"]
     optimiser: Optimiser
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from deepinside.errors import DeepInsideError
 from deepinside.metrics.intervals import Values
 from deepinside.metrics.similarity import rank_correlation
 from deepinside.networks.network import Network
-from deepinside.techniques.inversion import Inversion, chosen_layers
+from deepinside.techniques.inversion import Inversion, chosen_layers, has_two_groups
 from deepinside.types import safe_name
 
 
@@ -177,6 +178,68 @@ def inversions_of_one_code_differ_in_pixels(evidence: Evidence) -> Measurement:
     return Measurement(evidence.values(*names).mean(1, keepdims=True))
 
 
+@claim
+@needs(require_two_layers)
+def neighbourhoods_invert_locally(evidence: Evidence) -> Measurement:
+    """The mean share of contrast in the receptive field of a neighbourhood, of layers where it is no complete image."""
+    shares, fields = by_depth(evidence, "inside"), by_depth(evidence, "field")
+    partial = [name for layer, name in shares.items() if (evidence.values(fields[layer]) < 1).all()]
+    if not partial:
+        raise NotMeasuredError("at every layer the neighbourhood's receptive field is the complete image")
+    return Measurement(evidence.values(*partial).mean(1, keepdims=True))
+
+
+@claim
+@needs(require_two_layers)
+def effective_field_is_smaller(evidence: Evidence) -> Measurement:
+    """The smallest side of an effective receptive field over that of the theoretical one; means over photos."""
+    return Measurement(values_by_depth(evidence, "effective_field"), smallest_mean)
+
+
+@claim
+def filter_groups_split_colour(evidence: Evidence) -> Measurement:
+    """The larger share of colour over the smaller one, of reconstructions from the two halves of the channels."""
+    return Measurement(by_half(evidence, "colour_share"), colour_ratio)
+
+
+@claim
+def filter_groups_split_frequency(evidence: Evidence) -> Measurement:
+    """The frequency of the half with more colour over that of the other half."""
+    return Measurement(by_half(evidence, "colour_share", "frequency"), frequency_ratio)
+
+
+def by_half(evidence: Evidence, *measures: str) -> Values:
+    """(photos, 2 · measures): the means over layers of the variants first_half and second_half, for each measure.
+
+    Raises NotMeasuredError without these variants, or on a network whose channels are not in two groups.
+    """
+    if not has_two_groups(evidence.network):
+        raise NotMeasuredError(f"{evidence.network.name} has no convolution in two groups of channels")
+    variants = [(half, measure) for measure in measures for half in ("first_half", "second_half")]
+    names = [
+        [name for name in evidence.columns if name.startswith(f"{half}/") and name.endswith(f"/{measure}")]
+        for half, measure in variants
+    ]
+    if not all(names):
+        raise NotMeasuredError("it needs the variants first_half and second_half of technique.channels")
+    found = evidence.values(*chain.from_iterable(names))
+    parts = np.split(found, np.cumsum([len(those) for those in names])[:-1], 1)
+    return np.stack([part.mean(1) for part in parts], 1)
+
+
+def colour_ratio(values: Values) -> Values:
+    """The larger mean of two columns over the smaller one."""
+    means = values.mean(-2)
+    return np.asarray(means.max(-1) / means.min(-1))
+
+
+def frequency_ratio(values: Values) -> Values:
+    """The mean frequency of the half with more colour over the other's; columns: both halves' colour and frequency."""
+    colour, frequency = np.split(values.mean(-2), 2, -1)
+    ratio = frequency[..., 0] / frequency[..., 1]
+    return np.where(colour[..., 0] > colour[..., 1], ratio, 1 / ratio)
+
+
 def only(evidence: Evidence, variant: str, measure: str) -> str:
     """The name of a variant's only metric of this kind. Raises NotMeasuredError if there are none or several."""
     found = [name for name in evidence.columns if name.startswith(f"{variant}/") and name.endswith(f"/{measure}")]
@@ -188,6 +251,11 @@ def only(evidence: Evidence, variant: str, measure: str) -> str:
 def largest_mean(values: Values) -> Values:
     """The largest of the columns' means."""
     return np.asarray(values.mean(-2).max(-1))
+
+
+def smallest_mean(values: Values) -> Values:
+    """The smallest of the columns' means."""
+    return np.asarray(values.mean(-2).min(-1))
 
 
 def values_by_depth(evidence: Evidence, measure: str) -> Values:

@@ -14,8 +14,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from deepinside.attribution.gradients import centre_crop
+from deepinside.attribution.units import ALL_UNITS, Box, Channels, Units, receptive_field
 from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
+from deepinside.metrics import contrast
 from deepinside.networks.network import Network
 from deepinside.optimisation.batching import Groups, grouped
 from deepinside.optimisation.optimisers import (
@@ -34,10 +36,13 @@ from deepinside.optimisation.regularisers import squared_norm
 from deepinside.optimisation.safeguard import Safeguarded
 from deepinside.types import ImageBatch, Item, Panel, PanelKind, Seeds, TechniqueOutput, safe_name
 
+Codes = Mapping[tuple[str, Units], Tensor]
+"""Representations (n, …) by layer and units."""
+
 
 @plain_dataclass(frozen=True)
 class InversionTarget:
-    """One image to reconstruct: photo `photo` of the batch from `layer`, with its own random streams."""
+    """One image to reconstruct: photo `photo` of the batch from `units` of `layer`, with its own random streams."""
 
     layer: str
     photo: int
@@ -45,6 +50,12 @@ class InversionTarget:
     number: int  # the photo's number in the complete set, which names its streams
     seeds: Seeds
     energy: Mahendran2014 | Mahendran2016
+    units: Units = ALL_UNITS
+
+    @property
+    def code(self) -> tuple[str, Units]:
+        """What is matched: some units of a layer."""
+        return self.layer, self.units
 
     def generator(self, stream: str) -> torch.Generator:
         return self.seeds.generator(self.number, f"{stream}/{self.layer}/{self.restart}")
@@ -54,7 +65,7 @@ class InversionTarget:
 class Reconstruction:
     """The result for one target: the image (C, H, W), its normalised error, and the error at every step (steps,).
 
-    `step_scale` is the final step as a share of the optimiser's.
+    `step_scale` is the final step as a share of the optimiser's. `field` is the receptive field of a neighbourhood.
     """
 
     target: InversionTarget
@@ -62,6 +73,7 @@ class Reconstruction:
     error: float
     trace: Tensor
     step_scale: float = 1.0
+    field: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -70,9 +82,11 @@ class Inversion:
 
     `layers` are layers of the network, by any of their names; "all"; alternatives as in "block3_conv1 | conv3", the
     first that exists is used; or "40%", the layer at that share of the depth. `energy` is R with its weights, of
-    2014 or of 2016. Each layer is inverted `restarts` times from different noise, and the image with the smallest error
-    is shown. `layers_at_once` layers share a batch, which changes the speed only. With `safeguard` the optimiser's step
-    is halved for each photo and layer whose energy rises clearly (see `deepinside.optimisation.safeguard`).
+    2014 or of 2016. Each layer is inverted `restarts` times from different noise; the images are shown by error, the
+    smallest first. `layers_at_once` layers share a batch, which changes the speed only. With `safeguard` the
+    optimiser's step is halved for each photo and layer whose energy rises clearly (see
+    `deepinside.optimisation.safeguard`). With a `neighbourhood` of n, Φ is only the n × n positions at the layer's
+    centre (2014, Fig. 9); with `channels` "first_half" or "second_half" it is only that half of the channels (Fig. 10).
     With `stretched` the pictures range from their smallest to their largest value, for representations without
     contrast, such as HOG.
     """
@@ -83,22 +97,31 @@ class Inversion:
     layers_at_once: PositiveInt = 4
     safeguard: bool = True
     stretched: bool = False
+    neighbourhood: PositiveInt | None = None
+    channels: Channels = "all"
     optimiser: Momentum | AdaGrad | Adam | LBFGS = Field(
         default_factory=lambda: Momentum(schedule=((100, 0.004), (200, 0.0004), (100, 0.00004)))
     )
 
     def check(self, network: Network) -> None:
-        """Raise DeepInsideError if the network does not have a layer."""
-        chosen_layers(self.layers, network)
+        """Raise DeepInsideError if the network does not have a layer, or a layer has no half of its channels."""
+        for name, layer in chosen_layers(self.layers, network).items():
+            shape = network.layers[layer].shape
+            if self.channels != "all" and shape[-1 if len(shape) == 2 else 0] < 2:
+                raise DeepInsideError(
+                    f"technique.channels: expected layers of at least two channels, found {name} with one; take it "
+                    "out of technique.layers."
+                )
 
     def __call__(self, network: Network, batch: ImageBatch, seeds: Seeds) -> TechniqueOutput:
-        """One item per photo: the photo, then one reconstruction per layer, `reconstruction_LAYER`, intensities 0–255.
+        """One item per photo: the photo, then one reconstruction per layer, `reconstruction_LAYER`, intensities 0–255,
+        followed by those of its other restarts, `another_LAYER_2` and so on.
 
         Metrics: `LAYER/error`, the normalised squared error of the representation, and with several restarts
         `LAYER/error_restart_K` of each and `LAYER/restarts_apart`, the root mean square difference of the first two
         images in intensities; `LAYER/step_scale`, the final step as a share of the optimiser's, where it was halved. A
         layer that is zero everywhere for a photo has no normalised error; that photo is not reconstructed from it, and
-        a note says so.
+        a note says so. With a `neighbourhood` or half of the channels: also those of `restricted_metrics`.
         """
         return run_requests(self.optimisation_requests(network, batch, seeds))
 
@@ -123,9 +146,14 @@ class Inversion:
             group = list(members)
             yield from (group[i : i + self.layers_at_once] for i in range(0, len(group), self.layers_at_once))
 
+    @property
+    def units(self) -> Units:
+        """The units of a layer that are inverted."""
+        return Units(self.neighbourhood, self.channels)
+
     def targets(self, layers: Sequence[str], batch: ImageBatch, seeds: Seeds) -> list[InversionTarget]:
         return [
-            InversionTarget(layer, place, restart, photo.number, seeds, self.energy)
+            InversionTarget(layer, place, restart, photo.number, seeds, self.energy, self.units)
             for layer in layers for place, photo in enumerate(batch.photos) for restart in range(self.restarts)
         ]  # fmt: skip
 
@@ -146,8 +174,15 @@ class Inversion:
             images = loss.window(found.images, [(margin // 2, margin // 2)] * len(targets))
             errors = loss.errors(images, range(len(targets))).tolist()
         scales = found.trace["step_scale"].amin(1).tolist() if "step_scale" in found.trace else [1.0] * len(targets)
-        rows = zip(targets, images, errors, found.trace["error"], scales, strict=True)
+        fields = {code: self.field(network, *code) for code in dict.fromkeys(one.code for one in targets)}
+        boxes = [fields[one.code] for one in targets]
+        rows = zip(targets, images, errors, found.trace["error"], scales, boxes, strict=True)
         return [Reconstruction(*row) for row in rows]
+
+    @staticmethod
+    def field(network: Network, layer: str, units: Units) -> Box | None:
+        """The receptive field of a layer's neighbourhood; None if all of its positions are inverted."""
+        return receptive_field(network, layer, units) if units.omits_positions(network.layers[layer].shape) else None
 
     @property
     def rule(self) -> Stepwise | LBFGS:
@@ -161,25 +196,36 @@ class Inversion:
         found: Sequence[Reconstruction], place: int,
     ) -> Item:  # fmt: skip
         """One photo's reconstructions, in the order of `layers` (displayed name to layer)."""
-        stem, notes = batch.photos[place].stem, list(batch.photos[place].notes)
+        stem, notes = batch.photos[place].stem, [*batch.photos[place].notes, *self.notes(network, layers)]
         panels = [Panel("photo", (photos[place] + network.mean).cpu(), "photo", stem)]
-        metrics, trace = {}, {}
+        metrics: dict[str, float] = {}
+        trace: dict[str, Tensor] = {}
         for name, layer in layers.items():
             tried = [one for one in found if (one.target.layer, one.target.photo) == (layer, place)]
             if not tried:
                 notes.append(f"{stem} is not reconstructed from {name}: the layer is zero everywhere for it")
                 continue
-            best = min(tried, key=lambda one: one.error)
-            panels.append(
-                reconstruction(network, f"reconstruction_{name}", best, "stretched" if self.stretched else "photo")
-            )
-            metrics[f"{name}/error"] = best.error
+            best, *others = sorted(tried, key=lambda one: one.error)
+            kind: PanelKind = "stretched" if self.stretched else "photo"
+            panels.append(reconstruction(network, f"reconstruction_{name}", best, kind))
+            panels += [reconstruction(network, f"another_{name}_{k}", one, kind) for k, one in enumerate(others, 2)]
+            measured = restricted_metrics(best, photos[place])
+            metrics |= {f"{name}/error": best.error, **{f"{name}/{kind}": value for kind, value in measured.items()}}
             trace[f"{name}/error"] = best.trace
             metrics |= {f"{name}/step_scale": best.step_scale} if best.step_scale < 1 else {}
             if self.restarts > 1:
                 metrics |= {f"{name}/error_restart_{one.target.restart + 1}": one.error for one in tried}
                 metrics[f"{name}/restarts_apart"] = (tried[0].image - tried[1].image).square().mean().sqrt().item()
         return Item(stem, stem, tuple(panels), metrics, trace, tuple(notes))
+
+    def notes(self, network: Network, layers: Mapping[str, str]) -> Iterator[str]:
+        """What a restriction to some units does not do on this network, one sentence each."""
+        shapes = {name: network.layers[layer].shape for name, layer in layers.items()}
+        complete = [name for name, shape in shapes.items() if not self.units.omits_positions(shape)]
+        if self.neighbourhood and complete:
+            yield f"a neighbourhood of {self.neighbourhood} leaves out no position of {', '.join(complete)}"
+        if self.channels != "all" and not has_two_groups(network):
+            yield f"{network.name} has no convolution in two groups, so the halves of its channels are no streams"
 
     def deviations(self, network: Network) -> tuple[str, ...]:
         """Deviations from the paper, one sentence each."""
@@ -214,7 +260,7 @@ class RepresentationLoss:
     targets: tuple[InversionTarget, ...]
     shape: tuple[int, ...]
     wanted: tuple[Tensor, ...]
-    cache: dict[range, tuple[Groups, Mapping[str, Tensor]]] = field(default_factory=dict, init=False, repr=False)
+    cache: dict[range, tuple[Groups, Codes]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def kind(self) -> Hashable:
@@ -247,17 +293,17 @@ class RepresentationLoss:
 
         Mahendran & Vedaldi 2014, Sect. 2.
         """
-        groups, wanted = self.by_layer(items)
-        found = self.network.activations(windows, list(groups.rows))
-        distances = groups.map(lambda layer, rows: squared_norm(found[layer][rows.index] - wanted[layer]))
-        return distances / groups.map(lambda layer, _: squared_norm(wanted[layer]))
+        groups, wanted = self.by_code(items)
+        found = self.network.activations(windows, list(dict.fromkeys(layer for layer, _ in groups.rows)))
+        distances = groups.map(lambda code, rows: squared_norm(code[1].of(found[code[0]][rows.index]) - wanted[code]))
+        return distances / groups.map(lambda code, _: squared_norm(wanted[code]))
 
-    def by_layer(self, items: range) -> tuple[Groups, Mapping[str, Tensor]]:
-        """The targets `items` grouped by layer, and by layer their representations, (n, …)."""
+    def by_code(self, items: range) -> tuple[Groups, Codes]:
+        """The targets `items` grouped by layer and units, and by both their representations, (n, …)."""
         if items not in self.cache:
             wanted = self.wanted[items.start : items.stop]
-            groups = grouped(tuple(one.layer for one in self.targets[items.start : items.stop]), wanted[0].device)
-            self.cache[items] = groups, {layer: torch.cat(rows.of(wanted)) for layer, rows in groups.rows.items()}
+            groups = grouped(tuple(one.code for one in self.targets[items.start : items.stop]), wanted[0].device)
+            self.cache[items] = groups, {code: torch.cat(rows.of(wanted)) for code, rows in groups.rows.items()}
         return self.cache[items]
 
     def post_step(self, x: Tensor, step: int, items: range) -> Tensor:
@@ -285,11 +331,35 @@ class RepresentationLoss:
 def representations(
     network: Network, photos: Tensor, targets: Sequence[InversionTarget]
 ) -> dict[InversionTarget, Tensor]:
-    """The activations (1, …) of every target; without those that are zero, whose error cannot be normalised."""
+    """The units (1, …) of every target; without those that are all zero, whose error cannot be normalised."""
     with torch.no_grad():
         layers = network.activations(photos, list(dict.fromkeys(one.layer for one in targets)))
-    found = {one: layers[one.layer][one.photo : one.photo + 1] for one in targets}
+    found = {one: one.units.of(layers[one.layer][one.photo : one.photo + 1]) for one in targets}
     return {one: values for one, values in found.items() if bool(values.any())}
+
+
+def restricted_metrics(found: Reconstruction, photo: Tensor) -> dict[str, float]:
+    """What a reconstruction from some of a layer's units is measured by, against its photo (C, H, W).
+
+    Of a neighbourhood with the receptive field F: `field`, the side of F as a share of the image's; `inside`, the share
+    of the reconstruction's contrast in F; `effective_field`, the side of the effective field as a share of the side of
+    F: how far the contrast in F spreads from the centre, over how far the photo's does. Of half of the channels:
+    `colour_share` and `frequency`, see `deepinside.metrics.contrast`.
+    """
+    metrics: dict[str, float] = {}
+    x, box = found.image, found.field
+    if box is not None:
+        side = math.sqrt((box[2] - box[0]) * (box[3] - box[1]))
+        metrics |= {"field": side / math.sqrt(math.prod(x.shape[1:])), "inside": contrast.share_inside(x, box)}
+        metrics["effective_field"] = contrast.spread(x, box) / (contrast.spread(photo, box) or 1.0)
+    if found.target.units.channels != "all" and len(x) == 3:
+        metrics |= {"colour_share": contrast.colour_share(x), "frequency": contrast.frequency(x)}
+    return metrics
+
+
+def has_two_groups(network: Network) -> bool:
+    """Whether a convolution has two groups of channels, as CaffeNet's second."""
+    return any(isinstance(module, nn.Conv2d) and module.groups == 2 for module in network.module.modules())
 
 
 def halved(found: Sequence[Reconstruction]) -> tuple[str, ...]:
@@ -308,7 +378,8 @@ def uses_alternatives(wanted: str | Sequence[str], network: Network) -> bool:
 
 def reconstruction(network: Network, name: str, best: Reconstruction, kind: PanelKind) -> Panel:
     shown = (best.image + network.mean).cpu()  # the mean is added back for display
-    return Panel(name, shown, kind, f"error {100 * best.error:.1f} %")
+    boxes = None if best.field is None else torch.tensor([best.field], dtype=torch.float32)
+    return Panel(name, shown, kind, f"error {100 * best.error:.1f} %", boxes)
 
 
 def chosen_layers(wanted: str | Sequence[str], network: Network) -> dict[str, str]:
