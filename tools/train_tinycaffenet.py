@@ -18,7 +18,7 @@ import argparse
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -55,8 +55,19 @@ class Recipe:
     stretch: float = 1.3  # largest ratio of a crop's sides
     light: float = 0.25  # largest change of brightness and of contrast, as a share
     cutmix: float = 0.3  # share of the batches in which every image has a rectangle of another
+    calm_epochs: int = 6  # the last ones, without mixing, on crops closer to the images measured
+    calm_crop: float = 0.65  # their smallest crop's share of the area
     average: float = 0.999  # decay of the running average of the weights, which is what is exported
     threads: int = 2
+
+    def at(self, epoch: int) -> "Recipe":
+        """What holds in an epoch, counted from 0: the last ones are calm."""
+        calm = epoch >= self.epochs - self.calm_epochs
+        return replace(self, cutmix=0.0, smallest_crop=self.calm_crop) if calm else self
+
+    def size(self, epoch: int) -> int:
+        """The side of the crops in an epoch, in pixels."""
+        return self.small if epoch < self.small_epochs else SIZE
 
 
 class LocalResponseNorm(nn.Module):
@@ -245,17 +256,16 @@ class Training:
             part.load_state_dict(state[name])
         self.curve = state["curve"]
 
-    def loss(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor, cutmix: float, generator: torch.Generator) -> Tensor:
         order, share = torch.arange(len(images)), 1.0
-        if torch.rand(1, generator=generator).item() < self.recipe.cutmix:
+        if torch.rand(1, generator=generator).item() < cutmix:
             images, order, share = cut_and_mix(images, generator)
         with torch.autocast("cpu", torch.bfloat16):
             scores = self.compiled(images)
         entropy = partial(F.cross_entropy, scores.float(), label_smoothing=self.recipe.label_smoothing)
         return share * entropy(labels) + (1 - share) * entropy(labels[order])
 
-    def step(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-        loss = self.loss(images, labels, generator)
+    def step(self, loss: Tensor) -> float:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -265,17 +275,16 @@ class Training:
 
     def epoch(self, pixels: Tensor, labels: Tensor) -> float:
         """One pass over the training images; its random streams depend on seed and epoch only."""
-        seed = self.recipe.seed * 1_000_003 + len(self.curve)
+        epoch, recipe = len(self.curve), self.recipe.at(len(self.curve))
+        seed = recipe.seed * 1_000_003 + epoch
         torch.manual_seed(seed)  # dropout
         generator = torch.Generator().manual_seed(seed)
         self.net.train()
-        size = self.recipe.small if len(self.curve) < self.recipe.small_epochs else SIZE
-        batches = torch.randperm(len(pixels), generator=generator).split(self.recipe.batch)
-        losses = [
-            self.step(augment(pixels[batch], self.recipe, size, generator), labels[batch], generator)
-            for batch in batches
-            if len(batch) == self.recipe.batch
-        ]
+        losses = []
+        for batch in torch.randperm(len(pixels), generator=generator).split(recipe.batch):
+            if len(batch) == recipe.batch:
+                images = augment(pixels[batch], recipe, recipe.size(epoch), generator)
+                losses.append(self.step(self.loss(images, labels[batch], recipe.cutmix, generator)))
         return sum(losses) / len(losses)
 
 
