@@ -193,6 +193,12 @@ def covered(name: str) -> list[Tile]:
     return [tile(maps["score"]["photo"], name), *shown]
 
 
+def fooling() -> Image.Image:
+    """Photos, fooling images of a class drawn at random, and the differences."""
+    found = di.fooling(network(), [photo("chelsea"), photo("coffee")], target="random")
+    return sheet([[tile(panel, panel.caption) for one in found for panel in one.panels.values()]])
+
+
 def drawn(figure: Figure) -> Image.Image:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -205,7 +211,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     function.__name__: function
     for function in (
         class_model, saliency, deconvnet, layer_gradients, inversion, hog_sift, localisation, randomisation,
-        faithfulness, occlusion,
+        faithfulness, occlusion, fooling,
     )
 }  # fmt: skip
 

@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "randomisation": {"stages": 2, "rules": ["gradient", "guided"]},
     "faithfulness": {"steps": 4},
     "occlusion": {"stride": 0.25},
+    "fooling": {"target": "random", "steps": 3},
 }
 OFTEN = ("class_model", "saliency", "faithfulness")
 """Those compared on every occasion: an optimisation, a map, random numbers by photo."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,11 +70,15 @@ def test_a_small_caffenet_keeps_to_its_expansion(tmp_path: Path) -> None:
         ("posterior_shows_less", {"posterior__score": 7, "score__score": 8}, 0.875, "fails"),
         ("soft_max_mixes_classes", {"rank_correlation__score_to_posterior": 0.75}, 0.75, "holds"),
         ("soft_max_mixes_classes", {"rank_correlation__score_to_posterior": 0.95}, 0.95, "fails"),
+        ("every_photo_can_be_fooled", {"random__success": 1}, 1, "holds"),
+        ("every_photo_can_be_fooled", {"random__success": [1, 0] * 4}, 0.5, "inconclusive"),
+        ("fooling_takes_a_small_change", {"random__rms_change": 1.5}, 1.5, "holds"),
+        ("fooling_takes_a_small_change", {"random__rms_change": 2}, 2, "fails"),
         ("ten_crops_agree_with_one", {"rank_correlation__ten_to_centre": 0.5}, 0.5, "holds"),
         ("ten_crops_agree_with_one", {"rank_correlation__ten_to_centre": 0.4}, 0.4, "fails"),
     ],
 )
-def test_verdicts(tmp_path: Path, name: str, metrics: dict[str, float], estimate: float, verdict: str) -> None:
+def test_verdicts(tmp_path: Path, name: str, metrics: dict[str, Any], estimate: float, verdict: str) -> None:
     network = linear(tmp_path)
     found = evaluate(name, evidence(network, **metrics))
     assert (found.id, found.estimate, found.verdict, found.n) == (name, estimate, verdict, 8)
@@ -198,7 +203,7 @@ def test_no_statement_or_threshold_is_written_twice() -> None:
     ],
 )  # fmt: skip
 def test_verdicts_of_further_claims(
-    tmp_path: Path, name: str, metrics: dict[str, float], estimate: float, verdict: str
+    tmp_path: Path, name: str, metrics: dict[str, Any], estimate: float, verdict: str
 ) -> None:
     found = evaluate(name, evidence(linear(tmp_path), **metrics))
     assert (found.estimate, found.verdict) == (pytest.approx(estimate), verdict)

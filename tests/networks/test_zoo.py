@@ -137,6 +137,7 @@ SMALL = {
     "localisation": ["technique.components=2"],
     "randomisation": ["technique.stages=1", "technique.rules=[guided]"],
     "faithfulness": ["technique.steps=2"],
+    "fooling": ["technique.steps=2"],
     "occlusion": ["technique.side=0.5", "technique.stride=0.5"],
 }
 """Every technique with as little work as it can do."""

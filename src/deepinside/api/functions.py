@@ -257,6 +257,11 @@ class OcclusionSettings(PhotoSettings, total=False):
     stride: float
 
 
+class FoolingSettings(PhotoSettings, total=False):
+    steps: int
+    overshoot: float
+
+
 # ---- the techniques --------------------------------------------------------------------------------------------------
 
 
@@ -357,6 +362,21 @@ def occlusion(
     Zeiler & Fergus 2013, Sect. 4.2. Settings: `deepinside.techniques.occlusion.Occlusion`.
     """
     return run_technique("occlusion", network, photo, seed, with_target(target, settings))
+
+
+def fooling(
+    network: Network, photo: Photos, target: str | int | None = None, *, seed: int = 0,
+    judge: Network | None = None, **settings: Unpack[FoolingSettings],
+) -> Results:  # fmt: skip
+    """The photo changed a little until it is classified as the target, one result per photo: `images["fooling"]`.
+
+    Szegedy et al. 2013, by the steps of Moosavi-Dezfooli et al. 2016. `target` is "second" (the default), "random",
+    "least", a class or a group. `judge` is another network; `judge_top1` says whether it is fooled, too.
+    Settings: `deepinside.techniques.fooling.Fooling`.
+    """
+    if judge is not None:
+        check_network(judge)
+    return run_technique("fooling", network, photo, seed, with_target(target, settings), judge)
 
 
 # ---- implementation --------------------------------------------------------------------------------------------------

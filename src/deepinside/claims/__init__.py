@@ -4,7 +4,7 @@ statement and the threshold. One module per paper.
 Importing this package registers all claims. Claims that fail are reported with their numbers.
 """
 
-from deepinside.claims import adebayo, deconvnet, mahendran, simonyan
+from deepinside.claims import adebayo, deconvnet, mahendran, simonyan, szegedy
 from deepinside.claims.registry import (
     CLAIMS,
     Evidence,
@@ -31,4 +31,5 @@ __all__ = [
     "mahendran",
     "simonyan",
     "statements",
+    "szegedy",
 ]

@@ -205,7 +205,7 @@ def shown_item(
 def verdict(saved: Mapping[str, Any]) -> str:
     """Whether the network's best class is the true one, or the one that a computed image should show."""
     prediction = prediction_of(saved.get("prediction"))
-    if prediction is None or not saved.get("depicts"):
+    if prediction is None or not saved.get("depicts") or saved["depicts"] != prediction.label:  # of the photo
         return prediction.verdict if prediction else ""
     return (
         f"right: recognised as {prediction.label_name}"

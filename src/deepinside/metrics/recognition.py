@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepinside.metrics.prediction import class_numbers, predict, with_predictions
+from deepinside.metrics.prediction import class_numbers, label_name, predict, with_predictions
 from deepinside.networks.network import Network
 from deepinside.types import ImageBatch, Item, Panel, TechniqueOutput
 
 IMAGES = ("photo", "stretched")
-NOT_COMPUTED = ("photo", "box", "regions")
+NOT_COMPUTED = ("photo", "box", "regions", "difference")
 
 
 def with_recognition(
@@ -48,7 +48,7 @@ def recognised(item: Item, network: Network, judge: Network | None) -> Item:
         found = ranks(judge_scores, item.depicts, judge, "judge")
         metrics |= found
         prediction = replace(prediction, judge=f"{judge.name}: {predict(item.title, judge, judge_scores).best[0]}")
-        notes += () if found else (f"{judge.name} does not know the class {item.title}",)
+        notes += () if found else (f"{judge.name} does not know the class {label_name(item.depicts, network)}",)
     return replace(item, metrics={**item.metrics, **metrics}, notes=notes, prediction=prediction)
 
 
