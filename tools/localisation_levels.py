@@ -32,11 +32,11 @@ def digest(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def chosen(sources: Sequence[Source]) -> list[Source]:
-    """The photos with boxes, PER_CLASS of each class: those whose names have the smallest hashes."""
+def chosen(sources: Sequence[Source], per_class: int = PER_CLASS) -> list[Source]:
+    """The photos with boxes, `per_class` of each class: those whose names have the smallest hashes."""
     by_class = defaultdict(list)
     for source in sorted(sources, key=lambda one: digest(one.name)):
-        if source.objects is not None and len(by_class[source.label]) < PER_CLASS:
+        if source.objects is not None and len(by_class[source.label]) < per_class:
             by_class[source.label].append(source)
     return [source for row in by_class.values() for source in row]
 

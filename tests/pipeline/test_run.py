@@ -15,6 +15,7 @@ from deepinside.errors import DeepInsideError
 from deepinside.pipeline import run as pipeline
 from deepinside.pipeline.checkpoints import ChunkResult
 from deepinside.results.folder import is_done, read_config
+from deepinside.results.shown import read_shown
 from deepinside.types import ImageBatch, Item, Panel, Photo, TechniqueOutput
 
 
@@ -226,3 +227,25 @@ def test_two_targets_of_one_name_keep_a_picture_each(bench: Path) -> None:
     found = pipeline.run(compose_dict(["technique=class_model", "images=none", *few]), bench / "out")
     assert list(found["items"]) == ["lion", "lion-2", "lion-3"]
     assert len(list((bench / "out" / "panels" / "class_model").iterdir())) == 3
+
+
+@pytest.mark.parametrize("saved", ["all", "shown", "none"])
+def test_a_figure_in_the_order_of_a_metric_shows_its_largest_and_smallest_values(photos: Path, saved: str) -> None:
+    """Photos a to e become brighter; their numbers are known only at the end."""
+    chosen = config(photos)
+    chosen["figure"] |= {"order": "level", "limit": 4}
+    chosen["save"] = {"panels": saved, "maps": saved}
+    folder = photos.parent / saved
+    found = pipeline.run(chosen, folder)
+    extremes = ["e", "a", "d", "b"]
+    assert list(found["items"]) == list(found["predictions"]) == extremes
+    assert (folder / "figure.png").is_file()
+    kept = {"all": ["a", "b", "c", "d", "e"], "shown": sorted(extremes), "none": []}[saved]
+    assert sorted(path.stem for path in folder.glob("panels/map/*.png")) == kept
+    if saved != "none":
+        shown = read_shown(folder)
+        assert [one.name for one in shown] == extremes
+        levels = [one.metrics["level"] for one in shown]
+        assert levels[0] > levels[2] > levels[3] > levels[1]
+    first = pipeline.run({**chosen, "figure": {**chosen["figure"], "order": "no such metric"}}, photos.parent / "first")
+    assert list(first["items"]) == ["a", "b", "c", "d"]

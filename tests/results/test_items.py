@@ -53,7 +53,18 @@ def test_columns_and_first() -> None:
     found = table()
     assert np.array_equal(found.columns()["score"], [1, 2, np.nan], equal_nan=True)
     assert np.array_equal(found.columns()["late"], [np.nan, np.nan, -3], equal_nan=True)
-    assert found.first(2) == {"a": {"score": 1.0, "iou": 0.5}, "b": {"score": 2.0}}
+    assert found.numbers_of([0, 1]) == {"a": {"score": 1.0, "iou": 0.5}, "b": {"score": 2.0}}
+
+
+def test_the_rows_of_a_figure_are_the_first_or_the_extremes_in_turn() -> None:
+    found = ItemTable()
+    found.add(
+        [ItemRow(str(i), str(i), {} if iou is None else {"iou": iou}) for i, iou in enumerate([3, None, 1, 4, 2])]
+    )
+    assert found.shown(3) == [0, 1, 2]
+    assert found.shown(4, "iou") == found.shown(99, "iou") == [3, 2, 0, 4]
+    assert found.shown(3, "iou") == [3, 2]
+    assert found.shown(2, "no such metric") == [0, 1]
 
 
 def test_columns_are_in_the_order_of_the_items() -> None:
@@ -132,5 +143,5 @@ def test_a_prediction_is_a_row_of_columns(tmp_path: Path) -> None:
     assert first["caption"] == "cat → tabby 75 % ✓, target tench 25 %"
     assert (second["top1"], second["right"]) == (None, None)
     assert found.right() == {"of": 1, "right": 1}
-    assert list(found.first_predictions(5)) == ["cat"]
+    assert list(found.predictions_of(range(len(found)))) == ["cat"]
     assert not found.columns(), "predictions are no metrics"

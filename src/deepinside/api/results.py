@@ -287,7 +287,7 @@ class Results(Sequence[Result]):
             "deviations": list(self.deviations),
             "notes": list(self.notes),
             "items": {item.name: dict(item.metrics) for item in self.items},
-            "predictions": self.table().first_predictions(len(self)),
+            "predictions": self.table().predictions_of(range(len(self))),
         }
 
     def heading(self) -> str:

@@ -88,12 +88,16 @@ class FigureSettings:
     largest); arrays keep the raw values. `labels` adds (a), (b), … to the parts of the layout. `style` is `screen`,
     `paper` or the path of a matplotlib style file. A PNG is always written; `formats` adds PDF and SVG. `title` null:
     a title and a note on the scale, except in the style `paper`, where the caption is the document's.
+
+    `order` null shows the first items; the name of a metric shows those with its largest and its smallest values in
+    turn, so that the layout `pairs` with two columns has successes at the left and failures at the right.
     """
 
     layout: Literal["rows", "wrapped", "page", "pairs", "columns"] = "rows"
     columns: PositiveInt = 4
     panels: tuple[str, ...] = ()
     limit: PositiveInt = 24
+    order: str | None = None
     magnitude_map: str = "inferno"
     signed_map: str = "signed"
     percentile: float = Field(default=99.5, gt=0, le=100)

@@ -33,17 +33,26 @@ def prepare() -> None:
 
 
 def save_figure(items: Sequence[Item], total: int, title: str, settings: "FigureSettings", path: Path) -> None:
-    """Save the run's figure of `items`, the first of `total`, as `path` with the suffix of each of `settings.formats`.
+    """Save the run's figure of `items`, those of `total` that it shows, as `path` with the suffix of each of
+    `settings.formats`.
 
     Does nothing without pictures. If none of the selected panels exists, all are drawn; see `unknown_panel_notes`.
     """
     items = items[: settings.limit]
     if not any(item.panels for item in items):
         return
-    shown = "" if total <= len(items) else f" (first {len(items)} of {total})"
     with styled(settings.style):
-        figure = draw(items, title + shown, settings)
+        figure = draw(items, title + which_items(items, total, settings.order), settings)
         save(figure, path, settings.formats)
+
+
+def which_items(items: Sequence[Item], total: int, order: str | None) -> str:
+    """What the title says about a choice of items; empty if all are shown."""
+    if total <= len(items):
+        return ""
+    if order is None or not any(order in item.metrics for item in items):
+        return f" (first {len(items)} of {total})"
+    return f" ({len(items)} of {total}: largest and smallest {heading_of(order)} in turn)"
 
 
 def draw(items: Sequence[Item], title: str, settings: "FigureSettings") -> "Figure":

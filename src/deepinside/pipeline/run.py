@@ -14,7 +14,7 @@ import torch
 
 from deepinside import claims, figures, progress
 from deepinside.errors import DeepInsideError, UnsuitableSettingError
-from deepinside.experiment.schema import Experiment, read_experiment
+from deepinside.experiment.schema import Experiment, FigureSettings, read_experiment
 from deepinside.figures import redraw
 from deepinside.images.batches import Loaded, batches, check_some_are_readable
 from deepinside.images.settings import loaded_size
@@ -249,7 +249,7 @@ def run_chunk(
             output = apply_technique(run, checkpoint, batch_to_device(part.batch, run.network), part.numbers)
             writer.wait()  # for the previous batch, so that at most two are in memory
             writer.do(save_items, run, checkpoint, arrays, part.numbers.start, output)
-            collect(record, part.batch, output, run.experiment.figure.limit - part.numbers.start)
+            collect(record, part.batch, output, kept_at_once(run.experiment.figure) - part.numbers.start)
         progress.advance(len(part.numbers))
     record.seconds = time.perf_counter() - started
     writer.do(finish_chunk, checkpoint, chunk, record, arrays)
@@ -304,13 +304,24 @@ def merge_items(first: Item, second: Item) -> Item:
 
 def save_items(run: Run, checkpoint: RunCheckpoint, arrays: ArrayFile, first: int, output: TechniqueOutput) -> None:
     """Write the pictures and arrays selected by `save`; `first` is the index of the first item in the run."""
-    save, figure = run.experiment.save, run.experiment.figure
+    save, limit = run.experiment.save, kept_at_once(run.experiment.figure)
     for place, item in enumerate(output.items, first):
-        if save.wants(save.maps, place < figure.limit):
+        if save.wants(save.maps, place < limit):
             arrays.add(item)
-        for panel in item.panels if save.wants(save.panels, place < figure.limit) else ():
-            path = checkpoint.result / "panels" / panel.name / f"{item.name}.png"
-            figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map, figure.percentile)
+        if save.wants(save.panels, place < limit):
+            save_panels(run, checkpoint, item)
+
+
+def kept_at_once(figure: FigureSettings) -> int:
+    """How many of the first items a run keeps for its figure; none if their numbers decide, see `computed_again`."""
+    return figure.limit if figure.order is None else 0
+
+
+def save_panels(run: Run, checkpoint: RunCheckpoint, item: Item) -> None:
+    figure = run.experiment.figure
+    for panel in item.panels:
+        path = checkpoint.result / "panels" / panel.name / f"{item.name}.png"
+        figures.save_panel(panel, path, figure.magnitude_map, figure.signed_map, figure.percentile)
 
 
 def finish_chunk(checkpoint: RunCheckpoint, chunk: Chunk, record: ChunkResult, arrays: ArrayFile) -> None:
@@ -373,7 +384,39 @@ def gather_chunks(run: Run, checkpoint: RunCheckpoint) -> tuple[ItemTable, Chunk
             found.seconds += record.seconds
             found.deviations.update(record.deviations)
             found.notes.update(record.notes)
+        if run.experiment.figure.order is not None:
+            found.shown += computed_again(run, checkpoint, table)
+            save_shown(run, checkpoint, arrays, found.shown)
     return table, found
+
+
+def computed_again(run: Run, checkpoint: RunCheckpoint, table: ItemTable) -> list[Item]:
+    """The items that the figure shows, in its order: which ones is known only when all numbers are.
+
+    Their photos are computed again, which gives the same bytes; keeping every item's pictures until then would take
+    as much memory as all of them.
+    """
+    figure, known = run.experiment.figure, {source.stem: place for place, source in enumerate(run.photos)}
+    rows = table.shown(figure.limit, figure.order)
+    images = (one.image if (one := table.predictions[row]) else table.texts["name"][row] for row in rows)
+    places = dict.fromkeys(known[image] for image in images if image in known)
+    parts = batches(run.photos, (range(n, n + 1) for n in places), run.experiment.images, run.network.input)
+    found = {
+        item.name: item
+        for part in parts
+        if part.batch is not None
+        for item in apply_technique(run, checkpoint, batch_to_device(part.batch, run.network), part.numbers).items
+    }
+    return [found[name] for name in table.numbers_of(rows) if name in found]
+
+
+def save_shown(run: Run, checkpoint: RunCheckpoint, arrays: ArrayFile, items: Sequence[Item]) -> None:
+    """Write the pictures and arrays of the figure's items where those of all items are not written anyway."""
+    for item in items:
+        if run.experiment.save.maps == "shown":
+            arrays.add(item)
+        if run.experiment.save.panels == "shown":
+            save_panels(run, checkpoint, item)
 
 
 def hashes_of(network: Network) -> dict[str, str]:
@@ -398,7 +441,8 @@ def provenance_of(run: Run, table: ItemTable) -> dict[str, Any]:
 def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
     """The contents of `metrics.json`: metrics, claims, deviations and notes."""
     columns = table.columns()
-    groups = table.texts["group"]
+    groups, figure = table.texts["group"], run.experiment.figure
+    shown = table.shown(figure.limit, figure.order)
     found.notes.update(dict.fromkeys(blank_note(table.texts["name"], columns)))
     return results.metrics_summary(
         config=run.config,
@@ -407,8 +451,8 @@ def summarise(run: Run, table: ItemTable, found: ChunkResult) -> dict[str, Any]:
         by_group=means_by_group(columns, groups),
         intervals=intervals_by_group(columns, groups),
         count=len(table),
-        items=table.first(run.experiment.figure.limit),
-        predictions=table.first_predictions(run.experiment.figure.limit),
+        items=table.numbers_of(shown),
+        predictions=table.predictions_of(shown),
         right=table.right(),
         claims=list(evaluate_claims(run, found, columns, groups)),
         deviations=[*run.experiment.deviations, *run.network.deviations, *found.deviations],

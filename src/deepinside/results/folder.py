@@ -28,8 +28,8 @@ NOT_IDENTITY = (
 TARGET = re.compile(r"(^|\.)targets?$")
 """Keys that name targets."""
 FIGURE = "figure."
-KEPT_BY_FIGURE = "figure.limit"
-"""The figure's settings change how results are drawn, except the limit: it also decides what is saved."""
+KEPT_BY_FIGURE = ("figure.limit", "figure.order")
+"""The figure's settings change how results are drawn, except these: they also decide what is saved."""
 STORY = "story."
 """The sentences that the report shows."""
 
@@ -90,7 +90,7 @@ def decides(key: str) -> bool:
     """Whether a setting, by its dotted key, determines what a run computes and saves."""
     if key in NOT_IDENTITY or f"{key}.".startswith(STORY):
         return False
-    return key == KEPT_BY_FIGURE or not f"{key}.".startswith(FIGURE)
+    return key in KEPT_BY_FIGURE or not f"{key}.".startswith(FIGURE)
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -73,20 +73,30 @@ class ItemTable:
         """The numeric columns, each (items,) float64."""
         return {name: np.frombuffer(column) for name, column in self.numbers.items()}
 
-    def first(self, limit: int) -> dict[str, dict[str, float]]:
-        """The numbers of the first `limit` items by name."""
-        names = [str(name) for name in self.texts["name"][:limit]]
+    def shown(self, limit: int, order: str | None = None) -> list[int]:
+        """The rows that a figure of `limit` items shows: the first ones, or those with the largest and the smallest
+        values of the metric `order` in turn, if any has it."""
+        values = self.columns().get(order or "", np.full(len(self), math.nan))
+        falling = np.argsort(-values, kind="stable")[: np.count_nonzero(~np.isnan(values))].tolist()
+        half = min(limit, len(falling)) // 2
+        ends = zip(falling[:half], falling[::-1][:half], strict=True)
+        return [row for pair in ends for row in pair] or list(range(min(limit, len(self))))
+
+    def numbers_of(self, rows: Iterable[int]) -> dict[str, dict[str, float]]:
+        """The numbers of the items in these rows, by name."""
         return {
-            item: {name: column[i] for name, column in self.numbers.items() if not math.isnan(column[i])}
-            for i, item in enumerate(names)
+            str(self.texts["name"][i]): {
+                k: column[i] for k, column in self.numbers.items() if not math.isnan(column[i])
+            }
+            for i in rows
         }
 
-    def first_predictions(self, limit: int) -> dict[str, dict[str, Any]]:
-        """The predictions of the first `limit` items by name, as JSON types."""
-        rows = zip(self.texts["name"][:limit], self.texts["caption"], self.predictions, strict=False)
+    def predictions_of(self, rows: Iterable[int]) -> dict[str, dict[str, Any]]:
+        """The predictions of the items in these rows, by name, as JSON types."""
+        known = ((i, self.predictions[i]) for i in rows)
         return {
-            str(name): {"caption": caption, **prediction_json(prediction)}
-            for name, caption, prediction in rows
+            str(self.texts["name"][i]): {"caption": self.texts["caption"][i], **prediction_json(prediction)}
+            for i, prediction in known
             if prediction
         }
 

@@ -133,20 +133,24 @@ class Localisation:
         self, network: Network, scene: "Scene", targets: Sequence[Target], maps: Sequence[Tensor]
     ) -> Iterator[Item]:
         for number, (target, saliency) in enumerate(zip(targets, maps, strict=True), 1):
-            cut = graph_cut.segment(
-                scene.levels.byte().permute(1, 2, 0).contiguous().numpy(),
-                saliency.numpy(),
-                foreground_quantile=self.foreground,
-                background_quantile=self.background,
-                components=self.components,
-                smoothness=self.smoothness,
-                constraints=self.constraints,
-                seed=scene.seed,
-            )
+            cut = self.segmented(scene, saliency)
             stem = scene.photo.stem
             name = stem if len(targets) == 1 else f"{stem}_{number}_{safe_name(target.name)}"
             prediction = of_photo(scene.photo, network, scene.scores, target)
             yield replace(self.item(name, scene, target, saliency, cut), prediction=prediction)
+
+    def segmented(self, scene: "Scene", saliency: Tensor) -> Segmentation:
+        """Mask and box of the object that the map (H, W) points at."""
+        return graph_cut.segment(
+            scene.levels.byte().permute(1, 2, 0).contiguous().numpy(),
+            saliency.numpy(),
+            foreground_quantile=self.foreground,
+            background_quantile=self.background,
+            components=self.components,
+            smoothness=self.smoothness,
+            constraints=self.constraints,
+            seed=scene.seed,
+        )
 
     @property
     def constraints(self) -> graph_cut.Constraints:
