@@ -56,6 +56,25 @@ def test_bf16_ranks_the_pixels_of_real_photos_as_float32_does() -> None:
     assert min(found) >= 0.93  # 0.951 was the smallest of 64 photos of Tiny ImageNet, 0.988 the mean
 
 
+def test_mixed_has_the_scores_of_float32_and_almost_its_gradient(tmp_path: Path) -> None:
+    network = toys.caffe(tmp_path)
+    mixed, x = to_device(network, "cpu", "mixed"), toys.photos(network).pixels
+    targets = [class_target(0, network)] * len(x)
+    assert torch.equal(mixed.scores(x), network.scores(x))
+    exact, found = (image_gradient(n, x, targets) for n in (network, mixed))
+    assert found.dtype == torch.float32 and not torch.equal(found, exact)
+    torch.testing.assert_close(found, exact, rtol=0, atol=0.02 * float(exact.abs().max()))
+    alone = torch.cat([image_gradient(mixed, one, targets[:1]) for one in x.split(1)])
+    assert torch.equal(alone, found)
+    assert to_device(mixed, "cpu", "mixed") is mixed
+    assert torch.equal(image_gradient(to_device(mixed, "cpu", "float32"), x, targets), exact)
+
+
+def test_mixed_is_for_processors() -> None:
+    with pytest.raises(DeepInsideError, match="mixed needs a CPU, found the device cuda"):
+        check_precision("mixed", "cuda")
+
+
 def small(photo: np.ndarray, size: tuple[int, int]) -> Tensor:
     """The middle of a photo (h, w, 3) at the network's size, (3, H, W) in levels 0-255."""
     side = min(photo.shape[:2])
@@ -65,7 +84,8 @@ def small(photo: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("precision", "words"), [("tf32", ("NVIDIA", "cpu", "float32")), ("float16", ("float32, float64, bf16, tf32",))]
+    ("precision", "words"),
+    [("tf32", ("NVIDIA", "cpu", "float32")), ("float16", ("float32, float64, bf16, mixed, tf32",))],
 )
 def test_what_cannot_be_is_refused(precision: str, words: tuple[str, ...]) -> None:
     with pytest.raises(DeepInsideError) as error:

@@ -8,18 +8,21 @@ import torch
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
+from deepinside.networks.kernels import backward_dtypes, set_backward_dtype
 from deepinside.networks.network import Network
 
 LOG = logging.getLogger(__name__)
 
-Precision = Literal["float32", "float64", "bf16", "tf32"]
+Precision = Literal["float32", "float64", "bf16", "mixed", "tf32"]
 """`float32` is the default. With `bf16` the network computes in bfloat16 (three significant digits), and images and
-gradients stay float32. `tf32` is an NVIDIA GPU mode: float32 with three-digit products."""
+gradients stay float32. `mixed` is a CPU mode: the forward pass in float32, the backward pass in bfloat16. `tf32` is an
+NVIDIA GPU mode: float32 with three-digit products."""
 
 DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
     "float64": torch.float64,
     "bf16": torch.bfloat16,
+    "mixed": torch.float32,
     "tf32": torch.float32,
 }
 
@@ -32,6 +35,8 @@ def check_precision(precision: str, device: str) -> None:
         raise DeepInsideError(
             f"precision: tf32 needs an NVIDIA GPU, found the device {device}; use float32 or runtime.device=cuda."
         )
+    if precision == "mixed" and torch.device(device).type != "cpu":
+        raise DeepInsideError(f"precision: mixed needs a CPU, found the device {device}; use bf16 or tf32.")
 
 
 def to_device(network: Network, device: str, precision: Precision) -> Network:
@@ -42,9 +47,17 @@ def to_device(network: Network, device: str, precision: Precision) -> Network:
     check_precision(precision, device)
     if torch.device(device).type == "cuda":
         set_up_gpu(precision)
-    elif precision == "bf16" and not computes_bf16():
-        LOG.warning("precision: this processor has no bf16 instructions; bf16 is slower than float32 here")
-    return network.to(device=device, dtype=DTYPES[precision])
+    elif precision in ("bf16", "mixed") and not computes_bf16():
+        LOG.warning(f"precision: this processor has no bf16 instructions; {precision} is slower than float32 here")
+    moved = network.to(device=device, dtype=DTYPES[precision])
+    return with_backward_dtype(moved, torch.bfloat16 if precision == "mixed" else None)
+
+
+def with_backward_dtype(network: Network, dtype: torch.dtype | None) -> Network:
+    """The network with input gradients in `dtype`; None is that of its weights. A changed network is a copy."""
+    if backward_dtypes(network.module) <= {dtype}:
+        return network
+    return network.rewritten(lambda module: set_backward_dtype(module, dtype))
 
 
 def computes_bf16() -> bool:

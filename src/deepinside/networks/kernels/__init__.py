@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, fx, nn
 
 from deepinside.networks.kernels.convolution import LAYOUT, Convolution
@@ -10,7 +11,7 @@ from deepinside.networks.kernels.norm import CrossChannelNorm
 from deepinside.networks.kernels.pooling import drop_padding
 from deepinside.networks.spec import Layer
 
-__all__ = ["LAYOUT", "fuse_layers", "use_fast_kernels"]
+__all__ = ["LAYOUT", "backward_dtypes", "fuse_layers", "set_backward_dtype", "use_fast_kernels"]
 
 
 def use_fast_kernels(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.GraphModule:
@@ -23,6 +24,18 @@ def use_fast_kernels(module: fx.GraphModule, layers: Mapping[str, Layer]) -> fx.
     drop_padding(module, layers)
     module._apply(_laid_out)
     return module.eval()
+
+
+def backward_dtypes(module: nn.Module) -> set[torch.dtype | None]:
+    """The `backward_dtype` of every layer that has one."""
+    return {part.backward_dtype for part in module.modules() if isinstance(part, Convolution | FullyConnected)}
+
+
+def set_backward_dtype(module: fx.GraphModule, dtype: torch.dtype | None) -> None:
+    """Let convolutions and fully connected layers compute input gradients in `dtype`; None is that of their weights."""
+    for part in module.modules():
+        if isinstance(part, Convolution | FullyConnected):
+            part.backward_dtype = dtype
 
 
 def _laid_out(tensor: Tensor) -> Tensor:

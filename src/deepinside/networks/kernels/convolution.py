@@ -24,7 +24,8 @@ class Convolution(nn.Conv2d):
 
     Batched kernels round identically for every batch size above one. Some kernels switch algorithm for a single image;
     there, the image is passed twice. Weights are packed for oneDNN once per direction, on first use, and a following
-    ReLU can be fused. The input gradient of a strided first layer uses `phases`.
+    ReLU can be fused. The input gradient of a strided first layer uses `phases`. `backward_dtype` is the precision of
+    the input gradient on a CPU if it is not that of the weights.
     """
 
     @classmethod
@@ -41,6 +42,8 @@ class Convolution(nn.Conv2d):
         super().__init__(*args, **kwargs)
         self._choices = {direction: BatchInvariant() for direction in ("plain", "rectified", "back")}
         self._forwards, self._backwards = PackedWeights[Convolve](), PackedWeights[Compute]()
+        self.backward_dtype: torch.dtype | None = None
+        self._in_backward_dtype = PackedWeights["Convolution"]()
 
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
         """The convolution of `x`, followed by a ReLU if `rectified`."""
@@ -59,7 +62,10 @@ class Convolution(nn.Conv2d):
         return batch_invariant(self._choices["rectified" if rectified else "plain"], compute, x)
 
     def back(self, above: Tensor, shape: torch.Size) -> Tensor:
-        """The gradient: (N, K, h, w) to (N, C, H, W); `shape` is (C, H, W)."""
+        """The gradient: (N, K, h, w) to (N, C, H, W); `shape` is (C, H, W). Computed in `backward_dtype` if set."""
+        if self.backward_dtype is not None:
+            other = self._in_backward_dtype.of(self.weight, self.converted, self.backward_dtype)
+            return other.back(above.to(self.backward_dtype), shape).to(above.dtype)
 
         def compute(above: Tensor) -> Tensor:
             return self._backwards.of(self.weight, lambda: backwards(self, above.shape, shape), above.shape, shape)(
@@ -67,6 +73,12 @@ class Convolution(nn.Conv2d):
             )
 
         return batch_invariant(self._choices["back"], compute, above)
+
+    def converted(self) -> "Convolution":
+        """The same layer with its filters in `backward_dtype`."""
+        other = Convolution.of(self)
+        other.weight = nn.Parameter(self.weight.to(self.backward_dtype), requires_grad=False)
+        return other
 
     def can_be_flipped(self) -> bool:
         """Whether the input gradient is a plain convolution with flipped filters."""

@@ -19,7 +19,8 @@ class FullyConnected(nn.Linear):
 
     The library's matrix product rounds differently for every N, so the last digits of an image's score would depend on
     its batch. On a CPU, each row is computed as in a block of sixteen, forward and backward. Weights are packed for
-    oneDNN once per direction, on first use, which also halves the time of sixteen rows.
+    oneDNN once per direction, on first use, which also halves the time of sixteen rows. `backward_dtype` is the
+    precision of the input gradient on a CPU if it is not that of the weights.
     """
 
     @classmethod
@@ -33,6 +34,7 @@ class FullyConnected(nn.Linear):
         super().__init__(*args, **kwargs)
         self._forwards, self._backwards = PackedWeights[Compute](), PackedWeights[Compute]()
         self._choices = (BatchInvariant(), BatchInvariant())
+        self.backward_dtype: torch.dtype | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or x.ndim != 2 or self.weight.requires_grad:
@@ -46,8 +48,10 @@ class FullyConnected(nn.Linear):
         return y if self.bias is None else y.add_(self.bias)
 
     def back(self, above: Tensor) -> Tensor:
-        """The gradient: (N, outputs) to (N, inputs)."""
-        return row_invariant(self._choices[1], self._backwards.of(self.weight, lambda: product(self.weight.t())), above)
+        """The gradient: (N, outputs) to (N, inputs). Computed in `backward_dtype` if set."""
+        dtype = self.backward_dtype or self.weight.dtype
+        compute = self._backwards.of(self.weight, lambda: product(self.weight.t().to(dtype)), dtype)
+        return row_invariant(self._choices[1], compute, above.to(dtype)).to(above.dtype)
 
 
 def row_invariant(choose: BatchInvariant, compute: Compute, x: Tensor) -> Tensor:
