@@ -72,7 +72,7 @@ def class_model() -> Image.Image:
 
 def saliency() -> Image.Image:
     """Photos, the map of one crop and the average over ten."""
-    rows = [maps_of(name) for name in ("chelsea", "coffee", "rocket", "motorcycle")]
+    rows = [maps_of(name) for name in ("chelsea", "coffee", "grace_hopper", "motorcycle")]
     return sheet([[*rows[0], *rows[1]], [*rows[2], *rows[3]]])
 
 
@@ -125,7 +125,7 @@ def hog_sift() -> Image.Image:
     names = {"hog": "HOG", "hogb": "HOGb", "dsift": "dense SIFT"}
     rows = []
     for one in di.inversion(
-        net, di.photos(net, [photo(name) for name in ("astronaut", "coffee")], **crops), **settings
+        net, di.photos(net, [photo(name) for name in ("chelsea", "coffee")], **crops), **settings
     ):
         found = [tile(one.panels[f"reconstruction_{layer}"], words) for layer, words in names.items()]
         rows.append([tile(one.panels["photo"], "photo"), *found])
@@ -134,7 +134,7 @@ def hog_sift() -> Image.Image:
 
 def localisation() -> Image.Image:
     """The four pictures of the paper's figure."""
-    shown = [di.localisation(network(), photo(name), crops="ten")[0] for name in ("chelsea", "coffee", "rocket")]
+    shown = [di.localisation(network(), photo(name), crops="ten")[0] for name in ("chelsea", "coffee", "motorcycle")]
     return sheet([[framed(found), *rest(found)] for found in shown])
 
 

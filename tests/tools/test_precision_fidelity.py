@@ -4,8 +4,8 @@ from pathlib import Path
 
 import precision_fidelity as fidelity
 import pytest
-import toys
 import torch
+import toys
 
 from deepinside.networks.precision import to_device
 from deepinside.optimisation.optimisers import Momentum
