@@ -124,9 +124,7 @@ def hog_sift() -> Image.Image:
     crops = {"resize": "short_side_crop", "short_side": experiment["images"]["short_side"]}
     names = {"hog": "HOG", "hogb": "HOGb", "dsift": "dense SIFT"}
     rows = []
-    for one in di.inversion(
-        net, di.photos(net, [photo(name) for name in ("chelsea", "coffee")], **crops), **settings
-    ):
+    for one in di.inversion(net, di.photos(net, [photo(name) for name in ("chelsea", "coffee")], **crops), **settings):
         found = [tile(one.panels[f"reconstruction_{layer}"], words) for layer, words in names.items()]
         rows.append([tile(one.panels["photo"], "photo"), *found])
     return sheet(rows)

@@ -34,14 +34,14 @@ def test_a_network_is_called_and_predicts(net: di.Network) -> None:
 
 
 def test_the_target_is_the_second_argument_or_one_per_photo(net: di.Network) -> None:
-    both = di.saliency(net, [PHOTO, COFFEE], targets=["tabby", "espresso"])
-    alone = di.saliency(net, PHOTO, "tabby")
+    both = di.saliency(net, [PHOTO, COFFEE], targets=["lion", "espresso"])
+    alone = di.saliency(net, PHOTO, "lion")
     assert torch.equal(both[0].map, alone.map)
     assert torch.equal(both[1].map, di.saliency(net, COFFEE, "espresso").map)
     target = alone[0].target
-    assert target is not None and net.labels[target.index or 0].name == target.name == "tabby"
+    assert target is not None and net.labels[target.index or 0].name == target.name == "lion"
     assert target.probability == pytest.approx(alone[0].metrics["posterior"])
-    assert "target tabby" in repr(alone) and "espresso" in repr(both[1])
+    assert "target lion" in repr(alone) and "espresso" in repr(both[1])
 
 
 def test_a_batch_is_several_photos_and_floats_have_levels(net: di.Network) -> None:

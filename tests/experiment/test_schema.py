@@ -79,7 +79,7 @@ def test_merging_leaves_the_base_alone() -> None:
         ({"images__names": ["mona_lisa"]}, ("images.names", "chelsea", "mona_lisa")),
         ({"figure__layout": "spiral"}, ("figure.layout:", "'rows'", "'page'", "'spiral'")),
         ({"figure__magnitude_map": "plaid"}, ("figure.magnitude_map:", "inferno", "'plaid'")),
-        ({"runtime__precision": "float16"}, ("runtime.precision:", "'float64', 'bf16' or 'tf32'", "'float16'")),
+        ({"runtime__precision": "float16"}, ("runtime.precision:", "'bf16', 'mixed' or 'tf32'", "'float16'")),
         ({"runtime__device": "abacus"}, ("runtime.device:", "this machine has no such device", "'abacus'")),
         ({"network__targett": "fc8"}, ("network.targett: no such key", "target")),
         ({"story": {"link": "javascript:alert(1)"}}, ("story.link:", "https://")),

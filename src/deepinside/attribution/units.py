@@ -62,12 +62,12 @@ def receptive_field(network: Network, layer: str, units: Units) -> Box:
         found = units.of(network.activations(x, [layer])[layer])
         mix = torch.randn(found.shape, generator=generator).to(found)
         (gradient,) = torch.autograd.grad((found * mix).sum(), x)
-    seen = gradient.ne(0).flatten(0, 1).any(0)
-    (top, bottom), (left, right) = ends(seen.any(1)), ends(seen.any(0))
+    nonzero = gradient.ne(0).flatten(0, 1).any(0)
+    (top, bottom), (left, right) = ends(nonzero.any(1)), ends(nonzero.any(0))
     return left, top, right, bottom
 
 
-def ends(seen: Tensor) -> tuple[int, int]:
+def ends(nonzero: Tensor) -> tuple[int, int]:
     """The first true place of (n,) and the place after the last one; 0 and 0 if none is."""
-    places = seen.nonzero()
+    places = nonzero.nonzero()
     return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)

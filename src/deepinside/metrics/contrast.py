@@ -51,5 +51,5 @@ def inside(values: Tensor, box: Sequence[int]) -> Tensor:
     return values[y0:y1, x0:x1]
 
 
-def ratio(part: Tensor, whole: Tensor) -> float:
-    return (part / whole).item() if whole > 0 else 0.0
+def ratio(part: Tensor, total: Tensor) -> float:
+    return (part / total).item() if total > 0 else 0.0

@@ -49,8 +49,8 @@ def to_device(network: Network, device: str, precision: Precision) -> Network:
         set_up_gpu(precision)
     elif precision in ("bf16", "mixed") and not computes_bf16():
         LOG.warning(f"precision: this processor has no bf16 instructions; {precision} is slower than float32 here")
-    moved = network.to(device=device, dtype=DTYPES[precision])
-    return with_backward_dtype(moved, torch.bfloat16 if precision == "mixed" else None)
+    converted = network.to(device=device, dtype=DTYPES[precision])
+    return with_backward_dtype(converted, torch.bfloat16 if precision == "mixed" else None)
 
 
 def with_backward_dtype(network: Network, dtype: torch.dtype | None) -> Network:

@@ -89,7 +89,10 @@ def read(config: Mapping[str, Any]) -> tuple[Experiment, Listing]:
     experiment = read_experiment(config)
     claims.check_known(experiment.claims)
     loaded_size(experiment.images, experiment.network.input)
-    return experiment, listed(experiment.images, experiment.network)
+    photos, order = listed(experiment.images, experiment.network), experiment.figure.order
+    if order is not None and not photos:
+        raise DeepInsideError(f"figure.order: expected null for a run without photos, found {order!r}.")
+    return experiment, photos
 
 
 @contextmanager
@@ -313,7 +316,7 @@ def save_items(run: Run, checkpoint: RunCheckpoint, arrays: ArrayFile, first: in
 
 
 def kept_at_once(figure: FigureSettings) -> int:
-    """How many of the first items a run keeps for its figure; none if their numbers decide, see `computed_again`."""
+    """How many of the first items a run keeps for its figure; none if their numbers decide, see `items_of_figure`."""
     return figure.limit if figure.order is None else 0
 
 
@@ -385,12 +388,12 @@ def gather_chunks(run: Run, checkpoint: RunCheckpoint) -> tuple[ItemTable, Chunk
             found.deviations.update(record.deviations)
             found.notes.update(record.notes)
         if run.experiment.figure.order is not None:
-            found.shown += computed_again(run, checkpoint, table)
+            found.shown += items_of_figure(run, checkpoint, table)
             save_shown(run, checkpoint, arrays, found.shown)
     return table, found
 
 
-def computed_again(run: Run, checkpoint: RunCheckpoint, table: ItemTable) -> list[Item]:
+def items_of_figure(run: Run, checkpoint: RunCheckpoint, table: ItemTable) -> list[Item]:
     """The items that the figure shows, in its order: which ones is known only when all numbers are.
 
     Their photos are computed again, which gives the same bytes; keeping every item's pictures until then would take
@@ -398,8 +401,8 @@ def computed_again(run: Run, checkpoint: RunCheckpoint, table: ItemTable) -> lis
     """
     figure, known = run.experiment.figure, {source.stem: place for place, source in enumerate(run.photos)}
     rows = table.shown(figure.limit, figure.order)
-    images = (one.image if (one := table.predictions[row]) else table.texts["name"][row] for row in rows)
-    places = dict.fromkeys(known[image] for image in images if image in known)
+    images = [one.image if (one := table.predictions[row]) else str(table.texts["name"][row]) for row in rows]
+    places = dict.fromkeys(known[image] for image in images) if known.keys() >= {*images} else range(len(run.photos))
     parts = batches(run.photos, (range(n, n + 1) for n in places), run.experiment.images, run.network.input)
     found = {
         item.name: item
