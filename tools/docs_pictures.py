@@ -194,7 +194,7 @@ def covered(name: str) -> list[Tile]:
 def fooling() -> Image.Image:
     """Photos, fooling images of a class drawn at random, and the differences."""
     found = di.fooling(network(), [photo("chelsea"), photo("coffee")], target="random")
-    return sheet([[tile(panel, panel.caption) for one in found for panel in one.panels.values()]])
+    return sheet([[tile(panel, panel.caption.replace("×", "x")) for one in found for panel in one.panels.values()]])
 
 
 def drawn(figure: Figure) -> Image.Image:

@@ -1,9 +1,9 @@
 """Fooling images: the photo changed a little, so that the network takes it for another class (Szegedy et al. 2013).
 
 Found by DeepFool's steps (Moosavi-Dezfooli et al. 2016), towards a chosen class. A step goes to where the margin would
-vanish if it were linear, so its length is in intensities and suits networks of every scale. The changes have about half
-the norm, after a quarter of the steps, of those found by steps of a fixed length along the gradient of the target's
-score (CS231n, assignment 3), because the class that is ahead is lowered too and no step is longer than needed.
+vanish if it were linear, so its length is in intensities and suits networks of every scale. On SqueezeNet the changes
+have about half the norm of those found by steps of a fixed length along the gradient of the target's score (CS231n,
+assignment 3), because the class that is ahead is lowered too and no step is longer than needed.
 """
 
 from collections.abc import Sequence
