@@ -9,10 +9,9 @@
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import numpy as np
-import skimage
 import torch
 import yaml
 from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 import deepinside as di
 from deepinside.config.paths import ROOT
 from deepinside.figures import picture
+from deepinside.images.settings import PHOTOGRAPHS
 from deepinside.types import Panel
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -39,8 +39,9 @@ def network() -> di.Network:
 
 @cache
 def photo(name: str) -> Image.Image:
-    """One of the photographs inside scikit-image."""
-    return Image.open(next((Path(skimage.__file__).parent / "data").glob(f"{name}*")))
+    """One of the photographs inside the packages of dependencies."""
+    package, file = PHOTOGRAPHS[name]
+    return Image.open(files(package) / file)
 
 
 def tile(panel: Panel, words: str, magnitude_map: str = "inferno") -> Tile:
