@@ -17,6 +17,8 @@ def test_a_claim_is_a_row_with_its_verdict(tmp_path: Path) -> None:
         "| it is near | Simonyan et al. 2013, eq. 3 | order ≥ 1.5 | 2.5 [2.25, 2.75] | 9 photos | holds |",
         "| it is near | Simonyan et al. 2013, eq. 3 | order ≥ 1.5 | 1.23 | 2 photos | **inconclusive** |",
     ]
+    assert results_tables.claims_table(tmp_path, ("Simonyan",)).splitlines() == lines
+    assert results_tables.claims_table(tmp_path, ("Mahendran",)).splitlines() == lines[:2]
 
 
 def test_the_runs_of_a_sweep_are_added_up(tmp_path: Path) -> None:
