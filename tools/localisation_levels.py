@@ -10,18 +10,21 @@ third shows what choosing on them adds.
 import hashlib
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from deepinside.attribution.gradients import image_gradient
 from deepinside.config.composition import compose_dict
-from deepinside.experiment.schema import read_experiment
+from deepinside.experiment.schema import Experiment, read_experiment
 from deepinside.images.batches import batches, slices
 from deepinside.images.sources import Source, listed
 from deepinside.networks.load import load
+from deepinside.networks.network import Network
 from deepinside.segmentation import boxes as scoring
 from deepinside.targets import label_class
+from deepinside.types import Photo
 
 PER_CLASS = 10
 FOLDS = 5
@@ -41,24 +44,29 @@ def chosen(sources: Sequence[Source], per_class: int = PER_CLASS) -> list[Source
     return [source for row in by_class.values() for source in row]
 
 
+def maps_of_classes(
+    experiment: Experiment, network: Network, per_class: int = PER_CLASS
+) -> Iterator[tuple[Photo, Tensor]]:
+    """The chosen photos, each with the saliency map (H, W) of its own class."""
+    photos = chosen(listed(experiment.images, experiment.network), per_class)
+    numbers = slices(len(photos), experiment.images.batch)
+    for _, batch, _ in batches(photos, numbers, experiment.images, network.input):
+        if batch is not None:
+            targets = [label_class(photo.label or "", network) for photo in batch.photos]
+            maps = image_gradient(network, batch.pixels, targets).abs().amax(1)
+            yield from zip(batch.photos, maps, strict=True)
+
+
 def overlaps(words: Sequence[str]) -> dict[str, np.ndarray]:
     """(photos, levels) for the saliency map of each photo's own class, and for the Gaussian at the centre."""
     experiment = read_experiment(compose_dict(["experiment=localisation_error", *words]))
-    network = load(experiment.network)
-    photos = chosen(listed(experiment.images, experiment.network))
     found: dict[str, list[np.ndarray]] = {"map_levels": [], "centre_levels": []}
-    numbers = slices(len(photos), experiment.images.batch)
-    for _, batch, _ in batches(photos, numbers, experiment.images, network.input):
-        if batch is None:
-            continue
-        targets = [label_class(photo.label or "", network) for photo in batch.photos]
-        maps = image_gradient(network, batch.pixels, targets).abs().amax(1).numpy()
-        for photo, saliency in zip(batch.photos, maps, strict=True):
-            truth = scoring.pixel_boxes(photo.boxes_in_view(), saliency.shape)
-            if len(truth):
-                centre = scoring.centre_gaussian(saliency.shape)
-                found["map_levels"].append(scoring.level_overlaps(saliency, truth))
-                found["centre_levels"].append(scoring.level_overlaps(centre, truth))
+    for photo, saliency in maps_of_classes(experiment, load(experiment.network)):
+        truth = scoring.pixel_boxes(photo.boxes_in_view(), tuple(saliency.shape))
+        if len(truth):
+            centre = scoring.centre_gaussian(tuple(saliency.shape))
+            found["map_levels"].append(scoring.level_overlaps(saliency.numpy(), truth))
+            found["centre_levels"].append(scoring.level_overlaps(centre, truth))
     return {name: np.array(rows) for name, rows in found.items()}
 
 

@@ -19,17 +19,13 @@ from itertools import product
 
 import numpy as np
 import torch
-from localisation_levels import FOLDS, PER_CLASS, chosen
+from localisation_levels import FOLDS, PER_CLASS, maps_of_classes
 from localisation_table import cell
 
-from deepinside.attribution.gradients import image_gradient
 from deepinside.config.composition import compose_dict
 from deepinside.experiment.schema import Experiment, read_experiment
-from deepinside.images.batches import batches, slices
-from deepinside.images.sources import listed
 from deepinside.networks.load import load
 from deepinside.segmentation import boxes as scoring
-from deepinside.targets import label_class
 from deepinside.techniques.localisation import Localisation, observe
 from deepinside.types import Seeds
 
@@ -63,19 +59,13 @@ def settings_of(default: Localisation) -> list[Localisation]:
 def answers(experiment: Experiment, settings: Sequence[Localisation], per_class: int) -> Answers:
     """Cut the chosen photos with every setting, by the map of each photo's own class."""
     network, seeds = load(experiment.network), Seeds(experiment.seed)
-    photos = chosen(listed(experiment.images, experiment.network), per_class)
     rows, sizes = [], []
-    for _, batch, _ in batches(photos, slices(len(photos), experiment.images.batch), experiment.images, network.input):
-        if batch is None:
-            continue
-        targets = [label_class(photo.label or "", network) for photo in batch.photos]
-        maps = image_gradient(network, batch.pixels, targets).abs().amax(1)
-        for photo, saliency in zip(batch.photos, maps, strict=True):
-            scene = observe(network, photo, torch.zeros(0), seeds)
-            if len(scene.truth):
-                found = [one.segmented(scene, saliency).box for one in settings]
-                rows.append([scoring.best_iou(box, scene.truth) >= 0.5 for box in found])
-                sizes.append(scoring.size_bin(scoring.object_size(scene.truth, tuple(saliency.shape))))
+    for photo, saliency in maps_of_classes(experiment, network, per_class):
+        scene = observe(network, photo, torch.zeros(0), seeds)
+        if len(scene.truth):
+            found = [one.segmented(scene, saliency).box for one in settings]
+            rows.append([scoring.best_iou(box, scene.truth) >= 0.5 for box in found])
+            sizes.append(scoring.size_bin(scoring.object_size(scene.truth, tuple(saliency.shape))))
     return Answers(np.array(rows, dtype=np.float64), np.array(sizes))
 
 
