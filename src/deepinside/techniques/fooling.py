@@ -16,7 +16,7 @@ from torch import Tensor
 from deepinside.attribution.gradients import forward_centre_crop
 from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
-from deepinside.metrics.prediction import class_probability, of_photo, written
+from deepinside.metrics.prediction import of_photo, predict, written
 from deepinside.networks.network import Network
 from deepinside.optimisation.objectives import probability
 from deepinside.optimisation.optimisers import root_mean_square
@@ -144,10 +144,10 @@ def item(
 ) -> Item:  # fmt: skip
     """One photo: `shown` and `image` are intensities (C, H, W), `before` and `after` class scores (classes,)."""
     change = image - shown
-    times = magnification(change)
+    times, prediction = magnification(change), of_photo(photo, network, before, target)
     panels = (
-        Panel("photo", shown, "photo", best(network, before)),
-        Panel("fooling", image, "photo", best(network, after)),
+        Panel("photo", shown, "photo", str(prediction.best[0])),
+        Panel("fooling", image, "photo", str(predict(photo.stem, network, after).best[0])),
         Panel("difference", 127.5 + times * change, "photo", f"difference × {times}"),
     )
     notes, found = target_notes(photo, target), {}
@@ -158,18 +158,13 @@ def item(
     single = len(target.channels) == 1 and network.labels
     return Item(
         photo.stem, photo.stem, panels, found, notes=notes, depicts=written(target, network) if single else None,
-        prediction=of_photo(photo, network, before, target),
+        prediction=prediction,
     )  # fmt: skip
 
 
 def is_classified(scores: Tensor, target: Target) -> bool:
     """Whether one photo's class scores (classes,) have the target first."""
     return bool(margin_of(scores[None], [target]) <= 0)
-
-
-def best(network: Network, scores: Tensor) -> str:
-    """The first class with its probability."""
-    return str(class_probability(class_target(int(scores.argmax()), network), network, scores))
 
 
 def magnification(change: Tensor) -> int:
