@@ -15,6 +15,8 @@ from deepinside.networks.kernels.packed_weights import PackedWeights
 
 LAYOUT = torch.channels_last  # pooling is several times faster, convolution is no slower
 FEW = 4  # at most this many input channels: an image's own
+MANY = 64  # Winograd's transforms cost as much as they save with fewer channels, or with
+MUCH = 16_000_000  # fewer multiplications per image
 Convolve = Callable[..., Tensor]
 """From (N, C, H, W) and a flag that fuses a ReLU, to (N, K, h, w)."""
 
@@ -24,8 +26,9 @@ class Convolution(nn.Conv2d):
 
     Batched kernels round identically for every batch size above one. Some kernels switch algorithm for a single image;
     there, the image is passed twice. Weights are packed for oneDNN once per direction, on first use, and a following
-    ReLU can be fused. The input gradient of a strided first layer uses `phases`. `backward_dtype` is the precision of
-    the input gradient on a CPU if it is not that of the weights.
+    ReLU can be fused. The input gradient of a strided first layer uses `phases`. Large 3×3 layers use `Winograd` in
+    float32, unless `winograd` is false. `backward_dtype` is the precision of the input gradient on a CPU if it is not
+    that of the weights.
     """
 
     @classmethod
@@ -42,6 +45,7 @@ class Convolution(nn.Conv2d):
         super().__init__(*args, **kwargs)
         self._choices = {direction: BatchInvariant() for direction in ("plain", "rectified", "back")}
         self._forwards, self._backwards = PackedWeights[Convolve](), PackedWeights[Compute]()
+        self.winograd = True
         self.backward_dtype: torch.dtype | None = None
         self._in_backward_dtype = PackedWeights["Convolution"]()
 
@@ -57,7 +61,8 @@ class Convolution(nn.Conv2d):
         """(N, C, H, W) to (N, K, h, w)."""
 
         def compute(x: Tensor) -> Tensor:
-            return self._forwards.of(self.weight, lambda: forwards(self, x.shape), x.shape)(x, rectified)
+            key = "tiles" if self.suits_winograd(x.shape) else x.shape
+            return self._forwards.of(self.weight, lambda: forwards(self, x.shape), key)(x, rectified)
 
         return batch_invariant(self._choices["rectified" if rectified else "plain"], compute, x)
 
@@ -68,9 +73,8 @@ class Convolution(nn.Conv2d):
             return other.back(above.to(self.backward_dtype), shape).to(above.dtype)
 
         def compute(above: Tensor) -> Tensor:
-            return self._backwards.of(self.weight, lambda: backwards(self, above.shape, shape), above.shape, shape)(
-                above
-            )
+            key = "tiles" if self.suits_winograd(above.shape) else (above.shape, shape)
+            return self._backwards.of(self.weight, lambda: backwards(self, above.shape, shape), key)(above)
 
         return batch_invariant(self._choices["back"], compute, above)
 
@@ -79,6 +83,13 @@ class Convolution(nn.Conv2d):
         other = Convolution.of(self)
         other.weight = nn.Parameter(self.weight.to(self.backward_dtype), requires_grad=False)
         return other
+
+    def suits_winograd(self, maps: torch.Size) -> bool:
+        """Whether `Winograd` is faster, forwards and backwards. Does not depend on the batch or the machine's speed."""
+        outputs, inputs = self.weight.shape[:2]
+        usual = self.kernel_size == (3, 3) and self.stride == (1, 1) and self.can_be_flipped()
+        many = min(inputs, outputs // self.groups) >= MANY and self.weight.numel() * maps[2] * maps[3] >= MUCH
+        return self.winograd and usual and many and self.weight.dtype == torch.float32 and by_onednn(self.weight)
 
     def can_be_flipped(self) -> bool:
         """Whether the input gradient is a plain convolution with flipped filters."""
@@ -92,24 +103,35 @@ class Convolution(nn.Conv2d):
         return self.in_channels <= FEW and self.stride[0] > 1 and square and plain
 
 
-def forwards(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
+def forwards(layer: Convolution, batch: torch.Size) -> Convolve:
     """The forward pass for inputs of shape `batch` (N, C, H, W)."""
-    return convolve(layer.weight, layer.bias, Place(sides(layer), layer.stride, layer.dilation, layer.groups), batch)
+    place = Place(sides(layer), layer.stride, layer.dilation, layer.groups)
+    return fastest(layer, layer.weight, layer.bias, place, batch)
 
 
-def backwards(layer: "Convolution", batch: torch.Size, shape: torch.Size) -> Compute:
+def backwards(layer: Convolution, batch: torch.Size, shape: torch.Size) -> Compute:
     """The fastest input gradient: from gradients of shape `batch` (N, K, h, w) to inputs of `shape` (C, H, W)."""
     if layer.is_strided_on_few_channels():
         return by_phases(layer, shape)
     return flipped(layer, batch) if layer.can_be_flipped() else partial(input_gradient, layer, shape=shape)
 
 
-def flipped(layer: nn.Conv2d, batch: torch.Size) -> Convolve:
+def flipped(layer: Convolution, batch: torch.Size) -> Convolve:
     """The input gradient without a stride: a convolution with filters rotated by 180°, inputs and outputs exchanged."""
     by_group = layer.weight.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
     filters = by_group.flip(2, 3).contiguous(memory_format=LAYOUT)
     padding = tuple(extent - 1 - pad for extent, pad in zip(layer.kernel_size, sides(layer), strict=True))
-    return convolve(filters, None, Place(padding, (1, 1), (1, 1), layer.groups), batch)
+    return fastest(layer, filters, None, Place(padding, (1, 1), (1, 1), layer.groups), batch)
+
+
+def fastest(layer: Convolution, weight: Tensor, bias: Tensor | None, place: "Place", batch: torch.Size) -> Convolve:
+    """The convolution with these filters, by the fastest of the implementations."""
+    if layer.suits_winograd(batch):
+        # numba takes a quarter of a second to import, and most networks have no such layer
+        from deepinside.networks.kernels.winograd import Winograd
+
+        return Winograd(weight, bias, place.padding, place.groups)
+    return convolve(weight, bias, place, batch)
 
 
 def convolve(weight: Tensor, bias: Tensor | None, place: "Place", batch: torch.Size) -> Convolve:

@@ -1,0 +1,100 @@
+"""Winograd's convolution F(4×4, 3×3): a quarter of the multiplications of a 3×3 convolution without a stride.
+
+Lavin & Gray 2015, "Fast Algorithms for Convolutional Neural Networks". The products of the transformed tiles are one 1×1
+convolution by oneDNN, whose groups are the 36 lines of a tile.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepinside.networks.kernels import tiles
+from deepinside.networks.kernels.compiled import share_threads
+
+LAYOUT = torch.channels_last
+BLOCK = 3 * 2**20
+"""Values of one block's tiles and their products, 12 MiB: what a processor's last cache holds beside the filters."""
+
+
+class Winograd:
+    """A 3×3 convolution of (N, C, H, W) without a stride or dilation, with an optional fused ReLU. Float32, on a CPU.
+
+    The filters are transformed and packed once. The work is divided into blocks that fit into the cache.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], groups: int) -> None:
+        self.outputs, self.padding = len(weight), (padding[0], padding[1])
+        self.place = ((0, 0), (1, 1), (1, 1), tiles.LINES * groups)  # padding, stride, dilation, groups
+        self.bias = np.zeros(len(weight), np.float32) if bias is None else bias.detach().numpy()
+        filters = transformed(weight)
+        # the packing does not depend on the shape of the input
+        shape = (1, filters.shape[1] * self.place[3], 1, 1)
+        self.filters = torch.ops.mkldnn._reorder_convolution_weight(filters, *self.place, shape)
+
+    def __call__(self, x: Tensor, rectified: bool = False) -> Tensor:
+        share_threads()
+        x = x.detach().contiguous(memory_format=LAYOUT)
+        plan = Plan.of(x.shape, self.padding, self.outputs)
+        found = torch.empty((len(x), self.outputs, *plan.size), memory_format=LAYOUT)
+        for image, row in plan.blocks:
+            images = slice(image, image + plan.images)
+            self._block(x[images], found[images], plan, row, np.float32(0 if rectified else -np.inf))
+        return found
+
+    def _block(self, x: Tensor, found: Tensor, plan: "Plan", row: int, least: np.float32) -> None:
+        """Write the outputs of a few images, from a row of tiles on."""
+        strip = (row, plan.rows, plan.columns)
+        spread = torch.empty((len(x), tiles.LINES * x.shape[1], *strip[1:]), memory_format=LAYOUT)
+        tiles.spread(lines(x), (x.shape[2], x.shape[3]), self.padding, strip, lines(spread, tiles.LINES))
+        products = torch.ops.mkldnn._convolution_pointwise(spread, self.filters, None, *self.place, "none", [], "")
+        tiles.gather(lines(products, tiles.LINES), plan.size, strip, self.bias, least, lines(found))
+
+
+class Plan(NamedTuple):
+    """The division of a batch into blocks of the same shape: `rows` rows of `columns` tiles, of `images` images.
+
+    Whether an image is divided does not depend on the batch. Blocks may overlap; no block of a larger batch has a single
+    image, unless all have.
+    """
+
+    images: int
+    rows: int
+    columns: int
+    size: tuple[int, int]
+    """Height and width of the output."""
+    blocks: tuple[tuple[int, int], ...]
+    """By block: the first image and the first row of tiles."""
+
+    @classmethod
+    @cache
+    def of(cls, batch: torch.Size, padding: tuple[int, int], outputs: int) -> "Plan":
+        """The division for inputs of shape `batch` (N, C, H, W)."""
+        height, width = (extent + 2 * pad - 2 for extent, pad in zip(batch[2:], padding, strict=True))
+        all_rows, columns = -(-height // tiles.SIDE), -(-width // tiles.SIDE)
+        of_row = columns * tiles.LINES * (batch[1] + outputs)
+        rows, tops = divided(all_rows, BLOCK // of_row)
+        images, firsts = divided(batch[0], BLOCK // (of_row * rows) if rows == all_rows else 1)
+        return cls(images, rows, columns, (height, width), tuple((first, top) for first in firsts for top in tops))
+
+
+def divided(count: int, most: int) -> tuple[int, list[int]]:
+    """The length of equal parts of at most `most` (at least 1) items, and their starts; the last may overlap."""
+    parts = -(-count // max(1, most))
+    length = -(-count // parts)
+    return length, [min(part * length, count - length) for part in range(parts)]
+
+
+def transformed(weight: Tensor) -> Tensor:
+    """G g Gᵀ of filters (K, C, 3, 3), as filters (36 K, C, 1, 1)."""
+    matrix = torch.tensor(tiles.FILTER_WEIGHTS, dtype=torch.float64)
+    found = (matrix @ weight.double() @ matrix.T).permute(2, 3, 0, 1).reshape(-1, weight.shape[1], 1, 1)
+    return found.to(weight.dtype)
+
+
+def lines(maps: Tensor, parts: int = 1) -> tiles.Lines:
+    """Maps (N, parts · C, H, W) in channels-last memory as lines (N · H · W · parts, C), without a copy."""
+    found: tiles.Lines = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1] // parts).numpy()
+    return found
