@@ -16,6 +16,7 @@ from deepinside.config.catalogue import files, network_node
 from deepinside.config.settings import construct
 from deepinside.errors import DeepInsideError
 from deepinside.metrics.similarity import rank_correlation
+from deepinside.networks.kernels import winograd_flags
 from deepinside.networks.load import load
 from deepinside.networks.network import computing_dtype
 from deepinside.networks.precision import check_precision, pixels_to_device, set_up_gpu, to_device
@@ -133,3 +134,11 @@ def test_bf16_on_a_processor_without_it_is_said_to_be_slow(
     assert not caplog.messages
     to_device(network, "cpu", "bf16")
     assert len(caplog.messages) == said
+
+
+def test_winograd_can_be_switched_off_and_on(tmp_path: Path) -> None:
+    network = toys.caffe(tmp_path)
+    without = to_device(network, "cpu", "float32", winograd=False)
+    assert (winograd_flags(network.module), winograd_flags(without.module)) == ({True}, {False})
+    assert to_device(without, "cpu", "float32", winograd=False) is without
+    assert winograd_flags(to_device(without, "cpu", "float32").module) == {True}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepinside.errors import DeepInsideError
-from deepinside.networks.kernels import backward_dtypes, set_backward_dtype
+from deepinside.networks.kernels import backward_dtypes, set_backward_dtype, set_winograd, winograd_flags
 from deepinside.networks.network import Network
 
 LOG = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ def check_precision(precision: str, device: str) -> None:
         raise DeepInsideError(f"precision: mixed needs a CPU, found the device {device}; use bf16 or tf32.")
 
 
-def to_device(network: Network, device: str, precision: Precision) -> Network:
-    """A copy of `network` on that device, in that precision.
+def to_device(network: Network, device: str, precision: Precision, winograd: bool = True) -> Network:
+    """A copy of `network` on that device, in that precision. `winograd` allows that algorithm for float32 on a CPU.
 
     Raises DeepInsideError if the device does not support it.
     """
@@ -50,7 +50,7 @@ def to_device(network: Network, device: str, precision: Precision) -> Network:
     elif precision in ("bf16", "mixed") and not computes_bf16():
         LOG.warning(f"precision: this processor has no bf16 instructions; {precision} is slower than float32 here")
     converted = network.to(device=device, dtype=DTYPES[precision])
-    return with_backward_dtype(converted, torch.bfloat16 if precision == "mixed" else None)
+    return with_winograd(with_backward_dtype(converted, torch.bfloat16 if precision == "mixed" else None), winograd)
 
 
 def with_backward_dtype(network: Network, dtype: torch.dtype | None) -> Network:
@@ -58,6 +58,13 @@ def with_backward_dtype(network: Network, dtype: torch.dtype | None) -> Network:
     if backward_dtypes(network.module) <= {dtype}:
         return network
     return network.rewritten(lambda module: set_backward_dtype(module, dtype))
+
+
+def with_winograd(network: Network, allowed: bool) -> Network:
+    """The network with or without Winograd's convolution. A changed network is a copy."""
+    if winograd_flags(network.module) <= {allowed}:
+        return network
+    return network.rewritten(lambda module: set_winograd(module, allowed))
 
 
 def computes_bf16() -> bool:

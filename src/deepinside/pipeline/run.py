@@ -153,7 +153,8 @@ def loaded(spec: NetworkSpec, experiment: Experiment, others: Sequence[NetworkSp
         for old in set(NETWORK_CACHE) - {repr(other) for other in others}:
             del NETWORK_CACHE[old]  # a large network takes half a gigabyte
         NETWORK_CACHE[key] = load(spec, cache=Path(cache) if cache else None)
-    return to_device(NETWORK_CACHE[key], experiment.runtime.device, experiment.runtime.precision)
+    runtime = experiment.runtime
+    return to_device(NETWORK_CACHE[key], runtime.device, runtime.precision, runtime.winograd)
 
 
 def check(experiment: Experiment, network: Network, config: Mapping[str, Any]) -> None:

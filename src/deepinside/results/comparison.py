@@ -166,7 +166,8 @@ def origin(result: Result) -> dict[str, Any]:
     network = dict(found.get("network") or {})
     errors = [error for error in (network.pop("checks", None) or {}).values() if is_number(error)]
     network |= {"largest error of its checks": max(errors)} if errors else {}
-    runtime = {key: (result.provenance.get("runtime") or {}).get(key) for key in ("device", "precision", "threads")}
+    where = result.provenance.get("runtime") or {}
+    runtime = {key: where.get(key) for key in ("device", "precision", "winograd", "threads")}
     return results.flatten({**found, "network": network, "runtime": runtime})
 
 

@@ -14,7 +14,8 @@ from deepinside.config.paths import PACKAGE, ROOT
 COMMIT = PACKAGE / "commit.json"
 """The output of `code`, for a copy of the package on a machine without the repository."""
 PACKAGES = (
-    "deepinside", "torch", "numpy", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow", "hydra-core",
+    "deepinside", "torch", "numpy", "numba", "onnx", "onnx2torch", "onnxruntime-gpu", "onnxruntime", "pillow",
+    "hydra-core",
 )  # fmt: skip
 
 

@@ -64,7 +64,8 @@ def pending_run(config: Mapping[str, Any], folder: Path) -> Run | None:
 def batch_key(run: Run) -> str:
     """Runs with equal keys use the same photos, network and device."""
     runtime = run.experiment.runtime
-    return repr((run.network.sha256, run.experiment.network, run.experiment.images, runtime.device, runtime.precision))
+    where = (runtime.device, runtime.precision, runtime.winograd)
+    return repr((run.network.sha256, run.experiment.network, run.experiment.images, where))
 
 
 def optimise_batch(runs: Sequence[Run]) -> None:

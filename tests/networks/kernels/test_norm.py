@@ -1,26 +1,52 @@
-"""The quick LRN against PyTorch's own."""
+"""The fast LRN against PyTorch's own in float64."""
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deepinside.networks.kernels.norm import CrossChannelNorm
 
+GENERATOR = torch.Generator().manual_seed(0)
 
+
+def value_and_gradient(norm: nn.Module, x: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    x = x.clone().requires_grad_()
+    y = norm(x)
+    (found,) = torch.autograd.grad(y, x, above.to(y.dtype))
+    return y.double(), found.double()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 1e-2)]
+)
 @pytest.mark.parametrize("beta", [0.75, 0.5])
-@pytest.mark.parametrize("size", [1, 3, 5])
-def test_the_norm_and_its_gradient_are_those_of_pytorch(size: int, beta: float) -> None:
+@pytest.mark.parametrize(("size", "channels"), [(1, 7), (3, 7), (5, 70), (5, 2)])
+def test_the_norm_and_its_gradient_are_those_of_pytorch(
+    size: int, channels: int, beta: float, dtype: torch.dtype, tolerance: float
+) -> None:
     plain = nn.LocalResponseNorm(size, alpha=0.3, beta=beta, k=1.5)
-    quick = CrossChannelNorm(plain, 7).double()
-    x = torch.randn(2, 7, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
-    weight = torch.linspace(-1, 1, x.numel(), dtype=torch.float64).view_as(x)
-    (expected,) = torch.autograd.grad((plain(x) * weight).sum(), x)
-    (found,) = torch.autograd.grad((quick(x) * weight).sum(), x)
-    # the band holds α/n in float32, as the file does
-    torch.testing.assert_close(quick(x), plain(x), rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    x, above = (torch.randn(2, channels, 13, 14, generator=GENERATOR).to(dtype) for _ in range(2))
+    expected = value_and_gradient(plain, x.double(), above)
+    found = value_and_gradient(CrossChannelNorm(plain), x, above)
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_an_even_window_reaches_further_behind_as_onnx_says() -> None:
-    quick = CrossChannelNorm(nn.LocalResponseNorm(4, alpha=4.0, beta=1.0, k=0.0), 5)
-    assert quick.get_buffer("band")[1, :, 0, 0].tolist() == [1, 1, 1, 1, 0]
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_an_even_window_reaches_further_behind_as_onnx_says(dtype: torch.dtype) -> None:
+    norm = CrossChannelNorm(nn.LocalResponseNorm(4, alpha=4.0, beta=1.0, k=0.0))
+    x = torch.tensor([1.0, 2, 4, 8, 16], dtype=dtype).view(1, 5, 1, 1)
+    expected = [1 / (1 + 4 + 16), 2 / (1 + 4 + 16 + 64), 4 / (4 + 16 + 64 + 256), 8 / (16 + 64 + 256), 16 / (64 + 256)]
+    torch.testing.assert_close(norm(x).flatten(), torch.tensor(expected, dtype=dtype))
+
+
+def test_a_pixel_alone_is_normalised_as_in_a_batch() -> None:
+    norm = CrossChannelNorm(nn.LocalResponseNorm(5, alpha=0.3))
+    x = torch.randn(5, 96, 27, 27, generator=GENERATOR)
+    assert torch.equal(norm(x)[3:4], norm(x[3:4]))
+    assert torch.equal(norm(x)[:, :, 2:3, 4:5], norm(x[:, :, 2:3, 4:5]))
+
+
+def test_maps_in_any_memory_format_give_the_same() -> None:
+    norm = CrossChannelNorm(nn.LocalResponseNorm(5, alpha=0.3))
+    x = torch.randn(2, 96, 5, 6, generator=GENERATOR)
+    assert torch.equal(norm(x), norm(x.contiguous(memory_format=torch.channels_last)))

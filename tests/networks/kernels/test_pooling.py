@@ -1,4 +1,4 @@
-"""Pooling over the edge, against the padded pooling that it takes the place of."""
+"""The fast pooling against PyTorch's, and pooling over the edge against the padded pooling that it replaces."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from deepinside.networks.kernels import use_fast_kernels
+from deepinside.networks.kernels.pooling import MaxPooling, fits
 from deepinside.networks.onnx.convert import convert
 from deepinside.networks.onnx.graph import prepare_graph, read
 from deepinside.networks.spec import InputConvention
@@ -50,3 +51,52 @@ def test_the_largest_values_and_their_gradients_stay(
     torch.testing.assert_close(scores, expected)
     (found,), (wanted,) = (torch.autograd.grad(values.sum(), x) for values in (scores, expected))
     torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+        {"kernel_size": 2},
+        {"kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 0)},
+        {"kernel_size": 5, "stride": 3, "padding": 2, "ceil_mode": True},
+        {"kernel_size": 2, "stride": 3},
+    ],
+)
+@pytest.mark.parametrize("size", [(7, 9), (16, 13)])
+def test_values_and_gradients_are_those_of_pytorch(
+    size: tuple[int, int], keys: dict[str, int], dtype: torch.dtype, rectified: bool
+) -> None:
+    layer = nn.MaxPool2d(**keys)
+    # few different values: windows have ties
+    x = torch.randn(3, 20, *size, generator=GENERATOR).mul(2).round().to(dtype).requires_grad_()
+    found, expected = MaxPooling.of(layer)(x, rectified), layer(x)
+    expected = expected.relu() if rectified else expected
+    assert torch.equal(found, expected)
+    above = torch.randn(expected.shape, generator=GENERATOR).to(dtype)
+    (back,), (wanted,) = (torch.autograd.grad(values, x, above) for values in (found, expected))
+    if dtype == torch.bfloat16:  # PyTorch rounds every sum of two
+        torch.testing.assert_close(back, wanted, rtol=0.02, atol=0.02)
+    else:
+        assert torch.equal(back, wanted)
+
+
+def test_a_nan_is_the_largest() -> None:
+    x = torch.zeros(1, 1, 4, 4)
+    x[0, 0, 1, 1] = torch.nan
+    assert MaxPooling(2)(x, rectified=True).isnan().tolist() == [[[[True, False], [False, False]]]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "suits"),
+    [
+        (nn.MaxPool2d(3), True),
+        (nn.MaxPool2d(3, dilation=2), False),
+        (nn.MaxPool2d(3, return_indices=True), False),
+        (nn.MaxPool2d((16, 16)), False),  # a byte does not hold its places
+    ],
+)
+def test_what_is_replaced(layer: nn.MaxPool2d, suits: bool) -> None:
+    assert fits(layer) is suits

@@ -15,7 +15,7 @@ from deepinside.networks.kernels.packed_weights import PackedWeights
 
 LAYOUT = torch.channels_last  # pooling is several times faster, convolution is no slower
 FEW = 4  # at most this many input channels: an image's own
-MANY = 64  # Winograd's transforms cost as much as they save with fewer channels, or with
+MANY = 48  # Winograd's transforms cost as much as they save with fewer channels, or with
 MUCH = 16_000_000  # fewer multiplications per image
 Convolve = Callable[..., Tensor]
 """From (N, C, H, W) and a flag that fuses a ReLU, to (N, K, h, w)."""
@@ -61,7 +61,7 @@ class Convolution(nn.Conv2d):
         """(N, C, H, W) to (N, K, h, w)."""
 
         def compute(x: Tensor) -> Tensor:
-            key = "tiles" if self.suits_winograd(x.shape) else x.shape
+            key = "tiles" if self.in_tiles(x.shape) else x.shape
             return self._forwards.of(self.weight, lambda: forwards(self, x.shape), key)(x, rectified)
 
         return batch_invariant(self._choices["rectified" if rectified else "plain"], compute, x)
@@ -73,7 +73,7 @@ class Convolution(nn.Conv2d):
             return other.back(above.to(self.backward_dtype), shape).to(above.dtype)
 
         def compute(above: Tensor) -> Tensor:
-            key = "tiles" if self.suits_winograd(above.shape) else (above.shape, shape)
+            key = "tiles" if self.in_tiles(above.shape) else (above.shape, shape)
             return self._backwards.of(self.weight, lambda: backwards(self, above.shape, shape), key)(above)
 
         return batch_invariant(self._choices["back"], compute, above)
@@ -84,12 +84,13 @@ class Convolution(nn.Conv2d):
         other.weight = nn.Parameter(self.weight.to(self.backward_dtype), requires_grad=False)
         return other
 
-    def suits_winograd(self, maps: torch.Size) -> bool:
-        """Whether `Winograd` is faster, forwards and backwards. Does not depend on the batch or the machine's speed."""
-        outputs, inputs = self.weight.shape[:2]
-        usual = self.kernel_size == (3, 3) and self.stride == (1, 1) and self.can_be_flipped()
-        many = min(inputs, outputs // self.groups) >= MANY and self.weight.numel() * maps[2] * maps[3] >= MUCH
-        return self.winograd and usual and many and self.weight.dtype == torch.float32 and by_onednn(self.weight)
+    def in_tiles(self, maps: torch.Size) -> bool:
+        """Whether maps (N, C or K, h, w) are convolved by `Winograd`, forwards and backwards."""
+        return self.winograd and self.can_be_flipped() and suits_winograd(self.weight, self.place(), maps)
+
+    def place(self) -> "Place":
+        """Where the filters are applied."""
+        return Place(sides(self), self.stride, self.dilation, self.groups)
 
     def can_be_flipped(self) -> bool:
         """Whether the input gradient is a plain convolution with flipped filters."""
@@ -105,14 +106,13 @@ class Convolution(nn.Conv2d):
 
 def forwards(layer: Convolution, batch: torch.Size) -> Convolve:
     """The forward pass for inputs of shape `batch` (N, C, H, W)."""
-    place = Place(sides(layer), layer.stride, layer.dilation, layer.groups)
-    return fastest(layer, layer.weight, layer.bias, place, batch)
+    return fastest(layer, layer.weight, layer.bias, layer.place(), batch)
 
 
 def backwards(layer: Convolution, batch: torch.Size, shape: torch.Size) -> Compute:
     """The fastest input gradient: from gradients of shape `batch` (N, K, h, w) to inputs of `shape` (C, H, W)."""
     if layer.is_strided_on_few_channels():
-        return by_phases(layer, shape)
+        return by_phases(layer, batch, shape)
     return flipped(layer, batch) if layer.can_be_flipped() else partial(input_gradient, layer, shape=shape)
 
 
@@ -126,12 +126,23 @@ def flipped(layer: Convolution, batch: torch.Size) -> Convolve:
 
 def fastest(layer: Convolution, weight: Tensor, bias: Tensor | None, place: "Place", batch: torch.Size) -> Convolve:
     """The convolution with these filters, by the fastest of the implementations."""
-    if layer.suits_winograd(batch):
+    if layer.winograd and suits_winograd(weight, place, batch):
         # numba takes a quarter of a second to import, and most networks have no such layer
         from deepinside.networks.kernels.winograd import Winograd
 
         return Winograd(weight, bias, place.padding, place.groups)
     return convolve(weight, bias, place, batch)
+
+
+def suits_winograd(weight: Tensor, place: "Place", maps: torch.Size) -> bool:
+    """Whether `Winograd` is the faster way for these filters (K, C, h, w) and maps.
+
+    A fixed rule: a measured choice would make the bytes of a result depend on what else the machine was doing.
+    """
+    outputs, inputs, *extent = weight.shape
+    plain = extent == [3, 3] and place.stride == place.dilation == (1, 1)
+    many = min(inputs, outputs // place.groups) >= MANY and weight.numel() * maps[2] * maps[3] >= MUCH
+    return plain and many and weight.dtype == torch.float32 and by_onednn(weight)
 
 
 def convolve(weight: Tensor, bias: Tensor | None, place: "Place", batch: torch.Size) -> Convolve:
@@ -182,10 +193,12 @@ def input_gradient(layer: nn.Conv2d, above: Tensor, shape: torch.Size) -> Tensor
     return found
 
 
-def by_phases(layer: nn.Conv2d, shape: torch.Size) -> Compute:
-    """The input gradient of a strided first layer, for inputs of `shape` (C, H, W)."""
+def by_phases(layer: Convolution, batch: torch.Size, shape: torch.Size) -> Compute:
+    """The input gradient of a strided first layer: from gradients of shape `batch` to inputs of `shape` (C, H, W)."""
     filters = phases(layer.weight, layer.stride[0])
-    return partial(gradient_by_phases, filters, stride=layer.stride[0], padding=sides(layer), shape=shape)
+    reach = filters.shape[-1] - 1
+    full = fastest(layer, filters, None, Place((reach, reach), (1, 1), (1, 1), 1), batch)
+    return partial(gradient_by_phases, full, stride=layer.stride[0], padding=sides(layer), shape=shape)
 
 
 def phases(weight: Tensor, stride: int) -> Tensor:
@@ -202,10 +215,10 @@ def phases(weight: Tensor, stride: int) -> Tensor:
 
 
 def gradient_by_phases(
-    filters: Tensor, above: Tensor, *, stride: int, padding: tuple[int, ...], shape: torch.Size
+    full: Convolve, above: Tensor, *, stride: int, padding: tuple[int, ...], shape: torch.Size
 ) -> Tensor:
-    """The same gradient as `input_gradient`, (N, C, H, W), from the filters of `phases`."""
-    by_phase = F.conv2d(above, filters, padding=filters.shape[-1] - 1).permute(0, 2, 3, 1)
+    """The same gradient as `input_gradient`, (N, C, H, W), from the convolution with the filters of `phases`."""
+    by_phase = full(above).permute(0, 2, 3, 1)
     items, rows, columns, _ = by_phase.shape
     pixels = by_phase.reshape(items, rows, columns, stride, -1).transpose(2, 3)
     padded = pixels.reshape(items, rows * stride, columns * stride, -1).permute(0, 3, 1, 2)

@@ -1,81 +1,70 @@
-"""Cross-channel local response normalisation (LRN), as fast as one small convolution."""
+"""Cross-channel local response normalisation (LRN), in one pass over memory on a CPU."""
 
-from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from deepinside.networks.kernels.batch_invariance import BatchInvariant, batch_invariant
-from deepinside.networks.kernels.matrix import by_onednn
+LAYOUT = torch.channels_last
 
 
 class CrossChannelNorm(nn.Module):
-    """LRN across channels, x / e^β with e = k + α/n Σ x² over n neighbouring channels.
-
-    The sum is a banded 1×1 convolution.
+    """LRN of (N, C, H, W) across channels, x / e^β with e = k + α/n Σ x² over n neighbouring channels.
 
     PyTorch's version pads and pools in three dimensions and takes longer than the preceding convolution.
     Krizhevsky et al. 2012, Sect. 3.3, with Caffe's α/n.
     """
 
-    def __init__(self, norm: nn.LocalResponseNorm, channels: int) -> None:
+    def __init__(self, norm: nn.LocalResponseNorm) -> None:
         super().__init__()
-        self.beta = float(norm.beta)
-        place = torch.arange(channels)
-        offset = place[None] - place[:, None]  # ONNX: for even n, one more neighbour after than before
-        near = (offset >= -((norm.size - 1) // 2)) & (offset <= norm.size // 2)
-        self.register_buffer("band", (near * (norm.alpha / norm.size)).float()[:, :, None, None])
-        self.register_buffer("k", torch.full((channels,), float(norm.k)))
-        self._choices = (BatchInvariant(), BatchInvariant())
+        self.before, self.after = (norm.size - 1) // 2, norm.size // 2  # ONNX: an even n has one more after than before
+        self.scale, self.k, self.beta = norm.alpha / norm.size, float(norm.k), float(norm.beta)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = _Norm.apply(x, self)
-        return result
+        if x.device.type == "cpu" and x.ndim == 4 and x.dtype in (torch.float32, torch.bfloat16):
+            result: Tensor = _Norm.apply(x, self)
+            return result
+        return self.plain(x)
 
-    def energy(self, x: Tensor) -> Tensor:
-        """e of (N, C, H, W)."""
-        compute = partial(mix_channels, weight=self.get_buffer("band"), bias=self.get_buffer("k"))
-        return batch_invariant(self._choices[0], compute, x * x)
+    def plain(self, x: Tensor) -> Tensor:
+        """The same in PyTorch's operations, for any device and precision."""
+        edges = (0, 0) * (x.ndim - 2) + (self.before, self.after)
+        windows = F.pad(x * x, edges).unfold(1, self.before + 1 + self.after, 1)
+        return x * (self.k + self.scale * windows.sum(-1)).pow(-self.beta)
 
-    def spread(self, above: Tensor) -> Tensor:
-        """bandᵀ · above: the gradient through the sum in e."""
-        compute = partial(mix_channels, weight=self.get_buffer("band").transpose(0, 1))
-        return batch_invariant(self._choices[1], compute, above)
+    def settings(self) -> tuple[Any, ...]:
+        """What the compiled functions take."""
+        return self.before, self.after, np.float32(self.scale), np.float32(self.k), np.float32(self.beta)
 
 
 class _Norm(torch.autograd.Function):
-    """y = x·f with f = e^-β; the gradient of g is f·g − 2β x·(bandᵀ (f·g·x / e)), in few passes over memory."""
+    """The normalisation and its gradient. Only the input is kept for it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, norm: CrossChannelNorm) -> Tensor:
-        energy = norm.energy(x)
-        inverse = energy.rsqrt_() if norm.beta == 0.75 else energy.reciprocal_()
-        factor = power(inverse, norm.beta)
-        ctx.save_for_backward(x, inverse, factor)
-        ctx.norm = norm
-        return x * factor
+        # numba takes a quarter of a second to import, and most networks have no such layer
+        from deepinside.networks.kernels.channel_norm import normalise
+        from deepinside.networks.kernels.compiled import lines, share_threads
+
+        share_threads()
+        x = x.detach().contiguous(memory_format=LAYOUT)
+        ctx.save_for_backward(x)
+        ctx.norm, found = norm, torch.empty_like(x)
+        normalise(lines(x), lines(found), *norm.settings())
+        return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
-        x, inverse, factor = ctx.saved_tensors
-        direct = above * factor
-        through = (direct * x).mul_(inverse)
-        through = through.mul_(inverse) if ctx.norm.beta == 0.75 else through
-        return direct.addcmul_(x, ctx.norm.spread(through), value=-2 * ctx.norm.beta), None
+        from deepinside.networks.kernels.channel_norm import normalise_back
+        from deepinside.networks.kernels.compiled import lines, share_threads
 
-
-def mix_channels(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 1×1 convolution by oneDNN. `F.conv2d` switches library at sixteen images, and with it the rounding."""
-    if x.device.type == "cpu" and by_onednn(x):
-        found: Tensor = torch.ops.aten.mkldnn_convolution(x, weight.contiguous(), bias, [0, 0], [1, 1], [1, 1], 1)
-        return found
-    return F.conv2d(x, weight, bias)
-
-
-def power(inverse: Tensor, beta: float) -> Tensor:
-    """e^-β from 1/e; for the usual β = 3/4 from 1/√e, without a logarithm."""
-    return inverse.sqrt().mul_(inverse) if beta == 0.75 else inverse.pow(beta)
+        share_threads()
+        (x,) = ctx.saved_tensors
+        found = torch.empty_like(x)
+        above = above.contiguous(memory_format=LAYOUT)
+        normalise_back(lines(x), lines(above), lines(found), *ctx.norm.settings())
+        return found, None

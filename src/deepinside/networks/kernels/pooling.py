@@ -1,10 +1,94 @@
-"""Max-pooling windows that extend beyond the edge, without a padded copy of the maps."""
+"""Max-pooling that remembers where the largest values are, also for windows that extend beyond the edge."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from torch import fx, nn
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.autograd.function import once_differentiable
 
 from deepinside.networks.spec import Layer
+
+LAYOUT = torch.channels_last
+LARGEST = 255
+"""Places in a window that a byte can hold."""
+
+
+class MaxPooling(nn.MaxPool2d):
+    """Max-pooling of (N, C, H, W), with an optional fused ReLU.
+
+    PyTorch keeps eight bytes for every largest value and fills the gradient with zeros before it writes it.
+    """
+
+    @classmethod
+    def of(cls, layer: nn.MaxPool2d) -> "MaxPooling":
+        """The same layer."""
+        return cls(layer.kernel_size, layer.stride, layer.padding, layer.dilation, ceil_mode=layer.ceil_mode)
+
+    def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
+        """The largest values of the windows of `x`, followed by a ReLU if `rectified`."""
+        if x.device.type == "cpu" and x.ndim == 4 and x.dtype in (torch.float32, torch.bfloat16):
+            result: Tensor = _Pool.apply(x, self, rectified)
+            return result
+        result = super().forward(x)
+        return F.relu(result) if rectified else result
+
+    def windows(self) -> tuple[tuple[int, ...], ...]:
+        """Rows and columns of a window, of the stride and of the padding."""
+        return _two(self.kernel_size), _two(self.stride), _two(self.padding)
+
+    def size_of(self, size: torch.Size) -> tuple[int, ...]:
+        """Height and width of the output for an input of `size`, as PyTorch counts them."""
+        return tuple(starts(self.ceil_mode, *axis) for axis in zip(size, *self.windows(), strict=True))
+
+
+def starts(ceil_mode: bool, size: int, window: int, stride: int, padding: int) -> int:
+    """The number of windows along an axis. The last must start within the image or the padding before it."""
+    free = size + 2 * padding - window
+    count = (free + (stride - 1 if ceil_mode else 0)) // stride + 1
+    return count - 1 if (count - 1) * stride >= size + padding else count
+
+
+def fits(layer: nn.MaxPool2d) -> bool:
+    """Whether `MaxPooling` can replace the layer."""
+    rows, columns = _two(layer.kernel_size)
+    return set(_two(layer.dilation)) == {1} and not layer.return_indices and rows * columns <= LARGEST
+
+
+class _Pool(torch.autograd.Function):
+    """The pooling and its gradient. Only the places of the largest values are kept for it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pooling: MaxPooling, rectified: bool) -> Tensor:
+        # numba takes a quarter of a second to import
+        from deepinside.networks.kernels.compiled import lines, share_threads
+        from deepinside.networks.kernels.max_windows import largest
+
+        share_threads()
+        x = x.detach().contiguous(memory_format=LAYOUT)
+        ctx.shape, ctx.windows = x.shape, pooling.windows()
+        found = torch.empty((*x.shape[:2], *pooling.size_of(x.shape[2:])), dtype=x.dtype, memory_format=LAYOUT)
+        winners = torch.empty(found.shape, dtype=torch.uint8, memory_format=LAYOUT)
+        sizes = (tuple(x.shape[2:]), *ctx.windows, tuple(found.shape[2:]))
+        largest(lines(x), lines(found), lines(winners), np.float32(0 if rectified else -np.inf), *sizes)
+        ctx.save_for_backward(winners)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        from deepinside.networks.kernels.compiled import lines, share_threads
+        from deepinside.networks.kernels.max_windows import largest_back
+
+        share_threads()
+        (winners,) = ctx.saved_tensors
+        above = above.contiguous(memory_format=LAYOUT)
+        found = torch.empty(ctx.shape, dtype=above.dtype, memory_format=LAYOUT)
+        sizes = (tuple(ctx.shape[2:]), *ctx.windows, tuple(above.shape[2:]))
+        largest_back(lines(above), lines(winners), lines(found), *sizes)
+        return found, None, None
 
 
 def drop_padding(module: fx.GraphModule, layers: Mapping[str, Layer]) -> None:

@@ -1,7 +1,7 @@
 """Winograd's convolution F(4×4, 3×3): a quarter of the multiplications of a 3×3 convolution without a stride.
 
-Lavin & Gray 2015, "Fast Algorithms for Convolutional Neural Networks". The products of the transformed tiles are one 1×1
-convolution by oneDNN, whose groups are the 36 lines of a tile.
+Lavin & Gray 2015, "Fast Algorithms for Convolutional Neural Networks". The products of the transformed tiles are one
+1×1 convolution by oneDNN, whose groups are the 36 lines of a tile.
 """
 
 from functools import cache
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deepinside.networks.kernels import tiles
-from deepinside.networks.kernels.compiled import share_threads
+from deepinside.networks.kernels.compiled import lines, share_threads
 
 LAYOUT = torch.channels_last
 BLOCK = 3 * 2**20
@@ -56,8 +56,8 @@ class Winograd:
 class Plan(NamedTuple):
     """The division of a batch into blocks of the same shape: `rows` rows of `columns` tiles, of `images` images.
 
-    Whether an image is divided does not depend on the batch. Blocks may overlap; no block of a larger batch has a single
-    image, unless all have.
+    Whether an image is divided does not depend on the batch. Blocks may overlap. If a block can hold two images, it has
+    a single one only if that is the whole batch.
     """
 
     images: int
@@ -92,9 +92,3 @@ def transformed(weight: Tensor) -> Tensor:
     matrix = torch.tensor(tiles.FILTER_WEIGHTS, dtype=torch.float64)
     found = (matrix @ weight.double() @ matrix.T).permute(2, 3, 0, 1).reshape(-1, weight.shape[1], 1, 1)
     return found.to(weight.dtype)
-
-
-def lines(maps: Tensor, parts: int = 1) -> tiles.Lines:
-    """Maps (N, parts · C, H, W) in channels-last memory as lines (N · H · W · parts, C), without a copy."""
-    found: tiles.Lines = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1] // parts).numpy()
-    return found
