@@ -20,6 +20,7 @@ from deepinside.networks import fetch
 from deepinside.networks.load import load, locate
 from deepinside.networks.network import Network
 from deepinside.networks.onnx.convert import _detect
+from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph
 from deepinside.networks.spec import NetworkSpec, Reference, find_spec
 
 SQUEEZENET = Path(__file__).parents[3] / "shared" / "models" / "squeezenet1.0-9.onnx"
@@ -132,6 +133,20 @@ def test_a_batch_mixed_by_the_graph_is_refused(tmp_path: Path) -> None:
     spec = save(model(nodes, weights, output="fc_1"), tmp_path, target="fc", output="scores")
     with pytest.raises(DeepInsideError, match="should hold one row of class scores for each image, found 3×4 for one"):
         load(spec)
+
+
+def test_the_graph_for_a_single_image_is_prepared_only_if_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def prepared(original: onnx.ModelProto, spec: NetworkSpec, *, single_image: bool = False) -> PreparedGraph:
+        asked.append(single_image)
+        return prepare_graph(original, spec, single_image=single_image)
+
+    monkeypatch.setattr("deepinside.networks.load.prepare_graph", prepared)
+    load(save(caffe(), tmp_path, target="fc8"))
+    assert asked == [False]
 
 
 CONVERT = """
