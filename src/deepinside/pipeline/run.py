@@ -213,13 +213,21 @@ def checkpoint_origin(run: Run) -> dict[str, Any]:
 
 def compute(run: Run, checkpoint: RunCheckpoint) -> None:
     """Compute the missing chunks; at the end wait for the chunks of other processes."""
-    Thread(target=figures.prepare).start()
+    Thread(target=import_ahead).start()
     while (missing := checkpoint.missing(run.chunks)) and not checkpoint.superseded:
         before = len(missing)
         progress.set_position(len(run.photos) - sum(len(part) for chunk in missing for part in chunk.batches))
         run_chunks(run, checkpoint, missing)
         if len(checkpoint.missing(run.chunks)) == before:
             time.sleep(POLL_INTERVAL)
+
+
+def import_ahead() -> None:
+    """Import what the end of a run needs, together half a second; a background thread does it during computation."""
+    import pyarrow.parquet  # noqa: F401 - the table of items
+    import scipy.special  # noqa: F401 - intervals
+
+    figures.prepare()
 
 
 def run_chunks(run: Run, checkpoint: RunCheckpoint, missing: Sequence[Chunk]) -> None:
@@ -358,18 +366,22 @@ def assemble(run: Run, checkpoint: RunCheckpoint) -> dict[str, Any]:
 
 
 def finalise(run: Run, checkpoint: RunCheckpoint) -> dict[str, Any]:
-    """Write all files of the result except the panels, which are already there."""
+    """Write all files of the result except the panels, which are already there.
+
+    The figure is drawn in the background: the claims, which are measured meanwhile, keep another core busy.
+    """
     table, found = gather_chunks(run, checkpoint)
     check_some_are_readable(len(run.photos), found.skipped)
-    experiment, folder = run.experiment, checkpoint.result
-    redraw.save_pictures(found.shown, len(table), run.config, experiment.figure, folder)
-    write_shown(folder, found.shown)
-    found.notes.update(dict.fromkeys(figures.unknown_panel_notes(found.shown, experiment.figure)))
-    table.write(folder / "items.parquet")
-    results.write_config(folder / "config.yaml", run.config)
-    ended = {"ended": utc_now(), "seconds": round(found.seconds, 3)}
-    results.write_json(folder / "provenance.json", {**provenance_of(run, table), **ended})
-    metrics = summarise(run, table, found)
+    figure, folder = run.experiment.figure, checkpoint.result
+    with BackgroundWriter() as writer:
+        writer.do(redraw.save_pictures, found.shown, len(table), run.config, figure, folder)
+        writer.do(write_shown, folder, found.shown)
+        writer.do(table.write, folder / "items.parquet")
+        writer.do(results.write_config, folder / "config.yaml", run.config)
+        found.notes.update(dict.fromkeys(figures.unknown_panel_notes(found.shown, figure)))
+        ended = {"ended": utc_now(), "seconds": round(found.seconds, 3)}
+        results.write_json(folder / "provenance.json", {**provenance_of(run, table), **ended})
+        metrics = summarise(run, table, found)
     results.write_json(folder / "metrics.json", metrics)
     return metrics
 
