@@ -6,13 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import hydra
 import pytest
 from corridor import call, content, metrics, photo
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from deepinside.cli import run as cli
-from deepinside.config import hydra_errors
+from deepinside.config import catalogue, hydra_errors
+from deepinside.config.paths import ROOT
 from deepinside.pipeline import run as pipeline
 from deepinside.results import folder as results
 
@@ -147,6 +152,53 @@ def test_hydras_own_traceback_is_shown_to_who_asks_for_it(bench: Path, monkeypat
 
 def test_an_error_that_is_no_refusal_of_a_key_is_said_in_one_line() -> None:
     assert hydra_errors.explain(ValueError("first\n  second.")) == "first second."
+
+
+# ---- the defaults of an experiment ----
+
+
+def composed(*words: str, name: str = "config") -> DictConfig:
+    """What Hydra gives to a run of this command line."""
+    catalogue.publish()
+    with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = hydra.compose(name, list(words), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+@pytest.fixture
+def without_hydra() -> Iterator[None]:
+    yield
+    HydraConfig.instance().cfg = None
+
+
+@pytest.mark.usefixtures("without_hydra")
+@pytest.mark.parametrize(
+    "words",
+    [(), ("network=squeezenet",), ("runtime.results=elsewhere", "runtime.threads=1")],
+    ids=["experiment", "network", "runtime"],
+)
+def test_a_command_without_changes_needs_no_second_composition(words: tuple[str, ...]) -> None:
+    config = composed("experiment=fig2_saliency", *words)
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert cli.is_default(config)
+    assert results.folder_of(plain, plain) == results.folder_of(plain)
+    assert results.folder_of(plain).name == "default"
+
+
+@pytest.mark.usefixtures("without_hydra")
+@pytest.mark.parametrize(
+    "words", [("seed=1",), ("runtime=cuda",), ("~claims",), ("name=other",), ("+technique.new=1",), ("figure=rows",)]
+)
+def test_a_command_with_changes_is_compared_with_the_defaults(words: tuple[str, ...]) -> None:
+    assert not cli.is_default(composed("experiment=fig2_saliency", *words))
+
+
+@pytest.mark.usefixtures("without_hydra")
+def test_a_command_without_an_experiment_is_compared_with_the_defaults() -> None:
+    assert not cli.is_default(composed("network=squeezenet"))
 
 
 # ---- something is done ----

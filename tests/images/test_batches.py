@@ -17,7 +17,16 @@ from shots import CAFFE, put, run
 
 from deepinside.errors import DeepInsideError
 from deepinside.images import batches as reading
-from deepinside.images.batches import AHEAD, Skipped, all_batches, batches, check_some_are_readable, fit, slices
+from deepinside.images.batches import (
+    AHEAD,
+    Skipped,
+    all_batches,
+    batches,
+    check_some_are_readable,
+    fit,
+    slices,
+    start_reading,
+)
 from deepinside.images.load import ENOUGH, decode, to_tensor
 from deepinside.images.settings import ImageSettings, view
 from deepinside.images.sources import listed
@@ -191,6 +200,21 @@ def test_the_next_batches_are_read_while_one_is_computed_and_no_more(tmp_path: P
     assert sorted(reads) == [f"{index}.png" for index in range(2 * (1 + AHEAD))]
     stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")]
+
+
+def test_photos_that_are_read_early_are_not_read_again(tmp_path: Path, reads: list[str]) -> None:
+    for index in range(5):
+        put(tmp_path / f"{index}.png", level=10 * index)
+    settings = ImageSettings(root=str(tmp_path), batch=2)
+    sources, parts = listed(settings), slices(5, 2)
+    plain = list(batches(sources, parts, settings, CAFFE))
+    reads.clear()
+    early = start_reading(sources, parts[0], settings, CAFFE)
+    for _ in range(2):
+        found = list(batches(sources, parts, settings, CAFFE, early))
+        assert [each.numbers for each in found] == parts
+        assert all(torch.equal(a.batch.pixels, b.batch.pixels) for a, b in zip(found, plain, strict=True))
+    assert sorted(reads) == ["0.png", "1.png", *sorted(["2.png", "3.png", "4.png"] * 2)]
 
 
 def test_two_runs_give_the_same_bytes() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -18,6 +19,8 @@ from deepinside.errors import DeepInsideError
 from deepinside.networks import fetch
 from deepinside.networks.load import load, locate
 from deepinside.networks.network import Network
+from deepinside.networks.onnx.convert import _detect
+from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph
 from deepinside.networks.spec import NetworkSpec, Reference, find_spec
 
 SQUEEZENET = Path(__file__).parents[3] / "shared" / "models" / "squeezenet1.0-9.onnx"
@@ -132,12 +135,27 @@ def test_a_batch_mixed_by_the_graph_is_refused(tmp_path: Path) -> None:
         load(spec)
 
 
+def test_the_graph_for_a_single_image_is_prepared_only_if_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def prepared(original: onnx.ModelProto, spec: NetworkSpec, *, single_image: bool = False) -> PreparedGraph:
+        asked.append(single_image)
+        return prepare_graph(original, spec, single_image=single_image)
+
+    monkeypatch.setattr("deepinside.networks.load.prepare_graph", prepared)
+    load(save(caffe(), tmp_path, target="fc8"))
+    assert asked == [False]
+
+
 CONVERT = """
 import sys, json, warnings
 warnings.simplefilter("error")
 {before}
 from graphs import caffe, save
 from pathlib import Path
+from types import SimpleNamespace
 from deepinside.networks.load import load
 network = load(save(caffe(), Path({folder!r}), target="fc8"))
 print(json.dumps([max(network.checks.values()), "torchvision" in sys.modules]))
@@ -151,14 +169,27 @@ sys.meta_path.insert(0, Broken())
 """
 
 
-def test_a_torchvision_that_cannot_load_does_not_matter(tmp_path: Path) -> None:
-    code = CONVERT.format(before=BROKEN, folder=str(tmp_path))
+@pytest.mark.parametrize("before", ["", BROKEN], ids=["torchvision", "broken torchvision"])
+def test_a_classifier_needs_no_torchvision(tmp_path: Path, before: str) -> None:
+    code = CONVERT.format(before=before, folder=str(tmp_path))
     tests = Path(__file__).parents[1] / "support"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tests)
     assert done.returncode == 0, done.stderr
     worst, present = json.loads(done.stdout)
     assert worst <= 1e-5
-    assert not present, "the stand-in stayed"
+    assert not present, "torchvision was imported, or the stand-in stayed"
+
+
+def test_a_detection_operator_uses_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    ops = SimpleNamespace(nms=lambda boxes, scores: boxes[:scores])
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(ops=ops))
+    assert _detect("nms", [1, 2, 3], scores=2) == [1, 2]
+
+
+def test_a_detection_operator_without_torchvision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(DeepInsideError, match="roi_align needs a torchvision that matches"):
+        _detect("roi_align")
 
 
 # --- the real SqueezeNet -----------------------------------------------------------------------------------------

@@ -251,7 +251,8 @@ from pathlib import Path
 from graphs import caffe, save
 from deepinside.networks.load import load
 load(save(caffe(), Path(sys.argv[1]), target="fc8"), cache=Path(sys.argv[1]))
-print(json.dumps([name for name in ("onnxruntime", "skimage", "requests", "scipy") if name in sys.modules]))
+late = ("onnxruntime", "onnx.reference", "skimage", "requests", "scipy", "torchvision")
+print(json.dumps([name for name in late if name in sys.modules]))
 """
 
 

@@ -101,6 +101,18 @@ def test_provenance_names_the_very_files_that_went_in(photos: Path, bench: Path)
     assert {"commit", "dirty"} == set(found["code"])
 
 
+def test_a_figure_that_cannot_be_drawn_is_a_failed_run(
+    photos: Path, bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise DeepInsideError("no figure")
+
+    monkeypatch.setattr(pipeline.redraw, "save_pictures", refuse)
+    with pytest.raises(DeepInsideError, match="no figure"):
+        pipeline.run(config(photos), bench / "out")
+    assert not is_done(bench / "out")
+
+
 def test_the_same_run_gives_the_same_bytes_whatever_the_batch(photos: Path, bench: Path) -> None:
     given = config(photos, noise=3.0)
     pipeline.run(given, bench / "first")

@@ -14,10 +14,10 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from deepinside.config import catalogue
 from deepinside.config.paths import ROOT
 from deepinside.config.settings import STRICT
 from deepinside.errors import DeepInsideError
@@ -60,7 +60,7 @@ class Statement:
 @cache
 def statements() -> dict[str, Statement]:
     """The entries of `configs/claims.yaml` by the claim's id."""
-    return TypeAdapter(dict[str, Statement]).validate_python(yaml.safe_load(PATH.read_text(encoding="utf-8")))
+    return TypeAdapter(dict[str, Statement]).validate_python(catalogue.read(PATH))
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,7 @@ def taylor_orders(network: Network, batch: ImageBatch, seeds: Seeds) -> Tensor:
     exact = network.to(dtype=torch.float64)
     forward, targets = forward_centre_crop(exact, replace(batch, pixels=batch.pixels.double()), "top1")
     x, slope_of = forward.x.detach(), forward.gradient(targets)
-    with torch.no_grad():
-        start = measure(exact, x, targets, "score")
+    start = forward.objective(targets).detach()
     draws = [torch.randn(x.shape[1:], generator=seeds.generator(photo.number, "taylor")) for photo in batch.photos]
     direction = torch.stack(draws).to(x)
     slope = (slope_of * direction).flatten(1).sum(1)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from deepinside.config import catalogue
@@ -169,7 +170,7 @@ def task(config: "DictConfig") -> dict[str, Any]:
     started = time.perf_counter()
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        ended = execute(plain)  # type: ignore[arg-type]
+        ended = execute(plain, plain if is_default(config) else None)  # type: ignore[arg-type]
     except (DeepInsideError, OmegaConfBaseException) as error:
         loading.end()
         ended = failed(hydra_errors.explain(error), started)
@@ -183,6 +184,27 @@ def task(config: "DictConfig") -> dict[str, Any]:
     Outcome.complete = Outcome.complete and ended["complete"]
     publish(config)
     return ended
+
+
+def is_default(config: "DictConfig") -> bool:
+    """Whether the command changes no default of its experiment, except settings that do not determine the result.
+
+    Then the configuration has its own defaults, and they need not be composed, which takes 0.1 s.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    from deepinside.results.folder import NOT_IDENTITY
+
+    hydra = HydraConfig.get()
+    changed = {word.partition("=")[0] for word in hydra.overrides.task}
+    names = {"experiment": config.get("name"), "network": config.get("network", {}).get("name")}
+    own = [source.path for source in hydra.runtime.config_sources if source.provider == "main"]
+    return (
+        changed <= {*names, *NOT_IDENTITY}
+        and all(hydra.runtime.choices.get(group) == name for group, name in names.items())
+        and all(catalogue.is_known(group, str(name)) for group, name in names.items())
+        and (hydra.job.config_name, own) == ("config", [str(ROOT / "configs")])
+    )
 
 
 def publish(config: "DictConfig") -> None:
@@ -206,8 +228,8 @@ def failed(reason: str, started: float) -> dict[str, Any]:
     return {"status": "failed", "reason": reason, "seconds": seconds, "metrics": {}, "complete": False}
 
 
-def execute(config: dict[str, Any]) -> dict[str, Any]:
-    """Run one configuration.
+def execute(config: dict[str, Any], defaults: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run one configuration; `defaults` is that of the same experiment without changes, if it is known.
 
     Returns the result's `folder`, relative to the results root, `experiment`, `network`, `status`, `reason`,
     `seconds`, `metrics`, and `complete`: whether no photo was left out.
@@ -216,7 +238,7 @@ def execute(config: dict[str, Any]) -> dict[str, Any]:
     from deepinside.pipeline import finished
     from deepinside.results import folder as results
 
-    folder = results.folder_of(config)
+    folder = results.folder_of(config, defaults)
     found = finished.known(config, folder) or computed(config, folder)
     loading.end()
     tables.print_run(folder, found, config["runtime"].get("verbosity", "normal"), os.environ.get(POSITION, ""))
@@ -231,7 +253,14 @@ def computed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     from deepinside.pipeline.run import run
 
     loading.end()
+    if config["runtime"].get("report"):
+        Thread(target=import_report).start()
     return run(config, folder)
+
+
+def import_report() -> None:
+    """Import what writes the report, 0.1 s; a background thread does it while the run waits for files or computes."""
+    import deepinside.html_report  # noqa: F401
 
 
 @cache

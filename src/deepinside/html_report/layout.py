@@ -8,8 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from deepinside.config import catalogue
 from deepinside.console.claims import because, count_text, estimate_text, expected_text
 from deepinside.html_report.runs import Run, Sweep, plain
 from deepinside.networks.cache import cache_folder
@@ -100,7 +99,7 @@ def facets(row: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, str]:
 @cache
 def definitions() -> dict[str, str]:
     """The definition of every metric, without Markdown; `docs/glossary.md` shows the same."""
-    rows = yaml.safe_load((HERE / "metrics.yaml").read_text(encoding="utf-8"))
+    rows = catalogue.read(HERE / "metrics.yaml")
     return {name: row["definition"].replace("`", "") for name, row in rows.items()}
 
 

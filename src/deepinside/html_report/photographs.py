@@ -3,7 +3,9 @@
 Photos are read again from where the run found them and checked by their SHA-256. All runs of a report share the copies.
 """
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -56,7 +58,12 @@ def photographs(root: Path, folder: str, views: Mapping[str, Path]) -> dict[str,
         settings = construct(ImageSettings, config["images"], "images")
         convention = construct(InputConvention, (config.get("network") or {}).get("input") or {}, "network.input")
         copies = copied(root, settings, wanted)
-        return {name: one for name in copies if (one := located(root, copies[name], settings, convention, views[name]))}
+
+        def found(name: str) -> Photograph | None:
+            return located(root, copies[name], settings, convention, views[name])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return {name: one for name, one in zip(copies, pool.map(found, copies), strict=True) if one}
     except DeepInsideError:  # settings of another version, a moved folder or archive
         return {}
 
@@ -65,9 +72,10 @@ def copied(root: Path, settings: ImageSettings, wanted: Mapping[str, str]) -> di
     """The copies of the photographs with these hashes, by name; missing ones are made."""
     paths = {name: root / FOLDER / f"{digest[:16]}.jpg" for name, digest in wanted.items()}
     missing = {name for name, path in paths.items() if not path.is_file()}
-    for source in listed(settings) if missing and is_local(settings) else ():
-        if source.stem in missing:
-            copy_photograph(source, wanted[source.stem], paths[source.stem])
+    sources = listed(settings) if missing and is_local(settings) else ()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for source in (source for source in sources if source.stem in missing):
+            pool.submit(copy_photograph, source, wanted[source.stem], paths[source.stem])
     return {name: path for name, path in paths.items() if path.is_file()}
 
 

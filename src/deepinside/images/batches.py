@@ -55,23 +55,42 @@ class _Decoded:
     notes: tuple[str, ...]
 
 
+class Reading(NamedTuple):
+    """A range of photos that threads are decoding."""
+
+    places: range
+    photos: "list[Future[_Decoded | Skipped]]"
+
+
 def slices(count: int, size: int) -> list[range]:
     """The indices of `count` photos in batches of `size`; the last may be smaller. One empty range for no photos."""
     return [range(first, min(first + size, count)) for first in range(0, count, size)] or [range(0)]
 
 
+def start_reading(
+    sources: Sequence[Source], places: range, settings: ImageSettings, convention: InputConvention
+) -> Reading:
+    """Decode a range of photos in the background, before `batches` gets to it."""
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="photos")
+    try:
+        return _submit(pool, sources, places, as_declared(settings, convention), convention)
+    finally:
+        pool.shutdown(wait=False)  # its threads end with the last photo
+
+
 def batches(
-    sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, convention: InputConvention
-) -> Iterator[Loaded]:
+    sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, convention: InputConvention,
+    early: Reading | None = None,
+) -> Iterator[Loaded]:  # fmt: skip
     """The photos at `numbers`, range by range; threads decode the next ranges while one is computed.
 
     `pixels` is (N, C, H, W), mean-subtracted; H and W are the convention's, times `enlarge`. An unreadable photo is
     missing from its batch and does not affect the others: each photo's number is its index in `sources`, so results do
     not depend on the ranges. An empty range gives an empty batch. `numbers` is consumed lazily, `AHEAD` ranges in
-    advance; only their photos are in memory.
+    advance; only their photos are in memory. The range of `early`, from `start_reading`, is not decoded again.
     """
     size, settings = loaded_size(settings, convention), as_declared(settings, convention)
-    with closing(_ahead(sources, numbers, settings, convention)) as groups:
+    with closing(_ahead(sources, numbers, settings, convention, early)) as groups:
         for places, group in groups:
             decoded = [item for item in group if isinstance(item, _Decoded)]
             skipped = [item for item in group if isinstance(item, Skipped)]
@@ -129,19 +148,26 @@ def fit(
 # ---- decoding --------------------------------------------------------------------------------------------------------
 
 
+def _submit(
+    pool: ThreadPoolExecutor, sources: Sequence[Source], places: range, settings: ImageSettings,
+    convention: InputConvention,
+) -> Reading:  # fmt: skip
+    return Reading(places, [pool.submit(_read, sources[place], place, settings, convention) for place in places])
+
+
 def _ahead(
-    sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, convention: InputConvention
-) -> Generator[tuple[range, list[_Decoded | Skipped]]]:
+    sources: Sequence[Source], numbers: Iterable[range], settings: ImageSettings, convention: InputConvention,
+    early: Reading | None,
+) -> Generator[tuple[range, list[_Decoded | Skipped]]]:  # fmt: skip
     """Each range with its decoded photos; threads read the next ranges while the consumer works on one."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="photos")
     asked = iter(numbers)
-    coming: deque[tuple[range, list[Future[_Decoded | Skipped]]]] = deque()
+    coming: deque[Reading] = deque()
 
     def start() -> None:
         for places in islice(asked, AHEAD + 1 - len(coming)):
-            coming.append(
-                (places, [pool.submit(_read, sources[place], place, settings, convention) for place in places])
-            )
+            known = early if early is not None and early.places == places else None
+            coming.append(known or _submit(pool, sources, places, settings, convention))
 
     try:
         start()

@@ -80,27 +80,30 @@ def verified(
 
     If neither verifies, the error is that of the dynamic batch size.
     """
-    dynamic, single = prepare_graph(original, spec), prepare_graph(original, spec, single_image=True)
-    _check_rows(dynamic, single, spec)
+    dynamic = prepare_graph(original, spec)
 
-    def passed(prepared: PreparedGraph) -> Network:
-        return _passed(original, prepared, spec, sha256, files, cache, reverify, single_image=prepared is single)
+    def passed(*, single_image: bool) -> Network:
+        prepared = prepare_graph(original, spec, single_image=True) if single_image else dynamic
+        return _passed(original, prepared, spec, sha256, files, cache, reverify, single_image=single_image)
 
+    _check_rows(original, dynamic, spec)
     if depends_on_batch_size(dynamic):
-        return passed(single)
+        return passed(single_image=True)
     try:
-        return passed(dynamic)
+        return passed(single_image=False)
     except UnverifiedError as refused:
         try:
-            return passed(single)
+            return passed(single_image=True)
         except UnverifiedError:
             raise refused from None
 
 
-def _check_rows(dynamic: PreparedGraph, single: PreparedGraph, spec: NetworkSpec) -> None:
+def _check_rows(original: ModelProto, dynamic: PreparedGraph, spec: NetworkSpec) -> None:
     """Raise `DeepInsideError` unless the class scores are one row per image."""
-    images, all_layers = ({layer.name: layer for layer in prepared.layers} for prepared in (dynamic, single))
-    if spec.target in all_layers and spec.target not in images:
+    if any(layer.name == spec.target for layer in dynamic.layers):
+        return  # most networks: the graph for a single image, which takes as long, is not needed
+    all_layers = {layer.name: layer for layer in prepare_graph(original, spec, single_image=True).layers}
+    if spec.target in all_layers:
         raise DeepInsideError(
             f"{spec.file}: the target {spec.target!r} should hold one row of class scores for each image, "
             f"found {'×'.join(map(str, all_layers[spec.target].shape))} for one: name another target"

@@ -16,7 +16,7 @@ from deepinside import claims, figures, progress
 from deepinside.errors import DeepInsideError, UnsuitableSettingError
 from deepinside.experiment.schema import Experiment, FigureSettings, read_experiment
 from deepinside.figures import redraw
-from deepinside.images.batches import Loaded, batches, check_some_are_readable
+from deepinside.images.batches import Loaded, Reading, batches, check_some_are_readable, start_reading
 from deepinside.images.settings import loaded_size
 from deepinside.images.sources import Listing, Source, listed
 from deepinside.metrics.aggregation import blank_note, intervals_by_group, means, means_by_group, numbers
@@ -55,6 +55,8 @@ class Run:
     config: Mapping[str, Any]
     folder: Path
     judge: Network | None = None
+    early: Reading | None = None
+    """The first photos, which are read before the network."""
     started: str = field(default_factory=utc_now)
 
     @property
@@ -78,10 +80,11 @@ def run(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return known
     with record_failure(folder, config):
         prepare(experiment)
+        early = read_early(experiment, photos)
         network, judge = load_network(experiment), load_judge(experiment)
     check(experiment, network, config)
     with record_failure(folder, config):
-        return execute(Run(experiment, network, photos, config, folder, judge))
+        return execute(Run(experiment, network, photos, config, folder, judge, early))
 
 
 def read(config: Mapping[str, Any]) -> tuple[Experiment, Listing]:
@@ -132,6 +135,12 @@ def prepare(experiment: Experiment) -> None:
     torch.set_deterministic_debug_mode("error" if experiment.runtime.device == "cpu" else "warn")
     # no uninitialised memory is read
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def read_early(experiment: Experiment, photos: Listing) -> Reading:
+    """Start to decode the first batch, which other threads can do while the network is loaded."""
+    first = make_chunks(len(photos), experiment.images.batch)[0].batches[0]
+    return start_reading(photos, first, experiment.images, experiment.network.input)
 
 
 def load_network(experiment: Experiment) -> Network:
@@ -214,13 +223,21 @@ def checkpoint_origin(run: Run) -> dict[str, Any]:
 
 def compute(run: Run, checkpoint: RunCheckpoint) -> None:
     """Compute the missing chunks; at the end wait for the chunks of other processes."""
-    Thread(target=figures.prepare).start()
+    Thread(target=import_ahead).start()
     while (missing := checkpoint.missing(run.chunks)) and not checkpoint.superseded:
         before = len(missing)
         progress.set_position(len(run.photos) - sum(len(part) for chunk in missing for part in chunk.batches))
         run_chunks(run, checkpoint, missing)
         if len(checkpoint.missing(run.chunks)) == before:
             time.sleep(POLL_INTERVAL)
+
+
+def import_ahead() -> None:
+    """Import what the end of a run needs, together half a second; a background thread does it during computation."""
+    import pyarrow.parquet  # noqa: F401 - the table of items
+    import scipy.special  # noqa: F401 - intervals
+
+    figures.prepare()
 
 
 def run_chunks(run: Run, checkpoint: RunCheckpoint, missing: Sequence[Chunk]) -> None:
@@ -233,7 +250,7 @@ def run_chunks(run: Run, checkpoint: RunCheckpoint, missing: Sequence[Chunk]) ->
             yield from chunk.batches
 
     settings, convention = run.experiment.images, run.network.input
-    loaded = batches(run.photos, numbers(), settings, convention)
+    loaded = batches(run.photos, numbers(), settings, convention, run.early)
     with BackgroundWriter() as writer:
         for first in loaded:
             chunk = claimed[first.numbers]
@@ -359,18 +376,22 @@ def assemble(run: Run, checkpoint: RunCheckpoint) -> dict[str, Any]:
 
 
 def finalise(run: Run, checkpoint: RunCheckpoint) -> dict[str, Any]:
-    """Write all files of the result except the panels, which are already there."""
+    """Write all files of the result except the panels, which are already there.
+
+    The figure is drawn in the background: the claims, which are measured meanwhile, keep another core busy.
+    """
     table, found = gather_chunks(run, checkpoint)
     check_some_are_readable(len(run.photos), found.skipped)
-    experiment, folder = run.experiment, checkpoint.result
-    redraw.save_pictures(found.shown, len(table), run.config, experiment.figure, folder)
-    write_shown(folder, found.shown)
-    found.notes.update(dict.fromkeys(figures.unknown_panel_notes(found.shown, experiment.figure)))
-    table.write(folder / "items.parquet")
-    results.write_config(folder / "config.yaml", run.config)
-    ended = {"ended": utc_now(), "seconds": round(found.seconds, 3)}
-    results.write_json(folder / "provenance.json", {**provenance_of(run, table), **ended})
-    metrics = summarise(run, table, found)
+    figure, folder = run.experiment.figure, checkpoint.result
+    with BackgroundWriter() as writer:
+        writer.do(redraw.save_pictures, found.shown, len(table), run.config, figure, folder)
+        writer.do(write_shown, folder, found.shown)
+        writer.do(table.write, folder / "items.parquet")
+        writer.do(results.write_config, folder / "config.yaml", run.config)
+        found.notes.update(dict.fromkeys(figures.unknown_panel_notes(found.shown, figure)))
+        ended = {"ended": utc_now(), "seconds": round(found.seconds, 3)}
+        results.write_json(folder / "provenance.json", {**provenance_of(run, table), **ended})
+        metrics = summarise(run, table, found)
     results.write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -484,5 +505,5 @@ def evaluate_claims(
 def first_batch(run: Run) -> ImageBatch:
     """Load the first batch that has a readable photo."""
     numbers = (batch for chunk in run.chunks for batch in chunk.batches)
-    loaded = batches(run.photos, numbers, run.experiment.images, run.network.input)
+    loaded = batches(run.photos, numbers, run.experiment.images, run.network.input, run.early)
     return next(batch_to_device(part.batch, run.network) for part in loaded if part.batch is not None)

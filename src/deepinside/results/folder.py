@@ -50,12 +50,15 @@ def folder_for(root: Path, config: Mapping[str, Any], defaults: Mapping[str, Any
     return folder.with_name(f"{folder.name}~{digest(identity(config))}")
 
 
-def folder_of(config: dict[str, Any]) -> Path:
-    """The folder that the result of this configuration belongs in. Raises DeepInsideError where it names none."""
+def folder_of(config: dict[str, Any], defaults: Mapping[str, Any] | None = None) -> Path:
+    """The folder that the result of this configuration belongs in. Raises DeepInsideError where it names none.
+
+    `defaults` is the experiment's default configuration; None composes it.
+    """
     for section in ("name", "network", "runtime"):
         if not config.get(section):
             raise DeepInsideError(f"{section}: expected in the configuration, found {', '.join(config)}.")
-    return folder_for(Path(config["runtime"]["results"]), config, composition.default_config(config))
+    return folder_for(Path(config["runtime"]["results"]), config, defaults or composition.default_config(config))
 
 
 def changed_keys(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,18 @@ def test_identity_and_dropout_behind_the_softmax_do_not_hide_it(tmp_path: Path) 
     assert [value.name for value in prepared.body.graph.output] == ["pool10_1"]
 
 
+def test_a_weight_behind_an_identity_keeps_its_values(tmp_path: Path) -> None:
+    """Files in half precision have a Cast behind every weight, which in float32 is an identity."""
+    proto = caffe()
+    proto.graph.node.insert(0, node("Identity", "fc8_w_0", "moved"))
+    next(item for item in proto.graph.node if "fc8_w_0" in item.input and item.op_type == "Gemm").input[1] = "moved"
+    prepared = prepare_graph(proto, save(proto, tmp_path, target="fc8"))
+    stored = next(tensor for tensor in proto.graph.initializer if tensor.name == "fc8_w_0")
+    assert prepared.weights["moved"].name == "moved"
+    assert np.array_equal(numpy_helper.to_array(prepared.weights["moved"]), numpy_helper.to_array(stored))
+    assert stored.name == "fc8_w_0"
+
+
 # --- the batch axis ----------------------------------------------------------------------------------------------
 
 

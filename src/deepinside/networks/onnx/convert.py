@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,8 @@ from deepinside.networks.onnx.plain import OF_THE_SAME_SHAPE
 
 LAYER = "layer"  # fx nodes carry the name of the layer they compute in node.meta[LAYER]
 OPSETS = (13, 12, 11, 10, 9, 17)  # tried in this order if an operator of the file's own version has no converter
+DETECTION = ("box_convert", "nms", "roi_align")
+"""The functions of torchvision that onnx2torch uses."""
 RESERVED = frozenset(dir(fx.GraphModule)) | {"initializers", "meta", "graph", "code"}
 
 
@@ -188,13 +191,9 @@ def _inline(module: fx.GraphModule, node: fx.Node, part: nn.Sequential) -> None:
 
 
 def _onnx2torch() -> Any:
-    """onnx2torch, which imports torchvision for two detection operators that no classifier has.
-
-    If torchvision cannot be loaded, as with a CPU torch and a CUDA torchvision, an empty stand-in takes its place
-    during the import only.
-    """
+    """onnx2torch, which imports torchvision for two detection operators that no classifier has."""
     if "onnx2torch" not in sys.modules:
-        with _torchvision_or_stand_in():
+        with _torchvision_when_used():
             import onnx2torch
     import onnx2torch
 
@@ -205,31 +204,32 @@ def _onnx2torch() -> Any:
 
 
 @contextmanager
-def _torchvision_or_stand_in(load: Callable[[], object] | None = None) -> Iterator[None]:
-    try:
-        (load or _import_torchvision)()
-    except (ImportError, RuntimeError, OSError, AttributeError):
-        stand_ins = {name: ModuleType(name) for name in ("torchvision", "torchvision.ops")}
-        stand_ins["torchvision"].__dict__["ops"] = stand_ins["torchvision.ops"]
-        stand_ins["torchvision.ops"].__dict__["roi_align"] = _refuse_detection
-        _forget("torchvision")
-        sys.modules.update(stand_ins)
-        try:
-            yield
-        finally:
-            _forget("torchvision")
-    else:
+def _torchvision_when_used() -> Iterator[None]:
+    """An empty stand-in takes torchvision's place within the block, unless torchvision is already imported.
+
+    torchvision takes longer to import than a network to load, and a torchvision for CUDA does not import with a CPU
+    torch. The stand-in imports it when a detection operator is computed.
+    """
+    if "torchvision" in sys.modules:
         yield
+        return
+    stand_ins = {name: ModuleType(name) for name in ("torchvision", "torchvision.ops")}
+    stand_ins["torchvision"].__dict__["ops"] = stand_ins["torchvision.ops"]
+    stand_ins["torchvision.ops"].__dict__.update({name: partial(_detect, name) for name in DETECTION})
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
 
 
-def _import_torchvision() -> None:
-    import torchvision  # noqa: F401
-
-
-def _forget(package: str) -> None:
-    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
-        del sys.modules[name]
-
-
-def _refuse_detection(*_: object, **__: object) -> torch.Tensor:
-    raise DeepInsideError("RoiAlign needs a torchvision that matches the installed torch; install a matching pair")
+def _detect(function: str, /, *arguments: Any, **further: Any) -> torch.Tensor:
+    """Call torchvision's function of this name."""
+    try:
+        from torchvision import ops
+    except (ImportError, RuntimeError, OSError, AttributeError):
+        raise DeepInsideError(
+            f"{function} needs a torchvision that matches the installed torch; install a matching pair"
+        ) from None
+    return getattr(ops, function)(*arguments, **further)
