@@ -4,9 +4,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deepinside.networks.kernels import norm as norms
 from deepinside.networks.kernels.norm import CrossChannelNorm
 
 GENERATOR = torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["compiled", "plain"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways are tested, and for what numba has no functions the plain one only."""
+    kinds = (torch.float32, torch.bfloat16)
+    monkeypatch.setattr(norms, "compiled_pays", lambda x: request.param and x.dtype in kinds)
 
 
 def value_and_gradient(norm: nn.Module, x: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,6 +45,21 @@ def test_an_even_window_reaches_further_behind_as_onnx_says(dtype: torch.dtype) 
     x = torch.tensor([1.0, 2, 4, 8, 16], dtype=dtype).view(1, 5, 1, 1)
     expected = [1 / (1 + 4 + 16), 2 / (1 + 4 + 16 + 64), 4 / (4 + 16 + 64 + 256), 8 / (16 + 64 + 256), 16 / (64 + 256)]
     torch.testing.assert_close(norm(x).flatten(), torch.tensor(expected, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("size", "channels"), [(5, 96), (5, 70), (4, 16), (3, 2)])
+def test_compiled_functions_and_pytorch_give_the_same_bytes(
+    size: int, channels: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run changes over in the middle."""
+    norm = CrossChannelNorm(nn.LocalResponseNorm(size, alpha=0.3))
+    x, above = (torch.randn(2, channels, 13, 14, generator=GENERATOR).mul(20).to(dtype) for _ in range(2))
+    monkeypatch.setattr(norms, "compiled_pays", lambda _: True)
+    compiled = value_and_gradient(norm, x, above)
+    monkeypatch.setattr(norms, "compiled_pays", lambda _: False)
+    plain = value_and_gradient(norm, x, above)
+    assert torch.equal(compiled[0], plain[0]) and torch.equal(compiled[1], plain[1])
 
 
 def test_a_pixel_alone_is_normalised_as_in_a_batch() -> None:

@@ -70,9 +70,9 @@ def test_parts_are_equal_and_cover_everything(count: int, most: int) -> None:
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_image_alone_is_computed_as_in_a_batch_by_any_number_of_threads(threads: int, groups: int) -> None:
-    layer = Convolution.of(nn.Conv2d(128, 192, 3, padding=1, groups=groups).requires_grad_(False))
+    layer = Convolution.of(nn.Conv2d(128, 256, 3, padding=1, groups=groups).requires_grad_(False))
     x = random(5, 128, 13, 14).to(memory_format=torch.channels_last).requires_grad_()
-    above = random(5, 192, 13, 14).to(memory_format=torch.channels_last)
+    above = random(5, 256, 13, 14).to(memory_format=torch.channels_last)
     assert layer.in_tiles(x.shape) and layer.in_tiles(above.shape)
     together = layer(x, rectified=True)
     (back,) = torch.autograd.grad(together, x, above)

@@ -23,13 +23,20 @@ OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
     "error_model": "numpy",
-    "fastmath": {"contract"},  # a·b + c in one instruction; nothing is summed in another order
 }
+FUSED = {**OPTIONS, "fastmath": {"contract"}}
+"""Also a·b + c in one instruction, with one rounding. Nothing is summed in another order."""
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function that other compiled functions call."""
+    """Compile a function that other compiled functions call. Every operation rounds as in PyTorch."""
     made: Function = numba.njit(**OPTIONS)(function)
+    return made
+
+
+def compiled_fused(function: Function) -> Function:
+    """Compile a function that other compiled functions call, with fused multiplications and additions."""
+    made: Function = numba.njit(**FUSED)(function)
     return made
 
 

@@ -16,7 +16,7 @@ from deepinside.networks.kernels.packed_weights import PackedWeights
 LAYOUT = torch.channels_last  # pooling is several times faster, convolution is no slower
 FEW = 4  # at most this many input channels: an image's own
 MANY = 48  # Winograd's transforms cost as much as they save with fewer channels, or with
-MUCH = 16_000_000  # fewer multiplications per image
+MUCH = 25_000_000  # fewer multiplications per image
 Convolve = Callable[..., Tensor]
 """From (N, C, H, W) and a flag that fuses a ReLU, to (N, K, h, w)."""
 
@@ -127,7 +127,7 @@ def flipped(layer: Convolution, batch: torch.Size) -> Convolve:
 def fastest(layer: Convolution, weight: Tensor, bias: Tensor | None, place: "Place", batch: torch.Size) -> Convolve:
     """The convolution with these filters, by the fastest of the implementations."""
     if layer.winograd and suits_winograd(weight, place, batch):
-        # numba takes a quarter of a second to import, and most networks have no such layer
+        # numba takes half a second to import, and small networks have no such layer
         from deepinside.networks.kernels.winograd import Winograd
 
         return Winograd(weight, bias, place.padding, place.groups)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.autograd.function import once_differentiable
 
+from deepinside.networks.kernels.late import compiled_pays, exact
 from deepinside.networks.spec import Layer
 
 LAYOUT = torch.channels_last
@@ -29,11 +30,11 @@ class MaxPooling(nn.MaxPool2d):
 
     def forward(self, x: Tensor, rectified: bool = False) -> Tensor:
         """The largest values of the windows of `x`, followed by a ReLU if `rectified`."""
-        if x.device.type == "cpu" and x.ndim == 4 and x.dtype in (torch.float32, torch.bfloat16):
+        if compiled_pays(x):
             result: Tensor = _Pool.apply(x, self, rectified)
             return result
-        result = super().forward(x)
-        return F.relu(result) if rectified else result
+        result = super().forward(exact(x))  # sums of a gradient in half precision are rounded once
+        return (F.relu(result) if rectified else result).to(x.dtype)
 
     def windows(self) -> tuple[tuple[int, ...], ...]:
         """Rows and columns of a window, of the stride and of the padding."""
@@ -62,7 +63,6 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, pooling: MaxPooling, rectified: bool) -> Tensor:
-        # numba takes a quarter of a second to import
         from deepinside.networks.kernels.compiled import lines, share_threads
         from deepinside.networks.kernels.max_windows import largest
 

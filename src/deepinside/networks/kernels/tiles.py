@@ -11,7 +11,7 @@ Each inner loop writes one line from at most six others: the compiler vectorises
 import numpy as np
 from numba import prange
 
-from deepinside.networks.kernels.compiled import Floats, compiled, compiled_for_threads
+from deepinside.networks.kernels.compiled import Floats, compiled_for_threads, compiled_fused
 
 SIDE, REACH = 4, 6
 """Outputs and inputs of a tile along one axis."""
@@ -80,7 +80,7 @@ def spread(
                 _spread_window(copy, 0, REACH, half, to, start)
 
 
-@compiled
+@compiled_fused
 def _spread_window(lines: Floats, corner: int, stride: int, half: Floats, to: Floats, start: int) -> None:
     """Bᵀ d B of the window whose upper left line is `corner`; a row further is `stride` lines further."""
     for column in range(REACH):
@@ -91,7 +91,7 @@ def _spread_window(lines: Floats, corner: int, stride: int, half: Floats, to: Fl
             _add_inputs(half, REACH * row, 1, column, to, start + REACH * row + column)
 
 
-@compiled
+@compiled_fused
 def _add_inputs(lines: Floats, start: int, stride: int, row: int, to: Floats, line: int) -> None:
     """One row of Bᵀ, applied to six lines: `start`, and each `stride` further."""
     taken, w = TAKEN[row], INPUT_WEIGHTS[row]
@@ -103,7 +103,7 @@ def _add_inputs(lines: Floats, start: int, stride: int, row: int, to: Floats, li
         )
 
 
-@compiled
+@compiled_fused
 def _copy_window(lines: Floats, image: int, top: int, left: int, size: tuple[int, int], to: Floats) -> None:
     """Copy a window that extends beyond the image, with zeros there."""
     to[:] = 0
@@ -138,7 +138,7 @@ def gather(
                     _add_outputs(half, REACH * row, offset, bias, least, to, corner + offset)
 
 
-@compiled
+@compiled_fused
 def _gather_rows(lines: Floats, start: int, half: Floats) -> None:
     """Aᵀ m: from 6×6 to 4×6 lines."""
     for row in range(SIDE):
@@ -156,7 +156,7 @@ def _gather_rows(lines: Floats, start: int, half: Floats) -> None:
                 )
 
 
-@compiled
+@compiled_fused
 def _add_outputs(half: Floats, start: int, column: int, bias: Floats, least: np.float32, to: Floats, line: int) -> None:
     """One output: a row of Aᵀ, applied to the six lines from `start` on."""
     w = OUTPUT_WEIGHTS[column]
