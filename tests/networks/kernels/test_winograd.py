@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from deepinside.networks.kernels import tiles, winograd
 from deepinside.networks.kernels.convolution import Convolution, Place, suits_winograd
-from deepinside.networks.kernels.winograd import Plan, Winograd, divided
+from deepinside.networks.kernels.winograd import TileGrid, Winograd, divided
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -51,12 +51,12 @@ def test_blocks_of_any_size_give_the_same_bytes(block: int, monkeypatch: pytest.
     x, compute = random(5, 8, 11, 12), Winograd(random(16, 8, 3, 3), random(16), (1, 1), 1)
     expected = compute(x)
     monkeypatch.setattr(winograd, "BLOCK", block)
-    Plan.of.cache_clear()
+    TileGrid.of.cache_clear()
     try:
-        assert len(Plan.of(x.shape, (1, 1), 16).blocks) > 1
+        assert len(TileGrid.of(x.shape, (1, 1), 16).blocks) > 1
         assert torch.equal(compute(x), expected)
     finally:
-        Plan.of.cache_clear()
+        TileGrid.of.cache_clear()
 
 
 @pytest.mark.parametrize(("count", "most"), list(itertools.product([1, 2, 3, 5, 16, 17], [0, 1, 2, 4, 15])))

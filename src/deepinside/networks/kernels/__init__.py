@@ -71,7 +71,7 @@ def fuse_layers(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _rectify(layer: fx.Node, relu: fx.Node) -> None:
-    """Let a layer apply the ReLU beside it. Max-pooling and ReLU commute, and the pooled map is smaller."""
+    """Let a layer apply its neighbour, a ReLU. Max-pooling and ReLU commute, and the pooled map is smaller."""
     layer.kwargs = {"rectified": True}
     relu.replace_all_uses_with(relu.all_input_nodes[0])
     relu.graph.erase_node(relu)

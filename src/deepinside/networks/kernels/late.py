@@ -26,5 +26,5 @@ def compiled_pays(x: Tensor) -> bool:
 
 
 def exact(x: Tensor) -> Tensor:
-    """Half precision as float32."""
+    """Half precision as float32; other values (N, …) as they are."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

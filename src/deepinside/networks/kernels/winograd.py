@@ -16,7 +16,7 @@ from deepinside.networks.kernels.compiled import lines, share_threads
 
 LAYOUT = torch.channels_last
 BLOCK = 3 * 2**20
-"""Values of one block's tiles and their products, 12 MiB: what a processor's last cache holds beside the filters."""
+"""Values of one block's tiles and their products, 12 MiB: a processor's last cache holds them and the filters."""
 
 
 class Winograd:
@@ -37,27 +37,27 @@ class Winograd:
     def __call__(self, x: Tensor, rectified: bool = False) -> Tensor:
         share_threads()
         x = x.detach().contiguous(memory_format=LAYOUT)
-        plan = Plan.of(x.shape, self.padding, self.outputs)
-        found = torch.empty((len(x), self.outputs, *plan.size), memory_format=LAYOUT)
-        for image, row in plan.blocks:
-            images = slice(image, image + plan.images)
-            self._block(x[images], found[images], plan, row, np.float32(0 if rectified else -np.inf))
+        grid = TileGrid.of(x.shape, self.padding, self.outputs)
+        found = torch.empty((len(x), self.outputs, *grid.size), memory_format=LAYOUT)
+        for image, row in grid.blocks:
+            images = slice(image, image + grid.images)
+            self._block(x[images], found[images], grid, row, np.float32(0 if rectified else -np.inf))
         return found
 
-    def _block(self, x: Tensor, found: Tensor, plan: "Plan", row: int, least: np.float32) -> None:
+    def _block(self, x: Tensor, found: Tensor, grid: "TileGrid", row: int, least: np.float32) -> None:
         """Write the outputs of a few images, from a row of tiles on."""
-        strip = (row, plan.rows, plan.columns)
+        strip = (row, grid.rows, grid.columns)
         spread = torch.empty((len(x), tiles.LINES * x.shape[1], *strip[1:]), memory_format=LAYOUT)
         tiles.spread(lines(x), (x.shape[2], x.shape[3]), self.padding, strip, lines(spread, tiles.LINES))
         products = torch.ops.mkldnn._convolution_pointwise(spread, self.filters, None, *self.place, "none", [], "")
-        tiles.gather(lines(products, tiles.LINES), plan.size, strip, self.bias, least, lines(found))
+        tiles.gather(lines(products, tiles.LINES), grid.size, strip, self.bias, least, lines(found))
 
 
-class Plan(NamedTuple):
+class TileGrid(NamedTuple):
     """The division of a batch into blocks of the same shape: `rows` rows of `columns` tiles, of `images` images.
 
     Whether an image is divided does not depend on the batch. Blocks may overlap. If a block can hold two images, it has
-    a single one only if that is the whole batch.
+    a single one only if the batch is that image.
     """
 
     images: int
@@ -70,7 +70,7 @@ class Plan(NamedTuple):
 
     @classmethod
     @cache
-    def of(cls, batch: torch.Size, padding: tuple[int, int], outputs: int) -> "Plan":
+    def of(cls, batch: torch.Size, padding: tuple[int, int], outputs: int) -> "TileGrid":
         """The division for inputs of shape `batch` (N, C, H, W)."""
         height, width = (extent + 2 * pad - 2 for extent, pad in zip(batch[2:], padding, strict=True))
         all_rows, columns = -(-height // tiles.SIDE), -(-width // tiles.SIDE)
