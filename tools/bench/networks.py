@@ -15,12 +15,14 @@ from twins import TWINS, write_twin
 from bench import photos
 from deepinside.attribution.relu_rules import ReluRule, with_rule
 from deepinside.config.catalogue import files
+from deepinside.networks.kernels import late
 from deepinside.networks.load import assemble, locate
 from deepinside.networks.network import Network, as_scores
 from deepinside.networks.onnx.convert import LAYER, convert
 from deepinside.networks.onnx.graph import PreparedGraph, prepare_graph, read
 from deepinside.networks.spec import NetworkSpec, find_spec
 
+late.ENOUGH = 0  # what a long run uses: compiled functions from the start
 CHANNELS_LAST = "channels-last"
 LAYOUTS = ("usual", CHANNELS_LAST)
 TWINNED = ("caffenet", "vgg16")
