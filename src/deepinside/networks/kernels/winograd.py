@@ -22,17 +22,15 @@ BLOCK = 3 * 2**20
 class Winograd:
     """A 3×3 convolution of (N, C, H, W) without a stride or dilation, with an optional fused ReLU. Float32, on a CPU.
 
-    The filters are transformed and packed once. The work is divided into blocks that fit into the cache.
+    The work is divided into blocks that fit into the cache.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...], groups: int) -> None:
-        self.outputs, self.padding = len(weight), (padding[0], padding[1])
+        self.weight, self.outputs, self.padding = weight, len(weight), (padding[0], padding[1])
         self.place = ((0, 0), (1, 1), (1, 1), tiles.LINES * groups)  # padding, stride, dilation, groups
         self.bias = np.zeros(len(weight), np.float32) if bias is None else bias.detach().numpy()
-        filters = transformed(weight)
-        # the packing does not depend on the shape of the input
-        shape = (1, filters.shape[1] * self.place[3], 1, 1)
-        self.filters = torch.ops.mkldnn._reorder_convolution_weight(filters, *self.place, shape)
+        self._packed: dict[bytes, Tensor] = {}
+        self._by_shape: dict[tuple[int, ...], Tensor] = {}
 
     def __call__(self, x: Tensor, rectified: bool = False) -> Tensor:
         share_threads()
@@ -44,12 +42,27 @@ class Winograd:
             self._block(x[images], found[images], grid, row, np.float32(0 if rectified else -np.inf))
         return found
 
+    def filters(self, maps: tuple[int, ...]) -> Tensor:
+        """The transformed filters, packed for maps of this shape. oneDNN has two or three packings; each is kept once.
+
+        With another packing, oneDNN would repack them every time, which takes ten times as long as the product.
+        """
+        if maps not in self._by_shape:
+            packed = torch.ops.mkldnn._reorder_convolution_weight(transformed(self.weight), *self.place, maps)
+            kind = bytes(torch.ops.mkldnn._get_mkldnn_serialized_md(packed).tolist())
+            self._by_shape[maps] = self._packed.setdefault(kind, packed)
+        return self._by_shape[maps]
+
     def _block(self, x: Tensor, found: Tensor, grid: "TileGrid", row: int, least: np.float32) -> None:
         """Write the outputs of a few images, from a row of tiles on."""
         strip = (row, grid.rows, grid.columns)
-        spread = torch.empty((len(x), tiles.LINES * x.shape[1], *strip[1:]), memory_format=LAYOUT)
+        # the images as one tall image: the few tiles of a small image make a slow product
+        tall = (1, tiles.LINES * x.shape[1], len(x) * grid.rows, grid.columns)
+        spread = torch.empty(tall, memory_format=LAYOUT)
         tiles.spread(lines(x), (x.shape[2], x.shape[3]), self.padding, strip, lines(spread, tiles.LINES))
-        products = torch.ops.mkldnn._convolution_pointwise(spread, self.filters, None, *self.place, "none", [], "")
+        products = torch.ops.mkldnn._convolution_pointwise(
+            spread, self.filters(tall), None, *self.place, "none", [], ""
+        )
         tiles.gather(lines(products, tiles.LINES), grid.size, strip, self.bias, least, lines(found))
 
 
