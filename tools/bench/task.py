@@ -112,8 +112,9 @@ def agreements(task: Task) -> dict[str, dict[str, Any]]:
 
     They are where the median item's are. Some items are further off, whoever computes them: among its millions of
     ReLUs one input is always so close to zero that its sign depends on the order of summation. In a
-    deep network that holds for every item; then plain PyTorch's float32 is looked at, and a way may be off by twice
-    as much, if that is still small (`COARSEST`).
+    deep network that holds for every item. Then plain PyTorch's float32 is looked at, and a way may be off by twice
+    as much, if that is still small (`COARSEST`): by the root mean square, for the largest difference is that of one
+    ReLU, and by the mean of the items, for few of them make no median.
     """
     wanted = task.truth() if task.truth else task.ways[0].compared()
     others = task.ways if task.truth else task.ways[1:]
@@ -121,8 +122,10 @@ def agreements(task: Task) -> dict[str, dict[str, Any]]:
     tolerance = task.tolerance
     exact = [off[way.name]["difference"] or 0.0 for way in task.ways if way.exact]
     if max(exact) > tolerance and task.plain and wanted is not None:
-        grain = float(differences(task.plain(), wanted).median())
+        grain = float(root_mean_square_differences(task.plain(), wanted).mean())
         tolerance = max(tolerance, min(2 * grain, COARSEST))
+        for way in others:
+            off[way.name]["difference"] = off[way.name].get("root_mean_square")
     for way in task.ways:
         agrees = not way.exact or (off[way.name]["difference"] or 0.0) <= tolerance
         off[way.name] |= {"agrees": agrees, "tolerance": tolerance}
@@ -135,7 +138,8 @@ def compared(way: Way, wanted: Tensor | None) -> dict[str, Any]:
     if numbers is None or wanted is None:
         return {"difference": None}
     each = differences(numbers, wanted)
-    found = {"difference": float(each.median()), "worst": float(each.max())}
+    mean = float(root_mean_square_differences(numbers, wanted).mean())
+    found = {"difference": float(each.median()), "worst": float(each.max()), "root_mean_square": mean}
     return found if way.exact else found | {"rank_correlation": rank_correlation(numbers, wanted)}
 
 
@@ -145,6 +149,13 @@ def differences(found: Tensor, wanted: Tensor) -> Tensor:
         return torch.full((len(wanted),), torch.inf)
     largest = wanted.flatten(1).abs().amax(1)
     return (found - wanted).flatten(1).abs().amax(1) / largest.clamp(min=1e-30)
+
+
+def root_mean_square_differences(found: Tensor, wanted: Tensor) -> Tensor:
+    """(N,): each item's, relative to that of its numbers wanted; infinite where shapes differ."""
+    if found.shape != wanted.shape:
+        return torch.full((len(wanted),), torch.inf)
+    return (found - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1).clamp(min=1e-30)
 
 
 def rank_correlation(found: Tensor, wanted: Tensor) -> float:
