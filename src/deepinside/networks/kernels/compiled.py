@@ -20,7 +20,6 @@ Lines = NDArray[Any]
 """(lines, channels), float32, or the bits of bfloat16 as uint16: NumPy has no such type."""
 
 OPTIONS: dict[str, Any] = {
-    "cache": True,
     "nogil": True,
     "error_model": "numpy",
 }
@@ -30,19 +29,26 @@ FUSED = {**OPTIONS, "fastmath": {"contract"}}
 
 def compiled(function: Function) -> Function:
     """Compile a function that other compiled functions call. Every operation rounds as in PyTorch."""
-    made: Function = numba.njit(**OPTIONS)(function)
-    return made
+    return _kept(function, **OPTIONS)
 
 
 def compiled_fused(function: Function) -> Function:
     """Compile a function that other compiled functions call, with fused multiplications and additions."""
-    made: Function = numba.njit(**FUSED)(function)
-    return made
+    return _kept(function, **FUSED)
 
 
 def compiled_for_threads(function: Function) -> Function:
     """Compile a function whose `prange` loops are shared by the threads."""
-    made: Function = numba.njit(parallel=True, **OPTIONS)(function)
+    return _kept(function, parallel=True, **OPTIONS)
+
+
+def _kept(function: Function, **options: Any) -> Function:
+    """The compiled function; kept on disk unless neither its folder nor the user's cache can be written."""
+    made: Function
+    try:
+        made = numba.njit(cache=True, **options)(function)
+    except RuntimeError:
+        made = numba.njit(**options)(function)
     return made
 
 

@@ -37,9 +37,12 @@ class Winograd:
         x = x.detach().contiguous(memory_format=LAYOUT)
         grid = TileGrid.of(x.shape, self.padding, self.outputs)
         found = torch.empty((len(x), self.outputs, *grid.size), memory_format=LAYOUT)
+        # the images of a block as one tall image: the few tiles of a small image make a slow product
+        tall = (1, tiles.LINES * x.shape[1], grid.images * grid.rows, grid.columns)
+        spread = torch.empty(tall, memory_format=LAYOUT)
         for image, row in grid.blocks:
             images = slice(image, image + grid.images)
-            self._block(x[images], found[images], grid, row, np.float32(0 if rectified else -np.inf))
+            self._block(x[images], spread, found[images], grid, row, np.float32(0 if rectified else -np.inf))
         return found
 
     def filters(self, maps: tuple[int, ...]) -> Tensor:
@@ -53,15 +56,12 @@ class Winograd:
             self._by_shape[maps] = self._packed.setdefault(kind, packed)
         return self._by_shape[maps]
 
-    def _block(self, x: Tensor, found: Tensor, grid: "TileGrid", row: int, least: np.float32) -> None:
+    def _block(self, x: Tensor, spread: Tensor, found: Tensor, grid: "TileGrid", row: int, least: np.float32) -> None:
         """Write the outputs of a few images, from a row of tiles on."""
         strip = (row, grid.rows, grid.columns)
-        # the images as one tall image: the few tiles of a small image make a slow product
-        tall = (1, tiles.LINES * x.shape[1], len(x) * grid.rows, grid.columns)
-        spread = torch.empty(tall, memory_format=LAYOUT)
         tiles.spread(lines(x), (x.shape[2], x.shape[3]), self.padding, strip, lines(spread, tiles.LINES))
         products = torch.ops.mkldnn._convolution_pointwise(
-            spread, self.filters(tall), None, *self.place, "none", [], ""
+            spread, self.filters(tuple(spread.shape)), None, *self.place, "none", [], ""
         )
         tiles.gather(lines(products, tiles.LINES), grid.size, strip, self.bias, least, lines(found))
 
