@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, fx, nn
 
-from deepinside.networks.kernels.convolution import LAYOUT, Convolution
+from deepinside.networks.kernels.convolution import Convolution
+from deepinside.networks.kernels.layout import LAYOUT
 from deepinside.networks.kernels.matrix import FullyConnected
 from deepinside.networks.kernels.norm import CrossChannelNorm
 from deepinside.networks.kernels.pooling import MaxPooling, drop_padding, fits

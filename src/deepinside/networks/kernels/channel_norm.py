@@ -14,9 +14,7 @@ PART = 256
 
 
 @compiled_for_threads
-def normalise(
-    lines: Lines, to: Lines, before: int, after: int, scale: np.float32, k: np.float32, _: np.float32
-) -> None:
+def normalise(lines: Lines, to: Lines, before: int, after: int, scale: np.float32, k: np.float32) -> None:
     """Write y. `before` and `after` count the neighbours on either side; `scale` is α/n."""
     count, channels = lines.shape
     for part in prange(-(-count // PART)):
@@ -32,7 +30,7 @@ def normalise(
 
 @compiled_for_threads
 def normalise_back(
-    lines: Lines, above: Lines, to: Lines, before: int, after: int, scale: np.float32, k: np.float32, slope: np.float32
+    lines: Lines, above: Lines, to: Lines, slope: np.float32, before: int, after: int, scale: np.float32, k: np.float32
 ) -> None:
     """Write the gradient with respect to x of Σ y · above: f·g + slope · x · Σ (f·g·x / e), where f = e^-¾."""
     count, channels = lines.shape

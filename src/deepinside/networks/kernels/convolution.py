@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from deepinside.networks.kernels.batch_invariance import BatchInvariant, Compute, batch_invariant
+from deepinside.networks.kernels.layout import LAYOUT
 from deepinside.networks.kernels.matrix import by_onednn
 from deepinside.networks.kernels.packed_weights import PackedWeights
 
-LAYOUT = torch.channels_last  # pooling is several times faster, convolution is no slower
 FEW = 4  # at most this many input channels: an image's own
 MANY = 48  # Winograd's transforms cost as much as they save with fewer channels, or with
 MUCH = 25_000_000  # fewer multiplications per image

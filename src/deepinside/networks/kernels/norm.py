@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from deepinside.networks.kernels.late import compiled_pays, exact
+from deepinside.networks.kernels.layout import LAYOUT
 
-LAYOUT = torch.channels_last
 USUAL = 0.75
 """The β of AlexNet, CaffeNet and GoogLeNet."""
 
@@ -27,6 +27,7 @@ class CrossChannelNorm(nn.Module):
         super().__init__()
         self.before, self.after = (norm.size - 1) // 2, norm.size // 2  # ONNX: an even n has one more after than before
         self.scale, self.k, self.beta = norm.alpha / norm.size, float(norm.k), float(norm.beta)
+        self.slope = -2 * self.beta * self.scale
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = _Norm.apply(x, self)
@@ -41,7 +42,7 @@ class CrossChannelNorm(nn.Module):
         inverse = self.inverse_root(x)
         direct = above * self.factor(inverse)
         through = sum_neighbours(direct * x * (inverse * inverse), self.after, self.before)
-        return direct + x * (-2 * self.beta * self.scale) * through
+        return direct + x * self.slope * through
 
     def inverse_root(self, x: Tensor) -> Tensor:
         """1/√e."""
@@ -52,14 +53,8 @@ class CrossChannelNorm(nn.Module):
         return inverse * inverse * inverse.rsqrt() if self.beta == USUAL else inverse.pow(2 * self.beta)
 
     def settings(self) -> tuple[Any, ...]:
-        """What the compiled functions take."""
-        return (
-            self.before,
-            self.after,
-            np.float32(self.scale),
-            np.float32(self.k),
-            np.float32(-2 * self.beta * self.scale),
-        )
+        """What both compiled functions take."""
+        return self.before, self.after, np.float32(self.scale), np.float32(self.k)
 
 
 def sum_neighbours(x: Tensor, before: int, after: int) -> Tensor:
@@ -102,5 +97,5 @@ class _Norm(torch.autograd.Function):
         share_threads()
         x, above = (maps.contiguous(memory_format=LAYOUT) for maps in (x, above))
         found = torch.empty_like(x)
-        normalise_back(lines(x), lines(above), lines(found), *ctx.norm.settings())
+        normalise_back(lines(x), lines(above), lines(found), np.float32(ctx.norm.slope), *ctx.norm.settings())
         return found, None

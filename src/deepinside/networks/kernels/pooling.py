@@ -10,9 +10,9 @@ from torch import Tensor, fx, nn
 from torch.autograd.function import once_differentiable
 
 from deepinside.networks.kernels.late import compiled_pays, exact
+from deepinside.networks.kernels.layout import LAYOUT
 from deepinside.networks.spec import Layer
 
-LAYOUT = torch.channels_last
 LARGEST = 255
 """Places in a window that a byte can hold."""
 
@@ -125,7 +125,7 @@ def _reaches(node: fx.Node, pooling: nn.MaxPool2d, layers: Mapping[str, Layer]) 
         return False
     windows, strides = _two(pooling.kernel_size), _two(pooling.stride)
     sides = zip(before.shape[1:], windows, strides, strict=True)
-    ends = tuple(-(-(side - window) // stride) + 1 for side, window, stride in sides)
+    ends = tuple(starts(True, *axis, 0) for axis in sides)
     touching = all(stride <= window for window, stride in zip(windows, strides, strict=True))
     return touching and set(_two(pooling.dilation)) == {1} and ends == found.shape[1:]
 

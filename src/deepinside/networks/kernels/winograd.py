@@ -13,8 +13,8 @@ from torch import Tensor
 
 from deepinside.networks.kernels import tiles
 from deepinside.networks.kernels.compiled import lines, share_threads
+from deepinside.networks.kernels.layout import LAYOUT
 
-LAYOUT = torch.channels_last
 BLOCK = 3 * 2**20
 """Values of one block's tiles and their products, 12 MiB: a processor's last cache holds them and the filters."""
 
